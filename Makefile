@@ -1,0 +1,65 @@
+# The few commands of a developer's day; each sets up what it needs and says so.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+COLLECTIONS := .ansible/collections
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help
+help: ## Show these lines
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+# The virtual environment, from the newest Python that works here, and the checkout under the name that Ansible looks for.
+.PHONY: setup
+setup: $(VENV)/.ready $(COLLECTIONS)/ansible_collections/bulkhead/docker ## Make the virtual environment
+
+$(VENV)/.ready: requirements-dev.txt tools/newest-python
+	@python=$$(tools/newest-python); echo "setup: $$python -> $(VENV)"; \
+	$$python -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(COLLECTIONS)/ansible_collections/bulkhead/docker:
+	@mkdir -p $(dir $@) && ln -s $(CURDIR) $@
+
+# Hosts to develop and test on, as containers of an engine on this machine: docs/lab.md.
+.PHONY: engine
+engine: ## Start a Docker engine for the lab where none answers
+	@tools/outer-engine
+
+.PHONY: images
+images: engine ## Build the lab's host images, or some of them: RELEASES="12 13"
+	@molecule/shared/images/build $(RELEASES)
+
+LAB := ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false ansible-playbook -e @molecule/shared/vars/dev.yml
+
+.PHONY: lab
+lab: setup ## Start one host of every kind: ansible -i .lab/dev/inventory.yml all -m ping
+	@$(LAB) molecule/shared/create.yml
+
+.PHONY: lab-destroy
+lab-destroy: setup ## Remove the hosts of `make lab`
+	@$(LAB) molecule/shared/destroy.yml
+
+# Molecule's advice on other layouts and its frame around every line are of no use here; a scenario's inventory exists once it is created.
+.PHONY: molecule
+molecule: export MOLECULE_GLOB := molecule/*/molecule.yml
+molecule: export MOLECULE_COMMAND_BORDERS := false
+molecule: export MOLECULE_ANSIBLE_ARGS_STRICT_MODE := true
+molecule: setup ## Test in the lab: SCENARIO=lab (default: every scenario), DO=converge|verify|destroy (default: test)
+	@molecule -c .config/molecule/config.yml $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
+
+.PHONY: lint
+lint: setup ## Style and types
+	ruff check plugins tests
+	cd $(COLLECTIONS) && mypy --config-file $(CURDIR)/pyproject.toml -p ansible_collections.bulkhead.docker.plugins.module_utils
+
+.PHONY: unit
+unit: setup ## Unit tests
+	pytest -q
+
+.PHONY: test
+test: lint unit ## Everything that CI runs

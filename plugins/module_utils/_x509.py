@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates as the transaction and the roles judge them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import ipaddress
+import re
+import ssl
+import typing as t
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+_USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class CertificateError(Exception):
+    """One sentence about text that holds no certificate or key."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One certificate of a bundle."""
+
+    certificate: x509.Certificate
+    pem: str
+
+    @property
+    def subject_der(self) -> bytes:
+        return self.certificate.subject.public_bytes()
+
+    @property
+    def not_after(self) -> datetime.datetime:
+        return _utc(self.certificate, "not_valid_after")
+
+
+def _utc(certificate: x509.Certificate, name: str) -> datetime.datetime:
+    """The date with its zone; older releases of cryptography have it without."""
+    if hasattr(certificate, f"{name}_utc"):
+        return t.cast("datetime.datetime", getattr(certificate, f"{name}_utc"))
+    return t.cast("datetime.datetime", getattr(certificate, name)).replace(tzinfo=datetime.timezone.utc)
+
+
+def load_bundle(pem: str) -> list[Entry]:
+    blocks = _BLOCK.findall(pem)
+    if not blocks:
+        raise CertificateError("the text holds no PEM certificate")
+    try:
+        return [Entry(x509.load_pem_x509_certificate(block.encode()), block) for block in blocks]
+    except ValueError as error:
+        raise CertificateError(f"the text holds a certificate that cannot be read ({error})") from error
+
+
+def der(pem: str) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(load_bundle(pem)[0].pem)
+
+
+def describe(content: bytes) -> str:
+    """Subject, serial, names and validity of each certificate: what a person compares in a diff."""
+    lines = []
+    for entry in load_bundle(content.decode()):
+        certificate = entry.certificate
+        lines += [
+            f"subject: {certificate.subject.rfc4514_string()}",
+            f"serial: {certificate.serial_number:X}",
+            f"valid until: {entry.not_after:%Y-%m-%d %H:%M} UTC",
+            f"names: {', '.join(_names(certificate))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def key_matches(pem: str, key: bytes) -> bool:
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(
+            f"the private key cannot be read ({error}); dockerd takes only unencrypted PEM keys"
+        ) from error
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return load_bundle(pem)[0].certificate.public_key().public_bytes(*form) == private.public_key().public_bytes(*form)
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    if certificate.issuer != issuer.subject:
+        return False
+    key, signature, signed = issuer.public_key(), certificate.signature, certificate.tbs_certificate_bytes
+    algorithm = certificate.signature_hash_algorithm
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, signed, padding.PKCS1v15(), algorithm or hashes.SHA256())
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, signed, ec.ECDSA(algorithm or hashes.SHA256()))
+        else:
+            key.verify(signature, signed)  # type: ignore[union-attr,call-arg]
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _extension(certificate: x509.Certificate, kind: type[t.Any]) -> t.Any:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    names = _extension(certificate, x509.SubjectAlternativeName) or []
+    return [str(name.value).lower() for name in names if isinstance(name, (x509.DNSName, x509.IPAddress))]
+
+
+def problems(
+    pem: str, ca: str, usage: str, names: t.Iterable[str] = (), at: datetime.datetime | None = None
+) -> list[str]:
+    """What strict verifiers would hold against a certificate, one phrase each."""
+    certificate = load_bundle(pem)[0].certificate
+    now = at or datetime.datetime.now(datetime.timezone.utc)
+    found = []
+    if not any(issued_by(certificate, entry.certificate) for entry in load_bundle(ca)):
+        found.append("it is not issued by the CA of the trust bundle")
+    if now < _utc(certificate, "not_valid_before"):
+        found.append(f"it is not valid before {_utc(certificate, 'not_valid_before'):%Y-%m-%d %H:%M} UTC")
+    if now > _utc(certificate, "not_valid_after"):
+        found.append(f"it expired on {_utc(certificate, 'not_valid_after'):%Y-%m-%d %H:%M} UTC")
+    uses = list(_extension(certificate, x509.ExtendedKeyUsage) or [])
+    if uses != [_USAGE[usage]]:
+        found.append(f"its extended key usage is not exactly {usage}Auth")
+    for kind, text in ((x509.AuthorityKeyIdentifier, "authority"), (x509.SubjectKeyIdentifier, "subject")):
+        if _extension(certificate, kind) is None:
+            found.append(f"it has no {text} key identifier")
+    has = _names(certificate)
+    lacking = [name for name in names if _normal(name) not in has]
+    if lacking:
+        found.append(f"it lacks the names {', '.join(lacking)}")
+    return found
+
+
+def _normal(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()

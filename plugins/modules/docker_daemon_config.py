@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_daemon_config
+short_description: Secures a Docker engine's remote API with mutual TLS, as one transaction
+version_added: "0.1.0"
+description:
+  - Changes C(daemon.json), the drop-in of C(docker.service), the TLS files and the running daemon together, on the engine itself.
+  - Keys of C(daemon.json) that it does not manage stay as they are. Containers keep running through C(live-restore), which is
+    switched on first and confirmed by the daemon. dockerd is restarted once, and only when something has changed that it reads
+    only when it starts.
+  - When the engine does not answer afterwards exactly as it must, the previous files come back and the module fails with
+    dockerd's own log lines. A run that was killed is undone by the next run, before it does anything else.
+  - Listeners without TLS that are found in C(daemon.json), in C(DOCKER_OPTS) or in a foreign drop-in are taken over, with a warning.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the engine
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction without modifying the engine.
+  diff_mode:
+    support: full
+    description: Shows each file; certificates by subject, serial, names and validity, private keys never.
+options:
+  listen:
+    description: IP addresses to listen on. Either wildcard address stands for IPv4 and IPv6, as dockerd binds both.
+    type: list
+    elements: str
+    default: [0.0.0.0]
+  port:
+    description: TCP port of the TLS endpoint.
+    type: int
+    default: 2376
+  daemon_options:
+    description:
+      - Further keys of C(daemon.json). The keys for hosts and TLS are refused, since they decide who gets in.
+      - A key that is named no more gets back the value that it had before, or is removed.
+    type: dict
+    default: {}
+  ca_certificate:
+    description:
+      - The trust bundle, in PEM format; whoever holds a client certificate of one of its CAs is root on the engine.
+      - May be empty in check mode only, where the CA need not exist yet.
+    type: str
+    default: ""
+  server_certificate:
+    description: The server certificate in PEM format. Empty keeps the installed one.
+    type: str
+    default: ""
+  private_key_path:
+    description: Path, on the engine, of the private key of O(server_certificate). Empty keeps the installed one.
+    type: path
+  names:
+    description: Names and addresses that the certificate must cover, or the module refuses it.
+    type: list
+    elements: str
+    default: []
+  allow_container_restart:
+    description: Allow a restart of dockerd that ends running containers (swarm members, or live-restore switched off).
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that dockerd has for a restart.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Open the engine to holders of a client certificate
+  bulkhead.docker.docker_daemon_config:
+    ca_certificate: "{{ trust_bundle }}"
+    server_certificate: "{{ signed.certificate }}"
+    private_key_path: /var/lib/bulkhead/pending/server-key.pem
+    names: [web1, 192.0.2.10]
+    daemon_options:
+      log-driver: local
+"""
+
+RETURN = r"""
+hosts:
+  description: The entries of C(hosts) in C(daemon.json).
+  returned: success
+  type: list
+  elements: str
+restarted:
+  description: Whether dockerd was restarted, or would be in check mode.
+  returned: success
+  type: bool
+recovered:
+  description: Whether an interrupted change was undone first.
+  returned: success
+  type: bool
+reasons:
+  description: Why something other than a file was changed, one sentence each.
+  returned: success
+  type: list
+  elements: str
+containers:
+  description: The containers that ran before the change.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The container's id.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    pid:
+      description: The process id of its first process on the engine.
+      type: int
+log:
+  description: dockerd's own complaints.
+  returned: failure after a rollback
+  type: list
+  elements: str
+rolled_back:
+  description: Whether the previous files are back.
+  returned: failure
+  type: bool
+"""
+
+import pathlib
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils import (
+        _daemon_json,
+        _docker_api,
+        _engine,
+        _service,
+        _transaction,
+        _unit,
+        _x509,
+    )
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+else:
+    CRYPTOGRAPHY_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "listen": {"type": "list", "elements": "str", "default": ["0.0.0.0"]},  # noqa: S104
+            "port": {"type": "int", "default": 2376},
+            "daemon_options": {"type": "dict", "default": {}},
+            "ca_certificate": {"type": "str", "default": ""},
+            "server_certificate": {"type": "str", "default": ""},
+            "private_key_path": {"type": "path", "no_log": False},
+            "names": {"type": "list", "elements": "str", "default": []},
+            "allow_container_restart": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    if CRYPTOGRAPHY_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the engine (Debian: python3-cryptography)"),
+            exception=CRYPTOGRAPHY_ERROR,
+        )
+    given = module.params
+    try:
+        desired = _transaction.Desired(
+            listen=tuple(_engine.listen_addresses(given["listen"])),
+            port=given["port"],
+            options=given["daemon_options"],
+            ca=given["ca_certificate"],
+            certificate=given["server_certificate"],
+            private_key=pathlib.Path(given["private_key_path"]) if given["private_key_path"] else None,
+            names=tuple(given["names"]),
+            allow_container_restart=given["allow_container_restart"],
+            timeout=given["timeout"],
+        )
+        result = _transaction.run(desired, module.check_mode)
+    except _transaction.TransactionError as error:
+        module.fail_json(msg=str(error), log=error.log, rolled_back=error.rolled_back)
+    except (
+        _daemon_json.DaemonJsonError,
+        _docker_api.ApiError,
+        _engine.EngineError,
+        _service.ServiceError,
+        _unit.UnitError,
+        _x509.CertificateError,
+        OSError,
+    ) as error:
+        module.fail_json(msg=str(error), rolled_back=False)
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        hosts=result.hosts,
+        restarted=result.restarted,
+        recovered=result.recovered,
+        reasons=result.reasons,
+        containers=result.containers,
+        diff=result.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

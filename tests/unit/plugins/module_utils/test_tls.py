@@ -1,0 +1,162 @@
+"""Certificates and the probe, against real TLS servers on loopback."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import pathlib
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _tls_probe as probe
+from ansible_collections.bulkhead.docker.plugins.module_utils import _x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+
+
+class Authority:
+    def __init__(self, name: str) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.certificate = self._sign(self.name, self.key.public_key(), None)
+        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def _sign(self, subject: x509.Name, public: t.Any, usage: t.Any) -> x509.Certificate:
+        builder = x509.CertificateBuilder(self.name, subject, public, x509.random_serial_number())
+        builder = builder.not_valid_before(NOW - datetime.timedelta(hours=1)).not_valid_after(
+            NOW + datetime.timedelta(days=9)
+        )
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
+        )
+        if usage is None:
+            builder = builder.add_extension(x509.BasicConstraints(True, 0), True)
+        else:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("web1")]), False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def pair(self, folder: pathlib.Path, name: str, usage: t.Any) -> tuple[str, str]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), usage)
+        files = (folder / f"{name}.pem", folder / f"{name}-key.pem")
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return str(files[0]), str(files[1])
+
+
+class _Ping(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    def log_message(self, *_: t.Any) -> None:
+        return
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority("ours")
+
+
+@pytest.fixture
+def serve(tmp_path: pathlib.Path, authority: Authority) -> t.Iterator[t.Callable[..., int]]:
+    servers = []
+
+    def start(tls: bool = True, ask: bool = True) -> int:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Ping)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*authority.pair(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH))
+            if ask:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(cadata=authority.pem)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server.server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_offer_names_exactly_our_ca(authority: Authority, tmp_path: pathlib.Path) -> None:
+    # Python's own server names no CA in its request, OpenSSL's and dockerd's do.
+    ca = tmp_path / "ca.pem"
+    ca.write_text(authority.pem, encoding="ascii")
+    certificate, key = authority.pair(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f"openssl s_server -accept 127.0.0.1:{port} -cert {certificate} -key {key} -Verify 1 -CAfile {ca} -quiet"
+    with subprocess.Popen(command.split(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        end = time.monotonic() + 5
+        while probe.plain_http("127.0.0.1", port).outcome == "closed" and time.monotonic() < end:
+            time.sleep(0.05)
+        offer = probe.offer("127.0.0.1", port)
+        server.kill()
+    assert offer.acceptable_cas == (_x509.load_bundle(authority.pem)[0].subject_der,)
+    assert [probe.readable_name(name) for name in offer.acceptable_cas] == ["CN=ours"]
+
+
+def test_a_request_that_names_no_ca_is_an_empty_list(serve: t.Callable[..., int]) -> None:
+    assert probe.offer("127.0.0.1", serve()).acceptable_cas == ()
+
+
+def test_a_server_that_asks_nobody_is_told_apart(serve: t.Callable[..., int]) -> None:
+    assert probe.offer("127.0.0.1", serve(ask=False)).acceptable_cas is None
+
+
+def test_who_gets_in(serve: t.Callable[..., int], authority: Authority, tmp_path: pathlib.Path) -> None:
+    port = serve()
+    right = authority.pair(tmp_path, "client", ExtendedKeyUsageOID.CLIENT_AUTH)
+    server = authority.pair(tmp_path, "as-client", ExtendedKeyUsageOID.SERVER_AUTH)
+    foreign = Authority("ours").pair(tmp_path, "foreign", ExtendedKeyUsageOID.CLIENT_AUTH)
+    outcomes = [probe.try_client("127.0.0.1", port, who).outcome for who in (right, None, server, foreign)]
+    assert outcomes == ["accepted", "refused", "refused", "refused"]
+
+
+def test_plain_http_is_open_only_without_tls(serve: t.Callable[..., int]) -> None:
+    assert probe.plain_http("127.0.0.1", serve(tls=False)).outcome == "open"
+    assert probe.plain_http("127.0.0.1", serve()).outcome == "refused"
+
+
+def test_nobody_there_is_unreachable_not_refused() -> None:
+    assert probe.try_client("127.0.0.1", 1, None).outcome == "unreachable"
+    assert probe.plain_http("127.0.0.1", 1).outcome == "closed"
+
+
+def test_what_clients_would_hold_against_a_certificate(authority: Authority, tmp_path: pathlib.Path) -> None:
+    pem = pathlib.Path(authority.pair(tmp_path, "s", ExtendedKeyUsageOID.SERVER_AUTH)[0]).read_text(encoding="ascii")
+    assert _x509.problems(pem, authority.pem, "server", ["WEB1"]) == []
+    assert _x509.problems(pem, authority.pem, "server", ["web2", "10.0.0.1"]) == ["it lacks the names web2, 10.0.0.1"]
+    assert _x509.problems(pem, Authority("ours").pem, "client") == [
+        "it is not issued by the CA of the trust bundle",
+        "its extended key usage is not exactly clientAuth",
+    ]
+    late = NOW + datetime.timedelta(days=10)
+    assert _x509.problems(pem, authority.pem, "server", at=late)[0].startswith("it expired on")
+
+
+def test_a_pair_that_does_not_belong_together(authority: Authority, tmp_path: pathlib.Path) -> None:
+    one = authority.pair(tmp_path, "one", ExtendedKeyUsageOID.SERVER_AUTH)
+    two = authority.pair(tmp_path, "two", ExtendedKeyUsageOID.SERVER_AUTH)
+    pem = pathlib.Path(one[0]).read_text(encoding="ascii")
+    assert _x509.key_matches(pem, pathlib.Path(one[1]).read_bytes())
+    assert not _x509.key_matches(pem, pathlib.Path(two[1]).read_bytes())

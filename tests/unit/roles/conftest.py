@@ -1,0 +1,72 @@
+"""Runs a play against hosts that are directories of this machine, several cases at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one host made of the play."""
+
+    changed: int
+    failed: int
+    message: str
+    tasks: dict[str, dict[str, Any]]
+
+    @property
+    def executions(self) -> list[str]:
+        """The tasks that ran a module on the host: those with an invocation, unlike assertions and includes."""
+        return [name for name, result in self.tasks.items() if "invocation" in result]
+
+
+Play = Callable[..., dict[str, Outcome]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    def run(hosts: dict[str, dict[str, Any]], tasks: list[dict[str, Any]], *arguments: str) -> dict[str, Outcome]:
+        shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": shared}}))
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", "inventory.yml", "play.yml", *arguments],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
+                "ANSIBLE_HOME": str(ROOT / ".ansible"),
+                "ANSIBLE_INJECT_FACT_VARS": "false",
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "HOME": str(tmp_path / "home"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        outcomes = {}
+        for host, stats in report["stats"].items():
+            results = {
+                task["task"]["name"].split(" : ")[-1]: task["hosts"][host]
+                for task in report["plays"][0]["tasks"]
+                if host in task["hosts"]
+            }
+            refusal = next((r.get("msg", "") for r in results.values() if r.get("failed") or r.get("unreachable")), "")
+            outcomes[host] = Outcome(stats["changed"], stats["failures"] + stats["unreachable"], refusal, results)
+        return outcomes
+
+    return run
