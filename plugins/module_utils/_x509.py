@@ -64,6 +64,39 @@ def der(pem: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert(load_bundle(pem)[0].pem)
 
 
+def load_der(content: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(content)
+
+
+def days_left(certificate: x509.Certificate, now: datetime.datetime) -> int:
+    """Whole days until it expires; negative once it has."""
+    return (_utc(certificate, "not_valid_after") - now).days
+
+
+def key_label(certificate: x509.Certificate) -> str:
+    """The type of its key as the roles name it: P-256, P-384, RSA 3072."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}.get(key.curve.name, key.curve.name)
+    return type(key).__name__.lstrip("_").replace("PublicKey", "")
+
+
+def report(certificate: x509.Certificate, now: datetime.datetime) -> dict[str, t.Any]:
+    """What people and metrics want to know of a certificate."""
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:X}",
+        "names": _names(certificate),
+        "not_before": f"{_utc(certificate, 'not_valid_before'):%Y-%m-%dT%H:%M:%SZ}",
+        "not_after": f"{_utc(certificate, 'not_valid_after'):%Y-%m-%dT%H:%M:%SZ}",
+        "days_left": days_left(certificate, now),
+        "key": key_label(certificate),
+    }
+
+
 def describe(content: bytes) -> str:
     """Subject, serial, names and validity of each certificate: what a person compares in a diff."""
     lines = []
