@@ -50,9 +50,7 @@ def docker_endpoints(names: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[
     return [
         {
             "name": name,
-            "address": str(
-                hostvars[name].get("docker_engine_address") or hostvars[name].get("ansible_host") or name
-            ),
+            "address": str(hostvars[name].get("docker_engine_address") or hostvars[name].get("ansible_host") or name),
             "port": int(hostvars[name].get("docker_engine_port") or 2376),
         }
         for name in names
