@@ -9,7 +9,8 @@ name: docker_endpoints
 short_description: Tells how clients reach engines of the inventory
 version_added: "0.1.0"
 description:
-  - Turns names of inventory hosts into the list that the role P(bulkhead.docker.docker_client#role) takes as C(docker_client_engines).
+  - Turns names of inventory hosts into the list that the role P(bulkhead.docker.docker_client#role) takes
+    as C(docker_client_engines).
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 positional: _input, hostvars
@@ -37,7 +38,8 @@ RETURN = r"""
 _value:
   description:
     - For each engine its C(name), C(address) and C(port).
-    - The address is C(docker_engine_address), else C(ansible_host), else the inventory name; the port C(docker_engine_port), else 2376.
+    - The address is C(docker_engine_address), else C(ansible_host), else the inventory name.
+    - The port is C(docker_engine_port), else 2376.
   type: list
   elements: dict
   sample: [{name: web1, address: 192.0.2.10, port: 2376}]
