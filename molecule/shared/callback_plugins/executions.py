@@ -37,11 +37,11 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = pathlib.Path(playbook._file_name).name
 
-    def v2_runner_on_ok(self, result: Any) -> None:
+    def v2_runner_on_ok(self, result: Any, **_: Any) -> None:
         if "results" not in result._result:
             self._count(result)
 
-    v2_runner_on_failed = v2_runner_on_ok  # type: ignore[assignment]
+    v2_runner_on_failed = v2_runner_on_ok
     v2_runner_item_on_ok = v2_runner_on_ok
     v2_runner_item_on_failed = v2_runner_on_ok
 
