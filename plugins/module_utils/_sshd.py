@@ -212,7 +212,7 @@ def _matches(patterns: t.Iterable[str], names: t.Collection[str]) -> bool:
     """sshd's matching: any pattern that fits, unless one with ! in front fits as well."""
     hit = False
     for pattern in patterns:
-        negated, plain = pattern.startswith("!"), re.sub(r"[\[\]]", "", pattern.lstrip("!"))
+        negated, plain = pattern.startswith("!"), pattern.lstrip("!").replace("[", "[[]")
         if any(fnmatch.fnmatchcase(name, plain) for name in names):
             if negated:
                 return False
