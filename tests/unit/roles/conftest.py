@@ -83,6 +83,6 @@ def play(tmp_path: Path) -> Play:
 
 @pytest.fixture(scope="module")
 def module_play(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Play]:
-    """The same in one directory for a whole module: starting ansible-playbook is what takes time, so a few wide plays serve all its tests."""
+    """The same in one directory for a whole module: a few wide plays for all its tests cost less than many."""
     directory = tmp_path_factory.mktemp("plays")
     return directory, partial(run_play, directory)

@@ -1,4 +1,4 @@
-"""Runs the role docker_ca on this machine; each directory is one CA host, and all of them go through the same few plays."""
+"""Runs the role docker_ca on this machine; each directory is one CA host, and all share the same few plays."""
 
 from __future__ import annotations
 
