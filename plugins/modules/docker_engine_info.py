@@ -1,0 +1,239 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_engine_info
+short_description: Tells everything about a Docker engine that decides how it is secured
+version_added: "0.1.0"
+description:
+  - Reads the daemon, its configuration, its certificate and the names of its host in one call, on the engine itself.
+  - Says why the server certificate has to be replaced, and on request whether the engine is as the collection leaves it.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the engine, for everything about certificates
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  names:
+    description:
+      - Names and addresses by which clients reach the engine. The names by which the host knows itself are added.
+      - A text that is neither a DNS name nor an IP address is refused.
+    type: list
+    elements: str
+    default: []
+  ca_certificate:
+    description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is none yet.
+    type: str
+    default: ""
+  key_type:
+    description: Type of the private key that the certificate shall have.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Size of the private key when O(key_type=RSA).
+    type: int
+    default: 3072
+  renew_days:
+    description: With so many days or fewer left, the certificate has to be replaced.
+    type: int
+    default: 30
+  proof:
+    description:
+      - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
+        installed trust bundle alone, and refuses a client without a certificate, one with the server's certificate, and plain HTTP.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Look at the engine
+  bulkhead.docker.docker_engine_info:
+    names: [web1.example.com, 192.0.2.10]
+    ca_certificate: "{{ trust_bundle }}"
+  become: true
+  register: look
+
+- name: Say why its certificate will be replaced
+  ansible.builtin.debug:
+    var: look.reissue
+"""
+
+RETURN = r"""
+engine:
+  description: The daemon and its configuration.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: Version of the running dockerd, or of the installed one where it does not run.
+      type: str
+      sample: 26.1.5+dfsg1
+    running:
+      description: Whether dockerd answers on its local socket.
+      type: bool
+    service_manager:
+      description: What starts dockerd, C(systemd) or C(service).
+      type: str
+    socket:
+      description: Path of the local socket.
+      type: str
+    hosts:
+      description: Where dockerd listens, by its flags and its C(daemon.json).
+      type: list
+      elements: str
+    hosts_without_tls:
+      description: Those of RV(engine.hosts) that anybody may use who reaches them.
+      type: list
+      elements: str
+    remote_flags:
+      description: Flags that decide where dockerd listens and whom it lets in, with the file each is from.
+      type: list
+      elements: dict
+    live_restore:
+      description: Whether containers outlive a restart of dockerd.
+      type: bool
+    swarm:
+      description: State of the swarm membership; V(inactive) where there is none.
+      type: str
+    containers_running:
+      description: Number of running containers.
+      type: int
+    managed:
+      description: Whether the collection has changed this engine.
+      type: bool
+names:
+  description: Every name and address that the server certificate has to cover.
+  returned: success
+  type: list
+  elements: str
+subject_alt_names:
+  description: The same as entries of a certificate request.
+  returned: success
+  type: list
+  elements: str
+  sample: ["DNS:web1", "IP:192.0.2.10"]
+cryptography:
+  description: Version of Python's cryptography library on the engine; empty where it is missing.
+  returned: success
+  type: str
+certificate:
+  description: The installed server certificate. V(null) where there is none or RV(cryptography) is empty.
+  returned: success
+  type: dict
+  contains: &certificate
+    subject:
+      description: The subject.
+      type: str
+    issuer:
+      description: The subject of the CA.
+      type: str
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+    names:
+      description: The subject alternative names.
+      type: list
+      elements: str
+    usages:
+      description: The extended key usages; V(serverAuth) alone is right.
+      type: list
+      elements: str
+    not_before:
+      description: Start of its validity, UTC.
+      type: str
+    not_after:
+      description: End of its validity, UTC.
+      type: str
+    days_left:
+      description: Whole days until it expires.
+      type: int
+    key:
+      description: Type of its key.
+      type: str
+served:
+  description: The certificate that dockerd hands out, which is the one from its last start. V(null) as RV(certificate).
+  returned: success
+  type: dict
+  contains: *certificate
+reissue:
+  description: Why the certificate has to be replaced, one phrase each; empty where it serves.
+  returned: success and RV(cryptography) is not empty
+  type: list
+  elements: str
+findings:
+  description: What is not as it must be, one sentence each.
+  returned: O(proof=true)
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bulkhead.docker.plugins.module_utils import (
+    _daemon_json,
+    _docker_api,
+    _engine,
+    _engine_report,
+    _service,
+    _unit,
+)
+
+try:
+    import cryptography
+
+    from ansible_collections.bulkhead.docker.plugins.module_utils import _server_certificate, _x509
+except ImportError:
+    CRYPTOGRAPHY = ""
+else:
+    CRYPTOGRAPHY = cryptography.__version__
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "default": []},
+            "ca_certificate": {"type": "str", "default": ""},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
+            "renew_days": {"type": "int", "default": 30},
+            "proof": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+    errors = [_daemon_json.DaemonJsonError, _docker_api.ApiError, _engine.EngineError, _service.ServiceError]
+    errors += [_unit.UnitError, *([_x509.CertificateError] if CRYPTOGRAPHY else [])]
+    try:
+        names = _engine_report.names(given["names"])
+        found = _engine.look()
+        result = {
+            "cryptography": CRYPTOGRAPHY,
+            "engine": _engine_report.engine(found),
+            "names": names,
+            "subject_alt_names": _engine_report.subject_alt_names(names),
+            "certificate": None,
+            "served": None,
+        }
+        if CRYPTOGRAPHY:
+            result["certificate"] = _server_certificate.installed()
+            result["served"] = _server_certificate.served(found)
+            result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
+        if given["proof"]:
+            result["findings"] = _server_certificate.findings(found)
+    except tuple(errors) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
