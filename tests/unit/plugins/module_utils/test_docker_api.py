@@ -109,7 +109,7 @@ def test_waiting_ends_with_the_time(tmp_path: pathlib.Path) -> None:
 
 def test_running_containers_by_name(engine: LocalEngine) -> None:
     show(engine, container("web", pid=20), container("db", pid=10), container("old", running=False))
-    engine.answers["/containers/json"].append({"Id": "id-gone", "Names": ["/gone"]})
+    engine.answers["/containers/json"] += [{"Id": f"id-{name}", "Names": [f"/{name}"]} for name in ("old", "gone")]
     assert _docker_api.LocalApi(engine.path).running_containers() == [
         {"id": "id-db", "name": "db", "pid": 10},
         {"id": "id-web", "name": "web", "pid": 20},
