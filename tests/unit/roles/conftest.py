@@ -48,10 +48,10 @@ def run_play(directory: Path, hosts: Hosts, tasks: list[dict[str, Any]], *argume
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", "inventory.yml", "play.yml", *arguments],
         cwd=directory,
-        env=os.environ
+        env={"ANSIBLE_HOME": str(ROOT / ".ansible")}
+        | os.environ
         | {
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
-            "ANSIBLE_HOME": str(ROOT / ".ansible"),
             "ANSIBLE_INJECT_FACT_VARS": "false",
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
