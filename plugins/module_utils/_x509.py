@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+_DAY = datetime.timedelta(days=1)
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -37,6 +38,17 @@ class Entry:
     @property
     def subject_der(self) -> bytes:
         return self.certificate.subject.public_bytes()
+
+    @property
+    def names(self) -> list[str]:
+        return _names(self.certificate)
+
+    @property
+    def usages(self) -> list[str]:
+        """Its extended key usages, such as serverAuth; other ones than these two as numbers."""
+        known = {oid: f"{usage}Auth" for usage, oid in _USAGE.items()}
+        uses = _extension(self.certificate, x509.ExtendedKeyUsage) or []
+        return [known.get(oid, oid.dotted_string) for oid in uses]
 
     @property
     def not_after(self) -> datetime.datetime:
@@ -106,7 +118,7 @@ def describe(content: bytes) -> str:
             f"subject: {certificate.subject.rfc4514_string()}",
             f"serial: {certificate.serial_number:X}",
             f"valid until: {entry.not_after:%Y-%m-%d %H:%M} UTC",
-            f"names: {', '.join(_names(certificate))}",
+            f"names: {', '.join(entry.names)}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -116,7 +128,7 @@ def key_matches(pem: str, key: bytes) -> bool:
         private = serialization.load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
         raise CertificateError(
-            f"the private key cannot be read ({error}); dockerd takes only unencrypted PEM keys"
+            f"the private key cannot be read ({error}); Docker takes only unencrypted PEM keys"
         ) from error
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return load_bundle(pem)[0].certificate.public_key().public_bytes(*form) == private.public_key().public_bytes(*form)
@@ -164,8 +176,7 @@ def problems(
         found.append(f"it is not valid before {_utc(certificate, 'not_valid_before'):%Y-%m-%d %H:%M} UTC")
     if now > _utc(certificate, "not_valid_after"):
         found.append(f"it expired on {_utc(certificate, 'not_valid_after'):%Y-%m-%d %H:%M} UTC")
-    uses = list(_extension(certificate, x509.ExtendedKeyUsage) or [])
-    if uses != [_USAGE[usage]]:
+    if load_bundle(pem)[0].usages != [f"{usage}Auth"]:
         found.append(f"its extended key usage is not exactly {usage}Auth")
     for kind, text in ((x509.AuthorityKeyIdentifier, "authority"), (x509.SubjectKeyIdentifier, "subject")):
         if _extension(certificate, kind) is None:
@@ -175,6 +186,43 @@ def problems(
     if lacking:
         found.append(f"it lacks the names {', '.join(lacking)}")
     return found
+
+
+def impostor(victim: x509.Certificate, authority: x509.Certificate) -> tuple[bytes, bytes]:
+    """A client's certificate (with its CA's) and key of a CA that equals ``authority`` in all but the key.
+
+    Both names and the key identifiers are those of the originals, so that only the signature tells them apart.
+    """
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    identifier = _extension(authority, x509.SubjectKeyIdentifier) or x509.SubjectKeyIdentifier.from_public_key(
+        authority.public_key()
+    )
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def sign(subject: x509.Name, public: ec.EllipticCurvePublicKey, *extensions: tuple[t.Any, bool]) -> bytes:
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(authority.subject).public_key(public)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - _DAY).not_valid_after(now + _DAY)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    certificate = sign(
+        victim.subject,
+        key.public_key(),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+        (x509.AuthorityKeyIdentifier(identifier.digest, None, None), False),
+    )
+    ca = sign(
+        authority.subject,
+        ca_key.public_key(),
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (identifier, False),
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate + ca, private
 
 
 def _normal(name: str) -> str:

@@ -16,47 +16,9 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _tls_probe as probe
 from ansible_collections.bulkhead.docker.plugins.module_utils import _x509
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from helpers.pki import CLIENT, SERVER, Authority
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
-
-
-class Authority:
-    def __init__(self, name: str) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(self.name, self.key.public_key(), None)
-        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    def _sign(self, subject: x509.Name, public: t.Any, usage: t.Any) -> x509.Certificate:
-        builder = x509.CertificateBuilder(self.name, subject, public, x509.random_serial_number())
-        builder = builder.not_valid_before(NOW - datetime.timedelta(hours=1)).not_valid_after(
-            NOW + datetime.timedelta(days=9)
-        )
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
-        )
-        if usage is None:
-            builder = builder.add_extension(x509.BasicConstraints(True, 0), True)
-        else:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("web1")]), False)
-        return builder.sign(self.key, hashes.SHA256())
-
-    def pair(self, folder: pathlib.Path, name: str, usage: t.Any) -> tuple[str, str]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), usage)
-        files = (folder / f"{name}.pem", folder / f"{name}-key.pem")
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return str(files[0]), str(files[1])
 
 
 class _Ping(http.server.BaseHTTPRequestHandler):
@@ -82,11 +44,12 @@ def serve(tmp_path: pathlib.Path, authority: Authority) -> t.Iterator[t.Callable
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Ping)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*authority.pair(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH))
+            context.load_cert_chain(*authority.pair(tmp_path, "server", SERVER))
             if ask:
                 context.verify_mode = ssl.CERT_REQUIRED
                 context.load_verify_locations(cadata=authority.pem)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return server.server_port
@@ -101,7 +64,7 @@ def test_the_offer_names_exactly_our_ca(authority: Authority, tmp_path: pathlib.
     # Python's own server names no CA in its request, OpenSSL's and dockerd's do.
     ca = tmp_path / "ca.pem"
     ca.write_text(authority.pem, encoding="ascii")
-    certificate, key = authority.pair(tmp_path, "server", ExtendedKeyUsageOID.SERVER_AUTH)
+    certificate, key = authority.pair(tmp_path, "server", SERVER)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = f"openssl s_server -accept 127.0.0.1:{port} -cert {certificate} -key {key} -Verify 1 -CAfile {ca} -quiet"
@@ -125,9 +88,9 @@ def test_a_server_that_asks_nobody_is_told_apart(serve: t.Callable[..., int]) ->
 
 def test_who_gets_in(serve: t.Callable[..., int], authority: Authority, tmp_path: pathlib.Path) -> None:
     port = serve()
-    right = authority.pair(tmp_path, "client", ExtendedKeyUsageOID.CLIENT_AUTH)
-    server = authority.pair(tmp_path, "as-client", ExtendedKeyUsageOID.SERVER_AUTH)
-    foreign = Authority("ours").pair(tmp_path, "foreign", ExtendedKeyUsageOID.CLIENT_AUTH)
+    right = authority.pair(tmp_path, "client", CLIENT)
+    server = authority.pair(tmp_path, "as-client", SERVER)
+    foreign = Authority("ours").pair(tmp_path, "foreign", CLIENT)
     outcomes = [probe.try_client("127.0.0.1", port, who).outcome for who in (right, None, server, foreign)]
     assert outcomes == ["accepted", "refused", "refused", "refused"]
 
@@ -142,8 +105,16 @@ def test_nobody_there_is_unreachable_not_refused() -> None:
     assert probe.plain_http("127.0.0.1", 1).outcome == "closed"
 
 
+def test_only_the_server_can_refuse(serve: t.Callable[..., int], authority: Authority, tmp_path: pathlib.Path) -> None:
+    # Neither a server without TLS nor files that do not belong together say anything about who gets in.
+    one, two = (authority.pair(tmp_path, name, CLIENT) for name in ("one", "two"))
+    assert probe.try_client("127.0.0.1", serve(tls=False), None).outcome == "unreachable"
+    assert probe.try_client("127.0.0.1", serve(), (one[0], two[1])).outcome == "unreachable"
+    assert probe.try_client("127.0.0.1", serve(), (one[0], "/nonexistent")).outcome == "unreachable"
+
+
 def test_what_clients_would_hold_against_a_certificate(authority: Authority, tmp_path: pathlib.Path) -> None:
-    pem = pathlib.Path(authority.pair(tmp_path, "s", ExtendedKeyUsageOID.SERVER_AUTH)[0]).read_text(encoding="ascii")
+    pem = pathlib.Path(authority.pair(tmp_path, "s", SERVER)[0]).read_text(encoding="ascii")
     assert _x509.problems(pem, authority.pem, "server", ["WEB1"]) == []
     assert _x509.problems(pem, authority.pem, "server", ["web2", "10.0.0.1"]) == ["it lacks the names web2, 10.0.0.1"]
     assert _x509.problems(pem, Authority("ours").pem, "client") == [
@@ -154,9 +125,22 @@ def test_what_clients_would_hold_against_a_certificate(authority: Authority, tmp
     assert _x509.problems(pem, authority.pem, "server", at=late)[0].startswith("it expired on")
 
 
+def test_an_impostor_differs_by_its_signature_alone(authority: Authority, tmp_path: pathlib.Path) -> None:
+    text = pathlib.Path(authority.pair(tmp_path, "victim", CLIENT)[0]).read_text(encoding="ascii")
+    victim, ca = _x509.load_bundle(text)[0].certificate, authority.certificate
+    pem, key = _x509.impostor(victim, ca)
+    forged, forged_ca = (entry.certificate for entry in _x509.load_bundle(pem.decode()))
+    assert (forged.subject, forged.issuer, forged_ca.subject) == (victim.subject, victim.issuer, ca.subject)
+    for kind in (x509.AuthorityKeyIdentifier, x509.ExtendedKeyUsage):
+        assert forged.extensions.get_extension_for_class(kind) == victim.extensions.get_extension_for_class(kind)
+    assert _x509.issued_by(forged, forged_ca)
+    assert not _x509.issued_by(forged, ca)
+    assert _x509.key_matches(pem.decode(), key)
+
+
 def test_a_pair_that_does_not_belong_together(authority: Authority, tmp_path: pathlib.Path) -> None:
-    one = authority.pair(tmp_path, "one", ExtendedKeyUsageOID.SERVER_AUTH)
-    two = authority.pair(tmp_path, "two", ExtendedKeyUsageOID.SERVER_AUTH)
+    one = authority.pair(tmp_path, "one", SERVER)
+    two = authority.pair(tmp_path, "two", SERVER)
     pem = pathlib.Path(one[0]).read_text(encoding="ascii")
     assert _x509.key_matches(pem, pathlib.Path(one[1]).read_bytes())
     assert not _x509.key_matches(pem, pathlib.Path(two[1]).read_bytes())
