@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import datetime
 import json
 import pathlib
 import ssl
@@ -169,7 +168,7 @@ def _result(
     certificate = None
     acceptable: tuple[bytes, ...] | None = None
     if isinstance(offered, _tls_probe.Offer):
-        certificate = _x509.load_bundle(ssl.DER_cert_to_PEM_cert(offered.certificates[0]))[0]
+        certificate = _x509.load_der(offered.certificates[0])
         acceptable = offered.acceptable_cas
 
     handshakes = [attempt for attempt in attempts if attempt.name not in ("plain_http", "old_tls")]
@@ -195,7 +194,7 @@ def _result(
         "engine_version": version.get("Version"),
         "api_version": version.get("ApiVersion"),
         "server_verified": verified.outcome in ("accepted", "refused"),
-        "certificate": certificate and _describe(certificate),
+        "certificate": certificate and _x509.report(certificate),
         "acceptable_cas": None if acceptable is None else [_tls_probe.readable_name(name) for name in acceptable],
         "attempts": [attempt.as_dict() for attempt in attempts],
         "closed_ports": [
@@ -251,19 +250,6 @@ def _version(answer: _tls_probe.Answer) -> dict[str, t.Any]:
     except ValueError:
         return {}
     return version if isinstance(version, dict) and "ApiVersion" in version else {}
-
-
-def _describe(entry: _x509.Entry) -> dict[str, t.Any]:
-    left = entry.not_after - datetime.datetime.now(datetime.timezone.utc)
-    return {
-        "subject": entry.certificate.subject.rfc4514_string(),
-        "issuer": entry.certificate.issuer.rfc4514_string(),
-        "serial": f"{entry.certificate.serial_number:X}",
-        "names": entry.names,
-        "usages": entry.usages,
-        "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}",
-        "days_left": left.days,
-    }
 
 
 def _read(path: str, option: str) -> bytes:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 import typing as t
 
@@ -21,24 +20,24 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import (
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def installed(now: datetime.datetime) -> dict[str, t.Any] | None:
+def installed() -> dict[str, t.Any] | None:
     """The server certificate on the disk."""
     pem = _read(_engine.CERTIFICATE)
-    return _x509.report(_x509.load_bundle(pem)[0].certificate, now) if pem else None
+    return _x509.report(_x509.load_bundle(pem)[0]) if pem else None
 
 
-def served(found: _engine.Engine, now: datetime.datetime) -> dict[str, t.Any] | None:
+def served(found: _engine.Engine) -> dict[str, t.Any] | None:
     """The server certificate that the daemon hands out, which is the one from its last start."""
     for address, port in _engine_report.endpoints(found):
         try:
             offer = _tls_probe.offer(_LOOPBACK.get(address, address), port)
         except _tls_probe.ProbeError:
             continue
-        return _x509.report(_x509.load_der(offer.certificates[0]), now)
+        return _x509.report(_x509.load_der(offer.certificates[0]))
     return None
 
 
-def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int, now: datetime.datetime) -> list[str]:
+def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list[str]:
     """Why the installed certificate has to be replaced, one phrase each; empty where it serves."""
     pem = _read(_engine.CERTIFICATE)
     if not pem:
@@ -51,11 +50,11 @@ def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int, now: da
     reasons = [] if _x509.key_matches(pem, private) else [f"it does not match {_engine.PRIVATE_KEY}"]
     if ca:
         # The first certificate of the bundle signs; the others are trusted for what they signed before.
-        reasons += _x509.problems(pem, _x509.load_bundle(ca)[0].pem, "server", wanted, at=now)
+        reasons += _x509.problems(pem, _x509.load_bundle(ca)[0].pem, "server", wanted)
     has = _x509.key_label(certificate)
     if has != key:
         reasons.append(f"its key is {has} instead of {key}")
-    days = _x509.days_left(certificate, now)
+    days = _x509.days_left(certificate)
     if days <= renew_days:
         reasons.append(f"{days} days are left, {renew_days} or fewer are reason to renew it")
     return reasons

@@ -76,13 +76,13 @@ def der(pem: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert(load_bundle(pem)[0].pem)
 
 
-def load_der(content: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(content)
+def load_der(content: bytes) -> Entry:
+    return load_bundle(ssl.DER_cert_to_PEM_cert(content))[0]
 
 
-def days_left(certificate: x509.Certificate, now: datetime.datetime) -> int:
+def days_left(certificate: x509.Certificate) -> int:
     """Whole days until it expires; negative once it has."""
-    return (_utc(certificate, "not_valid_after") - now).days
+    return (_utc(certificate, "not_valid_after") - datetime.datetime.now(datetime.timezone.utc)).days
 
 
 def key_label(certificate: x509.Certificate) -> str:
@@ -95,16 +95,18 @@ def key_label(certificate: x509.Certificate) -> str:
     return type(key).__name__.lstrip("_").replace("PublicKey", "")
 
 
-def report(certificate: x509.Certificate, now: datetime.datetime) -> dict[str, t.Any]:
+def report(entry: Entry) -> dict[str, t.Any]:
     """What people and metrics want to know of a certificate."""
+    certificate = entry.certificate
     return {
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),
         "serial": f"{certificate.serial_number:X}",
-        "names": _names(certificate),
+        "names": entry.names,
+        "usages": entry.usages,
         "not_before": f"{_utc(certificate, 'not_valid_before'):%Y-%m-%dT%H:%M:%SZ}",
-        "not_after": f"{_utc(certificate, 'not_valid_after'):%Y-%m-%dT%H:%M:%SZ}",
-        "days_left": days_left(certificate, now),
+        "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}",
+        "days_left": days_left(certificate),
         "key": key_label(certificate),
     }
 

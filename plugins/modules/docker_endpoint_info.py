@@ -150,6 +150,9 @@ certificate:
       description: Its extended key usages; V(serverAuth) alone is right.
       type: list
       elements: str
+    not_before:
+      description: The start of its validity, in UTC.
+      type: str
     not_after:
       description: The end of its validity, in UTC.
       type: str
@@ -157,6 +160,10 @@ certificate:
     days_left:
       description: Whole days until then; negative once it has expired.
       type: int
+    key:
+      description: The type of its key.
+      type: str
+      sample: P-256
 acceptable_cas:
   description: Whose clients the endpoint says that it accepts. Empty means every CA of the host's system store; null means that it
     does not ask for a certificate, or does not speak TLS.

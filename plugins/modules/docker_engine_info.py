@@ -144,6 +144,10 @@ certificate:
       description: The subject alternative names.
       type: list
       elements: str
+    usages:
+      description: The extended key usages; V(serverAuth) alone is right.
+      type: list
+      elements: str
     not_before:
       description: Start of its validity, UTC.
       type: str
@@ -173,10 +177,7 @@ findings:
   elements: str
 """
 
-import datetime
-
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.bulkhead.docker.plugins.module_utils import (
     _daemon_json,
     _docker_api,
@@ -209,7 +210,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    now = datetime.datetime.now(datetime.timezone.utc)
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     errors = [_daemon_json.DaemonJsonError, _docker_api.ApiError, _engine.EngineError, _service.ServiceError]
     errors += [_unit.UnitError, *([_x509.CertificateError] if CRYPTOGRAPHY else [])]
@@ -225,11 +225,9 @@ def main() -> None:
             "served": None,
         }
         if CRYPTOGRAPHY:
-            result["certificate"] = _server_certificate.installed(now)
-            result["served"] = _server_certificate.served(found, now)
-            result["reissue"] = _server_certificate.reissue(
-                given["ca_certificate"], names, key, given["renew_days"], now
-            )
+            result["certificate"] = _server_certificate.installed()
+            result["served"] = _server_certificate.served(found)
+            result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["proof"]:
             result["findings"] = _server_certificate.findings(found)
     except tuple(errors) as error:

@@ -1,0 +1,157 @@
+"""From a host where nothing was done to `docker --context NAME ps`, and nobody else gets in."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import ssl
+import subprocess
+from typing import Any
+
+import docker
+import pytest
+from testinfra.host import Host
+
+PID = "docker inspect --format '{{.State.Pid}}' keep"
+STARTS = "journalctl --unit docker.service --output cat --no-pager | grep --count 'Starting Docker Application'"
+
+
+@pytest.fixture
+def name(host: Host) -> str:
+    return str(host.backend.hostname)
+
+
+def test_the_docker_cli_uses_the_context(lab: Any, host: Host, name: str) -> None:
+    with host.sudo():
+        version = host.check_output("docker version --format '{{.Server.Version}}'")
+
+    assert lab.docker("--context", name, "version", "--format", "{{.Server.Version}}") == version
+    assert lab.docker("--context", name, "ps", "--format", "{{.Names}}") == "keep"
+    endpoint = lab.docker("context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}")
+    assert endpoint == f"tcp://{lab.address(name)}:2376"
+
+
+def test_the_identity_s_folder_is_a_docker_cert_path(lab: Any, name: str) -> None:
+    environment = {
+        "DOCKER_HOST": f"tcp://{lab.address(name)}:2376",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(lab.identity),
+    }
+    assert lab.docker("ps", "--quiet", "--filter", "name=keep", **environment)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_docker_py_verifies_strictly(lab: Any, name: str, strict: bool) -> None:
+    context = ssl.create_default_context(cafile=str(lab.identity / "ca.pem"))
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT if strict else ssl.VerifyFlags.VERIFY_DEFAULT
+    tls = docker.tls.TLSConfig(
+        client_cert=(str(lab.identity / "cert.pem"), str(lab.identity / "key.pem")),
+        ca_cert=str(lab.identity / "ca.pem"),
+        verify=True,
+    )
+    client = docker.DockerClient(base_url=f"tcp://{lab.address(name)}:2376", tls=tls, timeout=10)
+    client.api.get_adapter("https://x")._ssl_context = context
+    assert [container.name for container in client.containers.list()] == ["keep"]
+
+
+@pytest.mark.parametrize("address", ["d11", "192.0.2.99"])
+def test_a_name_that_the_certificate_lacks_is_refused_by_clients(lab: Any, name: str, address: str) -> None:
+    context = ssl.create_default_context(cafile=str(lab.identity / "ca.pem"))
+    context.load_cert_chain(lab.identity / "cert.pem", lab.identity / "key.pem")
+    served = ssl.get_server_certificate((lab.address(name), 2376)) if name != address else ""
+    if not served:
+        pytest.skip("its own name")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _handshake(context, lab.address(name), address)
+
+
+def _handshake(context: ssl.SSLContext, address: str, name: str) -> None:
+    import socket
+
+    with socket.create_connection((address, 2376), 5) as raw, context.wrap_socket(raw, server_hostname=name):
+        return
+
+
+def test_nobody_else_gets_in(lab: Any, name: str, tmp_path: pathlib.Path) -> None:
+    """With openssl and curl instead of our own probe."""
+    url = f"https://{lab.address(name)}:2376/_ping"
+    ca = ("--cacert", str(lab.identity / "ca.pem"))
+    openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    foreign = tmp_path / "foreign"
+    subject = (
+        subprocess.run(
+            ["openssl", "x509", "-in", lab.identity / "ca.pem", "-noout", "-subject", "-nameopt", "compat"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        .stdout.removeprefix("subject=")
+        .strip()
+    )
+    subprocess.run(
+        [*openssl, "-subj", subject, "-keyout", f"{foreign}.key", "-out", f"{foreign}.pem"],
+        capture_output=True,
+        check=True,
+    )
+    ours = ("--cert", str(lab.identity / "cert.pem"), "--key", str(lab.identity / "key.pem"))
+    theirs = ("--cert", f"{foreign}.pem", "--key", f"{foreign}.key")
+    assert lab.run("curl", "-sS", *ca, *ours, url).stdout == "OK"
+    for arguments in ((*ca, url), (*ca, *theirs, url), (url.replace("https", "http"),)):
+        done = lab.run("curl", "-sS", *arguments)
+        assert "OK" not in done.stdout, arguments
+    assert lab.run("curl", "-sS", url.replace("https", "http").replace("2376", "2375")).returncode == 7
+
+
+def test_the_server_s_certificate_is_no_client_certificate(host: Host) -> None:
+    tls = "/etc/docker/tls"
+    with host.sudo():
+        done = host.run(
+            "python3 -c '"
+            "import ssl, urllib.request as u;"
+            f'c = ssl.create_default_context(cafile="{tls}/ca.pem");'
+            f'c.load_cert_chain("{tls}/server-cert.pem", "{tls}/server-key.pem");'
+            'print(u.urlopen("https://localhost:2376/_ping", context=c).read())'
+            "'"
+        )
+    assert done.rc != 0
+    assert re.search(r"bad certificate|certificate required|unsupported certificate", done.stderr, re.I), done.stderr
+
+
+def test_files_have_the_modes_of_the_cis_benchmark(host: Host) -> None:
+    with host.sudo():
+        modes = host.check_output("stat --format '%a %U %n' /etc/docker/tls/* /var/lib/bulkhead").splitlines()
+    assert modes == [
+        "444 root /etc/docker/tls/ca.pem",
+        "444 root /etc/docker/tls/server-cert.pem",
+        "400 root /etc/docker/tls/server-key.pem",
+        "700 root /var/lib/bulkhead",
+    ]
+
+
+def test_the_container_from_before_still_runs(host: Host) -> None:
+    with host.sudo():
+        assert host.check_output(PID) == host.check_output("cat /root/keep.pid")
+
+
+def test_the_second_run_restarted_nothing(host: Host) -> None:
+    with host.sudo():
+        assert host.check_output(STARTS) == "2", "one start at boot, one for the first run"
+
+
+def test_what_a_run_costs(lab: Any, name: str) -> None:
+    first, second, *_ = lab.executions("converge.yml")
+    assert len(first["tasks"][name]) <= 8, first["tasks"][name]
+    assert len(second["tasks"][name]) <= 4, second["tasks"][name]
+    assert second["changed"] == {}
+
+
+def test_check_mode_told_the_truth(lab: Any, host: Host, name: str) -> None:
+    said = (lab.folder / "check.txt").read_text(encoding="utf-8")
+    added = [line[1:] for line in said.splitlines() if line.startswith("+")]
+    with host.sudo():
+        for path in ("/etc/docker/daemon.json", "/etc/systemd/system/docker.service.d/bulkhead.conf"):
+            content = host.check_output(f"cat {path}").splitlines()
+            assert [line for line in content if line not in added] == [], path
+    assert f"{name} gets a new key and certificate" in said
+    recap = re.search(rf"^{name} .*changed=(\d+).*failed=(\d+)", said, re.MULTILINE)
+    assert recap and int(recap[1]) > 0 and recap[2] == "0"

@@ -1,0 +1,61 @@
+"""Counts module executions: one line for each playbook run in the lab's folder, tasks by host.
+
+A module execution is what costs a round trip. Assertions and includes run on the control node and have no invocation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: executions
+type: aggregate
+short_description: Counts module executions by host
+description: Appends a line to C(executions.jsonl) in the folder of a Molecule scenario's lab.
+requirements:
+  - it is enabled in C(callbacks_enabled)
+"""
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "executions"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._playbook = ""
+        self._tasks: dict[str, list[str]] = {}
+        self._changed: dict[str, list[str]] = {}
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        self._playbook = pathlib.Path(playbook._file_name).name
+
+    def v2_runner_on_ok(self, result: Any, **_: Any) -> None:
+        if "results" not in result._result:
+            self._count(result)
+
+    v2_runner_on_failed = v2_runner_on_ok
+    v2_runner_item_on_ok = v2_runner_on_ok
+    v2_runner_item_on_failed = v2_runner_on_ok
+
+    def _count(self, result: Any) -> None:
+        name = result._task.get_name().split(" : ")[-1]
+        host = result._host.get_name()
+        if "invocation" in result._result or "censored" in result._result:
+            self._tasks.setdefault(host, []).append(name)
+        if result._result.get("changed"):
+            self._changed.setdefault(host, []).append(name)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        record = {"playbook": self._playbook, "tasks": self._tasks, "changed": self._changed}
+        lab = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".lab", os.environ["MOLECULE_SCENARIO_NAME"])
+        if lab.is_dir():
+            with (lab / "executions.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")

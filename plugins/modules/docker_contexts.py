@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_contexts
+short_description: Brings a whole set of Docker contexts into the declared state
+version_added: "0.1.0"
+description:
+  - Does in one call for many contexts what M(bulkhead.docker.docker_context) does for one. All of them are checked before the
+    first one is written.
+  - A context that this module makes is marked in its metadata as a member of O(set). Only marked contexts are ever removed by
+    O(remove_gone); one that somebody else made, or copied from a marked one, is not, even when this module has changed it.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+attributes:
+  check_mode:
+    support: full
+    description: >-
+      Can run in check mode and return the changed status prediction without modifying the store.
+      TLS files that do not exist yet are an error in a run, and a warning in check mode.
+  diff_mode:
+    support: full
+    description: Shows endpoints and the fingerprints of certificates, never a key and nothing else of C(config.json).
+options:
+  contexts:
+    description: The contexts that shall exist.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - Name of the context, as Docker allows it. It has at least two characters, the first one a letter or digit, the
+            others letters, digits or one of C(_.+-). V(default) is Docker's own.
+        type: str
+        required: true
+      docker_host:
+        description: The endpoint, C(unix:///PATH), C(ssh://USER@HOST) or C(tcp://HOST:PORT).
+        type: str
+        required: true
+      ca_path:
+        description: The trust bundle that the engine's certificate is checked with. Needed for C(tcp://), and only there.
+        type: path
+      client_cert:
+        description: The client's certificate. Needed for C(tcp://), and only there.
+        type: path
+      client_key:
+        description: The private key of O(contexts[].client_cert), not encrypted. Needed for C(tcp://), and only there.
+        type: path
+      validate_certs:
+        description: Whether clients check the engine's certificate. With V(false), whoever sits in between can be the engine.
+        type: bool
+        default: true
+      description:
+        description: What C(docker context ls) shows beside the name. An empty string removes it; not set, it stays.
+        type: str
+  current:
+    description:
+      - Name of the context to make the current one. It is one of O(contexts), another one that exists, or V(default).
+      - Not set, the current one stays, unless it is removed; then Docker's default context becomes current.
+    type: str
+  remove_gone:
+    description: Remove the contexts of O(set) that this module made earlier and that O(contexts) does not name any more.
+    type: bool
+    default: false
+  set:
+    description: >-
+      Name of the set that O(contexts) lists. Somebody whose contexts come from several inventories gives each a set of its own,
+      so that O(remove_gone) in one leaves the others alone.
+    type: str
+    default: bulkhead
+seealso:
+  - module: bulkhead.docker.docker_context
+  - module: community.docker.docker_context_info
+"""
+
+EXAMPLES = r"""
+- name: Have a context for each engine and for nothing else
+  bulkhead.docker.docker_contexts:
+    contexts:
+      - name: web1
+        docker_host: tcp://web1.example.com:2376
+        ca_path: ~/.bulkhead/identities/admin/ca.pem
+        client_cert: ~/.bulkhead/identities/admin/cert.pem
+        client_key: ~/.bulkhead/identities/admin/key.pem
+      - name: web2-ssh
+        docker_host: ssh://docker-remote@web2.example.com
+    current: web1
+    remove_gone: true
+"""
+
+RETURN = r"""
+contexts:
+  description: The declared contexts, and one that was made the current one, as M(community.docker.docker_context_info) describes them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The context's name.
+      type: str
+      sample: web1
+    current:
+      description: Whether it is the current one.
+      type: bool
+    description:
+      description: Its description, if it has one.
+      type: str
+    meta_path:
+      description: Folder of its C(meta.json).
+      type: str
+    tls_path:
+      description: Folder of its TLS files.
+      type: str
+    config:
+      description: Options for the modules of community.docker, for use in C(module_defaults).
+      type: dict
+      contains:
+        docker_host:
+          description: The endpoint.
+          type: str
+          sample: tcp://web1.example.com:2376
+        tls:
+          description: Whether TLS is used.
+          type: bool
+        ca_path:
+          description: The trust bundle in the store.
+          returned: with C(tcp://)
+          type: str
+        client_cert:
+          description: The client's certificate in the store.
+          returned: with C(tcp://)
+          type: str
+        client_key:
+          description: Path of its private key in the store.
+          returned: with C(tcp://)
+          type: str
+        validate_certs:
+          description: Whether the engine's certificate is checked.
+          returned: with C(tcp://)
+          type: bool
+removed:
+  description: Names of the contexts that were removed.
+  returned: success
+  type: list
+  elements: str
+current_context_name:
+  description: The context that C(config.json) makes the current one.
+  returned: success
+  type: str
+  sample: default
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _cli_config, _context_store
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "contexts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "docker_host": {"type": "str", "required": True},
+                    "ca_path": {"type": "path"},
+                    "client_cert": {"type": "path"},
+                    "client_key": {"type": "path", "no_log": False},
+                    "validate_certs": {"type": "bool", "default": True},
+                    "description": {"type": "str"},
+                },
+            },
+            "current": {"type": "str"},
+            "remove_gone": {"type": "bool", "default": False},
+            "set": {"type": "str", "default": "bulkhead"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        pairs = [_context_store.from_options(options, module.check_mode) for options in given["contexts"]]
+        result = _context_store.run(
+            _context_store.Wanted(
+                contexts=tuple(context for context, _ in pairs),
+                current=given["current"] or "",
+                set_name=given["set"],
+                remove_gone=given["remove_gone"],
+            ),
+            module.check_mode,
+        )
+    except (_context_store.StoreError, _cli_config.ConfigError) as error:
+        module.fail_json(msg=f"{error}.")
+    except OSError as error:
+        module.fail_json(msg=f"The Docker contexts in {_context_store.folder()} cannot be changed: {error}.")
+    for path in sorted({path for _, missing in pairs for path in missing}):
+        module.warn(f"{path} does not exist yet; the run itself needs it.")
+    for warning in result.warnings:
+        module.warn(f"{warning}.")
+    module.exit_json(
+        changed=result.changed,
+        contexts=result.contexts,
+        removed=result.removed,
+        current_context_name=result.current,
+        diff=result.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""docker_contexts: a whole set, what is removed of it, and what never is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from docker_cli import HOST, create, current, docker, inspect, tls, tree
+
+Run = Callable[..., dict[str, Any]]
+
+
+def names(home: Path) -> list[str]:
+    return docker(home, "context", "ls", "--format", "{{.Name}}").split()
+
+
+def declared(*wanted: str, identity: Any) -> list[dict[str, str]]:
+    return [{"name": name, "docker_host": f"tcp://{name}.example:2376", **tls(identity)} for name in wanted]
+
+
+def test_a_set_in_one_call(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    options = {"contexts": declared("web1", "web2", "web3", identity=identities[0]), "current": "web2"}
+    checked = run_module("docker_contexts", check=True, **options)
+    assert list(tmp_path.iterdir()) == []
+    made = run_module("docker_contexts", **options)
+    assert checked == made
+    assert names(tmp_path) == ["default", "web1", "web2", "web3"]
+    assert current(tmp_path) == "web2"
+    assert [context["name"] for context in made["contexts"] if context["current"]] == ["web2"]
+    again = run_module("docker_contexts", **options)
+    assert (again["changed"], again["diff"], again["removed"]) == (False, [], [])
+
+
+def test_only_what_it_made_is_removed(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    create(tmp_path, "byhand", HOST, identities[0], "mine")
+    create(tmp_path, "taken", HOST, identities[0], "mine, but declared")
+    first = declared("web1", "web2", "taken", identity=identities[1])
+    run_module("docker_contexts", contexts=first, current="web1")
+    run_module("docker_contexts", contexts=declared("web3", identity=identities[1]), set="staging")
+    run_module("docker_context", name="single", docker_host="unix:///run/docker.sock")
+    docker(tmp_path, "context", "create", "copy", "--from", "web1")
+    assert inspect(tmp_path, "taken")["Endpoints"]["docker"]["Host"] == "tcp://taken.example:2376"
+
+    kept = run_module("docker_contexts", contexts=declared("web2", identity=identities[1]))
+    assert (kept["changed"], kept["removed"]) == (False, [])
+
+    options = {"contexts": declared("web2", identity=identities[1]), "remove_gone": True}
+    before = tree(tmp_path)
+    checked = run_module("docker_contexts", check=True, **options)
+    assert tree(tmp_path) == before
+    done = run_module("docker_contexts", **options)
+    assert checked == done
+    assert done["removed"] == ["web1"]
+    assert done["current_context_name"] == "default"
+    assert names(tmp_path) == ["byhand", "copy", "default", "single", "taken", "web2", "web3"]
+    assert not run_module("docker_contexts", **options)["changed"]
+    assert run_module("docker_contexts", contexts=[], remove_gone=True)["removed"] == ["web2"]
+
+
+def test_a_context_that_moves_to_another_set_is_the_other_set_s(
+    tmp_path: Path, run_module: Run, identities: list[Any]
+) -> None:
+    contexts = declared("web1", identity=identities[0])
+    run_module("docker_contexts", contexts=contexts, set="old")
+    moved = run_module("docker_contexts", contexts=contexts, set="new")
+    assert "set: old" in moved["diff"][0]["before"]
+    assert "set: new" in moved["diff"][0]["after"]
+    assert run_module("docker_contexts", contexts=[], set="old", remove_gone=True)["removed"] == []
+    assert run_module("docker_contexts", contexts=[], set="new", remove_gone=True)["removed"] == ["web1"]
+
+
+def test_one_bad_context_stops_all(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    good = declared("web1", "web2", identity=identities[0])
+    cases = {
+        "is declared twice": {"contexts": [*good, good[0]]},
+        "context 'web3': docker_host 'tcp://web3:2376' needs": {
+            "contexts": [*good, {"name": "web3", "docker_host": "tcp://web3:2376"}]
+        },
+        "'web9' cannot be current, because it does not exist": {"contexts": good, "current": "web9"},
+    }
+    for says, options in cases.items():
+        assert says in run_module("docker_contexts", **options)["msg"]
+        assert list(tmp_path.iterdir()) == []
+    run_module("docker_contexts", contexts=good)
+    before = tree(tmp_path)
+    refused = run_module("docker_contexts", contexts=good[:1], current="web2", remove_gone=True)
+    assert "'web2' cannot be current, because it is to be removed" in refused["msg"]
+    assert tree(tmp_path) == before
+
+
+def test_damaged_contexts_of_others_are_named_and_left_alone(
+    tmp_path: Path, run_module: Run, identities: list[Any]
+) -> None:
+    damaged = tmp_path / ".docker/contexts/meta/0123/meta.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    done = run_module("docker_contexts", contexts=declared("web1", identity=identities[0]), remove_gone=True)
+    assert done["changed"]
+    assert str(damaged) in json.dumps(done["warnings"])
+    assert damaged.read_text() == "{"
+
+
+def test_runs_at_the_same_time_do_not_lose_anything(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text('{"auths": {}}')
+
+    def one(number: int) -> dict[str, Any]:
+        contexts = declared(f"web{number}", "shared", identity=identities[number % 2])
+        return run_module("docker_contexts", contexts=contexts, current=f"web{number}")
+
+    with ThreadPoolExecutor(6) as pool:
+        assert not [result for result in pool.map(one, range(6)) if result.get("failed")]
+    assert names(tmp_path) == ["default", "shared", *(f"web{number}" for number in range(6))]
+    assert json.loads((tmp_path / ".docker/config.json").read_text())["auths"] == {}
+    folder = Path(inspect(tmp_path, "shared")["Storage"]["TLSPath"]) / "docker"
+    pair = [(folder / name).read_bytes() for name in ("cert.pem", "key.pem")]
+    assert pair in [[identity.cert.read_bytes(), identity.key.read_bytes()] for identity in identities]
