@@ -90,10 +90,10 @@ def present(engine: _engine.Engine, desired: Desired) -> Plan:
             f"docker_engine_daemon_options or {_engine.DAEMON_JSON}."
         )
     daemon_json = _daemon_json_target(engine, content)
-    certificate = desired.certificate or (_files.content(_engine.CERTIFICATE) or b"").decode()
+    certificate = _pem(desired.certificate) or (_files.content(_engine.CERTIFICATE) or b"").decode()
     targets = [
         Target(path, text, mode, secret=path == _engine.PRIVATE_KEY)
-        for (path, mode), text in zip(_TLS_FILES, (desired.ca.encode(), certificate.encode(), _private_key(desired)))
+        for (path, mode), text in zip(_TLS_FILES, (_pem(desired.ca).encode(), certificate.encode(), _private_key(desired)))
         if text
     ]
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={_unit.exec_start(engine.command_line.without_remote_flags())}\n"
@@ -115,6 +115,11 @@ def present(engine: _engine.Engine, desired: Desired) -> Plan:
         certificate=certificate,
         warnings=tuple(warnings),
     )
+
+
+def _pem(text: str) -> str:
+    """The text as a file; lookups and registered output come without the last newline."""
+    return f"{text.strip()}\n" if text.strip() else ""
 
 
 def absent(engine: _engine.Engine) -> Plan:
@@ -251,11 +256,9 @@ def _real(path: pathlib.Path) -> pathlib.Path:
 def _daemon_json_target(engine: _engine.Engine, content: t.Mapping[str, t.Any]) -> Target:
     path = _real(_engine.DAEMON_JSON)
     current = _files.content(path)
-    if current is not None and content == engine.daemon_json:
-        text = current  # same content: not a byte of somebody's file is touched
-    else:
-        text = _daemon_json.dump(content, like=current)
-    return Target(path, text, _files.mode(path, 0o644))
+    # Where the content is the same, not a byte of somebody's file is touched.
+    same = content == engine.daemon_json
+    return Target(path, current if same else _daemon_json.dump(content, like=current), _files.mode(path, 0o644))
 
 
 def _private_key(desired: Desired) -> bytes:
