@@ -93,7 +93,9 @@ def present(engine: _engine.Engine, desired: Desired) -> Plan:
     certificate = _pem(desired.certificate) or (_files.content(_engine.CERTIFICATE) or b"").decode()
     targets = [
         Target(path, text, mode, secret=path == _engine.PRIVATE_KEY)
-        for (path, mode), text in zip(_TLS_FILES, (_pem(desired.ca).encode(), certificate.encode(), _private_key(desired)))
+        for (path, mode), text in zip(
+            _TLS_FILES, (_pem(desired.ca).encode(), certificate.encode(), _private_key(desired))
+        )
         if text
     ]
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={_unit.exec_start(engine.command_line.without_remote_flags())}\n"

@@ -395,6 +395,11 @@ def _undo(journal: _Journal, timeout: float) -> str:
     path = pathlib.Path(journal.daemon_json)
     cover = _Cover(path, "before")
     covered = cover.on.exists() and cover.off.exists()
+    restarted = bool(journal.process) and service.process() != journal.process
+    with contextlib.suppress(_service.ServiceError, _docker_api.ApiError, TransactionError):
+        after = _Cover(path, "after")
+        if restarted and after.on.exists() and not daemon.api.live_restore():
+            after.switch(daemon, True)  # it was switched off again already, and there is one more restart to come
     for file in reversed(journal.files):
         _put_back(file)
     service.read_units()
@@ -403,7 +408,7 @@ def _undo(journal: _Journal, timeout: float) -> str:
         service.stop(journal.running)
     else:
         try:
-            if service.process() != journal.process or not daemon.api.answers():
+            if restarted or not daemon.api.answers():
                 if covered:
                     _files.place(cover.on, path)
                 daemon.restart()

@@ -44,14 +44,13 @@ class Fleet:
     """The lab's engines, and what the last change of them showed."""
 
     diff: list[str]
+    warnings: str
 
     def __init__(self) -> None:
         hosts = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))["lab"]["hosts"]
         self.address = {name: values["ansible_host"] for name, values in hosts.items()}
         wanted = os.environ.get("LAB_HOSTS", "").split() or list(hosts)  # for work on a part of it
-        self.hosts = {
-            name: testinfra.get_host(f"ansible://{name}?ansible_inventory={INVENTORY}") for name in wanted
-        }
+        self.hosts = {name: testinfra.get_host(f"ansible://{name}?ansible_inventory={INVENTORY}") for name in wanted}
         self.systemd = [name for name in self.hosts if not name.startswith("s")]
         self.ca = (LAB / "pki" / "ca.pem").read_text(encoding="ascii")
         self.authority = Authority("unused")
@@ -103,6 +102,7 @@ class Fleet:
         command = [*self.command(only, check, arguments), "-e", json.dumps(extra)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
         self.diff = sorted(line for line in done.stdout.splitlines() if line.startswith(("+", "-", "@")))
+        self.warnings = " ".join(done.stderr.split())
         results = {}
         decoder = json.JSONDecoder()
         for match in re.finditer(r"^(\S+) \| (\w+)!? => (?=\{)", done.stdout, re.MULTILINE):
