@@ -59,13 +59,14 @@ def test_a_socket_behind_which_nobody_is(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH\r\n", None])
 def test_a_socket_that_says_something_else_or_nothing(tmp_path: pathlib.Path, says: bytes | None) -> None:
     path = str(tmp_path / "other.sock")
+    asked = threading.Event()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(4096)
             if says is None:
-                time.sleep(0.6)
+                asked.wait(10)
             else:
                 connection.sendall(says)
 
@@ -74,8 +75,11 @@ def test_a_socket_that_says_something_else_or_nothing(tmp_path: pathlib.Path, sa
         listener.listen()
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
+        start = time.monotonic()
         with pytest.raises(_docker_api.ApiError, match="does not answer"):
             _docker_api.LocalApi(path, timeout=0.3).get("/info")
+        assert time.monotonic() - start < 5
+        asked.set()
         thread.join()
 
 
@@ -105,7 +109,7 @@ def test_waiting_ends_with_the_time(tmp_path: pathlib.Path) -> None:
 
 def test_running_containers_by_name(engine: LocalEngine) -> None:
     show(engine, container("web", pid=20), container("db", pid=10), container("old", running=False))
-    engine.answers["/containers/json"].append({"Id": "id-gone", "Names": ["/gone"]})
+    engine.answers["/containers/json"] += [{"Id": f"id-{name}", "Names": [f"/{name}"]} for name in ("old", "gone")]
     assert _docker_api.LocalApi(engine.path).running_containers() == [
         {"id": "id-db", "name": "db", "pid": 10},
         {"id": "id-web", "name": "web", "pid": 20},

@@ -7,6 +7,7 @@ import os
 import pathlib
 import resource
 import stat
+import threading
 import typing as t
 
 import pytest
@@ -50,6 +51,22 @@ def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: pathlib.Pa
         os.umask(before)
     assert content_of(tmp_path) == {"cert.pem": b"public", "key.pem": b"private"}
     assert (mode(tmp_path / "cert.pem"), mode(tmp_path / "key.pem")) == (0o444, 0o400)
+
+
+def test_nobody_else_can_read_a_file_while_it_is_written(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "key.pem"
+    writer = threading.Thread(target=_files.write, args=(path, bytes(2**25), 0o400))
+    before, seen = os.umask(0), set()
+    try:
+        writer.start()
+        while writer.is_alive():
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(mode(path))
+    finally:
+        writer.join()
+        os.umask(before)
+    assert 0o600 in seen
+    assert seen <= {0o600, 0o400}
 
 
 def test_writing_replaces_a_link_and_not_what_it_points_to(tmp_path: pathlib.Path) -> None:

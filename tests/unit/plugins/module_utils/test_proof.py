@@ -82,6 +82,12 @@ def test_one_ca_more_than_the_bundle_and_one_less(lab: Lab, findings: Findings) 
     assert findings(lab.engine(), ca=both) == ["accepts clients of CN=ours instead of our CA alone"]
 
 
+@pytest.mark.parametrize(("listen", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")])  # noqa: S104
+def test_a_wildcard_is_asked_at_loopback(findings: Findings, listen: str, asked: str) -> None:
+    (finding,) = findings(port := free_port(), listen=listen)
+    assert finding.startswith("does not speak TLS (" if asked == "127.0.0.1" else f"tcp://{asked}:{port} does not")
+
+
 def test_plain_http_and_nobody(lab: Lab, findings: Findings) -> None:
     for port in (lab.plain(), free_port()):
         with contextlib.suppress(ConnectionError):

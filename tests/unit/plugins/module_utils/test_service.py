@@ -115,7 +115,7 @@ def test_reload_and_new_unit_files(systemctl: Systemctl) -> None:
 
 def test_what_systemd_says_when_it_refuses(systemctl: Systemctl) -> None:
     systemd = _service.Systemd()
-    systemctl.write("echo 'Job for docker.service failed.' >&2; echo 'See more.' >&2; exit 3")
+    systemctl.write("echo Trying.; echo 'Job for docker.service failed.' >&2; echo 'See more.' >&2; exit 3")
     with pytest.raises(_service.ServiceError) as error:
         systemd.restart(10)
     assert str(error.value) == ("'systemctl restart docker.service' ended with code 3: Job for docker.service failed.")
