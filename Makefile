@@ -15,12 +15,8 @@ help: ## Show these lines
 
 # The virtual environment, from the newest Python that works here, and the checkout under the name that Ansible looks for.
 .PHONY: setup
-setup: $(VENV)/.ready $(COLLECTIONS)/ansible_collections/bulkhead/docker ## Make the virtual environment
-
-$(VENV)/.ready: requirements-dev.txt tools/newest-python
-	@python=$$(tools/newest-python); echo "setup: $$python -> $(VENV)"; \
-	$$python -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+setup: $(COLLECTIONS)/ansible_collections/bulkhead/docker ## Make the virtual environment
+	@tools/venv $(VENV)
 
 $(COLLECTIONS)/ansible_collections/bulkhead/docker:
 	@mkdir -p $(dir $@) && ln -s $(CURDIR) $@
@@ -52,14 +48,21 @@ molecule: export MOLECULE_ANSIBLE_ARGS_STRICT_MODE := true
 molecule: setup ## Test in the lab: SCENARIO=lab (default: every scenario), DO=converge|verify|destroy (default: test)
 	@molecule -c .config/molecule/config.yml $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
 
-.PHONY: lint
-lint: setup ## Style and types
-	ruff check plugins tests
-	cd $(COLLECTIONS) && mypy --config-file $(CURDIR)/pyproject.toml -p ansible_collections.bulkhead.docker.plugins.module_utils
-
-.PHONY: unit
+# The stages of `make test`, alone and together; each step's output is in .cache/test/.
+.PHONY: lint unit package sanity
+lint: setup ## Style, types, ansible-lint, changelog
+	@tools/check lint
 unit: setup ## Unit tests
-	pytest -q
+	@tools/check unit
+package: setup ## The tarball builds, installs, and holds nothing of a developer's
+	@tools/check package
+sanity: setup ## ansible-test sanity on what the tarball installs
+	@tools/check package sanity
 
 .PHONY: test
-test: lint unit ## Everything that CI runs
+test: setup ## Everything that CI runs, with the scenarios in the lab
+	@tools/check
+
+.PHONY: test-all
+test-all: setup ## The same, and again on every ansible-core that is supported
+	@tools/check all matrix

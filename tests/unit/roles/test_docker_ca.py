@@ -1,18 +1,52 @@
-"""Runs the role docker_ca on this machine; each directory is one CA host."""
+"""Runs the role docker_ca on this machine; each directory is one CA host, and all share the same few plays."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 Play = Callable[..., dict[str, Any]]
+Outcomes = dict[str, Any]
 
 ROLE = [{"ansible.builtin.include_role": {"name": "bulkhead.docker.docker_ca"}}]
 SIGNS = "keyUsage=critical,keyCertSign,cRLSign"
+ON_AN_UNCHANGED_RUN = ["look | Read the public files", "look | Try the passphrase on the key"]
+
+# CAs that the role makes.
+MADE: dict[str, dict[str, Any]] = {
+    "p256": {"docker_ca_passphrase": "sesame"},
+    "p384": {"docker_ca_key_type": "P-384"},
+    "rsa": {"docker_ca_key_type": "RSA", "docker_ca_key_size": 2048},
+}
+# What a second run finds: a copy of which CA, what is different in the variables, and how the role refuses it.
+REFUSED_LATER: dict[str, tuple[str, dict[str, Any], str]] = {
+    "passphrase": ("p256", {"docker_ca_passphrase": "wrong"}, "docker_ca_passphrase"),
+    "type": ("p384", {"docker_ca_key_type": "RSA"}, "key of type P-384, docker_ca_key_type asks for RSA 3072"),
+    "lost": ("p384", {}, "ca-key.pem is missing"),
+    "swapped": ("rsa", {"docker_ca_key_type": "P-384"}, "ca-key.pem belongs to another certificate"),
+    "garbled": ("p384", {}, "does not hold exactly one certificate"),
+    "ending": ("p384", {"docker_ca_valid_days": 5000, "docker_ca_minimum_days": 4000}, "rotate_ca"),
+    "relative": ("p384", {"docker_ca_dir": "relative"}, "docker_ca_dir has to start with"),
+}
+# CAs that are brought along and cannot work: certificate, key, and what the refusal says.
+REFUSED_AT_ONCE = {
+    "nocert": ("missing.pem", "root.key", "found 0"),
+    "nokey": ("root.pem", "missing.key", "No such file"),
+    "notpem": ("root.key", "root.key", "found 0"),
+    "foreign": ("root.pem", "other.key", "is not the key of"),
+    "locked": ("root.pem", "locked.key", "docker_ca_existing_passphrase"),
+    "plain": ("plain.pem", "plain.key", "keyCertSign"),
+    "server": ("server.pem", "server.key", "CA:TRUE"),
+    "below": ("below.pem", "below.key", "is an intermediate CA"),
+    "short": ("short.pem", "short.key", "docker_ca_minimum_days"),
+}
 
 
 def openssl(*arguments: str | Path) -> str:
@@ -23,155 +57,159 @@ def content(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_a_ca_is_made_once_and_strict_clients_accept_what_it_signs(tmp_path: Path, play: Play) -> None:
-    host = {"docker_ca_dir": str(tmp_path / "ca"), "docker_ca_passphrase": "sesame"}
-
-    checked = play({"ca": host}, ROLE, "--check", "--diff")["ca"]
-    assert (checked.failed, checked.changed) == (0, 1)
-    assert not (tmp_path / "ca").exists()
-
-    first = play({"ca": host}, ROLE)["ca"]
-    assert (first.failed, first.changed) == (0, 5), first.message
-    made = content(tmp_path / "ca")
-    assert sorted(made) == ["ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem"]
-    assert b"ENCRYPTED" in made["ca-key.pem"]
-    assert (tmp_path / "ca").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "ca/ca-key.pem").stat().st_mode & 0o777 == 0o600
-    text = openssl("x509", "-in", tmp_path / "ca/ca-cert.pem", "-noout", "-text")
-    assert "CA:TRUE, pathlen:0" in text
-    assert "Certificate Sign, CRL Sign" in text
-
-    for arguments in ((), ("--check",)):
-        again = play({"ca": host}, ROLE, *arguments)["ca"]
-        assert (again.failed, again.changed) == (0, 0)
-        assert again.executions == ["look | Read the public files", "look | Try the passphrase on the key"]
-    assert content(tmp_path / "ca") == made
-
-
-def test_what_was_lost_on_the_way_comes_back(tmp_path: Path, play: Play) -> None:
-    host = {"docker_ca_dir": str(tmp_path / "ca")}
-    play({"ca": host}, ROLE)
-    made = content(tmp_path / "ca")
-    (tmp_path / "ca/ca-key.pem").chmod(0o644)
-    for name in ("ca-cert.pem", "ca.pem", "crl.pem"):
-        (tmp_path / "ca" / name).unlink()
-    again = play({"ca": host}, ROLE)["ca"]
-    assert (again.failed, again.changed) == (0, 4), again.message
-    assert (tmp_path / "ca/ca-key.pem").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "ca/ca-key.pem").read_bytes() == made["ca-key.pem"]
-    assert openssl("crl", "-in", tmp_path / "ca/crl.pem", "-CAfile", tmp_path / "ca/ca.pem", "-noout", "-issuer")
-
-
-def test_an_existing_ca_is_never_harmed(tmp_path: Path, play: Play) -> None:
-    names = ["passphrase", "type", "lost", "swapped", "ending", "relative"]
-    hosts: dict[str, dict[str, Any]] = {name: {"docker_ca_dir": str(tmp_path / name)} for name in names}
-    hosts["passphrase"]["docker_ca_passphrase"] = "sesame"
-    hosts["ending"] |= {"docker_ca_valid_days": 100, "docker_ca_minimum_days": 30}
-    assert not any(outcome.failed for outcome in play(hosts, ROLE).values() if outcome is not None)
-
-    (tmp_path / "lost/ca-key.pem").unlink()
-    (tmp_path / "swapped/ca-key.pem").write_bytes((tmp_path / "ending/ca-key.pem").read_bytes())
-    hosts["passphrase"]["docker_ca_passphrase"] = "wrong"
-    hosts["type"]["docker_ca_key_type"] = "RSA"
-    hosts["ending"] = {"docker_ca_dir": str(tmp_path / "ending")}
-    hosts["relative"]["docker_ca_dir"] = "relative"
-    before = {name: content(tmp_path / name) for name in names}
-    outcomes = play(hosts, ROLE)
-    expected = {
-        "passphrase": "docker_ca_passphrase",
-        "type": "key of type P-256, docker_ca_key_type asks for RSA 3072",
-        "lost": "ca-key.pem is missing",
-        "swapped": "ca-key.pem belongs to another certificate",
-        "ending": "rotate_ca",
-        "relative": "docker_ca_dir has to start with",
-    }
-    for name, sentence in expected.items():
-        assert (outcomes[name].failed, outcomes[name].changed) == (1, 0), name
-        assert sentence in outcomes[name].message
-    assert {name: content(tmp_path / name) for name in names} == before
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Callable[..., None]:
+def make_authority(directory: Path, name: str, *arguments: str, days: int = 4000, subject: str = "") -> None:
     """Makes NAME.pem and NAME.key the way people do it, with openssl."""
-
-    def make(name: str, *arguments: str, days: int = 4000, subject: str = "") -> None:
-        files = ["-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.pem", "-nodes"]
-        openssl(
-            *("req", "-x509", "-newkey", "rsa:2048", *files),
-            *("-days", str(days), "-subj", subject or f"/CN={name}", *arguments),
-        )
-
-    return make
+    files = ["-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem", "-nodes"]
+    openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", *files),
+        *("-days", str(days), "-subj", subject or f"/CN={name}", *arguments),
+    )
 
 
-def test_a_ca_can_be_brought_along(tmp_path: Path, play: Play, authority: Callable[..., None]) -> None:
-    authority("mine", "-addext", SIGNS, subject="/DC=org/DC=example/CN=mine")
-    openssl("pkey", "-in", tmp_path / "mine.key", "-aes256", "-passout", "pass:old", "-out", tmp_path / "locked.key")
-    host: dict[str, Any] = {
-        "docker_ca_dir": str(tmp_path / "ca"),
-        "docker_ca_existing_certificate": str(tmp_path / "mine.pem"),
-        "docker_ca_existing_private_key": str(tmp_path / "locked.key"),
-        "docker_ca_existing_passphrase": "old",
-        "docker_ca_passphrase": "new",
-    }
-    assert play({"ca": host}, ROLE, "--check")["ca"].failed == 0
-    first = play({"ca": host}, ROLE)["ca"]
-    assert first.failed == 0, first.message
-    openssl("pkey", "-in", tmp_path / "ca/ca-key.pem", "-passin", "pass:new", "-noout")
-    assert (tmp_path / "ca/ca.pem").read_text() == (tmp_path / "mine.pem").read_text()
-    openssl("crl", "-in", tmp_path / "ca/crl.pem", "-CAfile", tmp_path / "ca/ca.pem", "-noout")
-
-    assert play({"ca": host}, ROLE)["ca"].changed == 0
-    (tmp_path / "mine.pem").unlink()
-    (tmp_path / "locked.key").unlink()
-    again = play({"ca": host}, ROLE)["ca"]
-    assert (again.failed, again.changed) == (0, 0), again.message
-
-
-def test_a_ca_that_would_not_work_is_refused(tmp_path: Path, play: Play, authority: Callable[..., None]) -> None:
-    authority("root", "-addext", SIGNS)
-    authority("other", "-addext", SIGNS)
-    authority("plain")
-    authority("short", "-addext", SIGNS, days=20)
-    authority("server", "-addext", "basicConstraints=critical,CA:FALSE")
-    request = ("req", "-newkey", "rsa:2048", "-nodes", "-keyout", tmp_path / "below.key", "-out", tmp_path / "csr")
+def make_authorities(directory: Path) -> None:
+    make_authority(directory, "root", "-addext", SIGNS)
+    make_authority(directory, "other", "-addext", SIGNS)
+    make_authority(directory, "plain")
+    make_authority(directory, "short", "-addext", SIGNS, days=20)
+    make_authority(directory, "server", "-addext", "basicConstraints=critical,CA:FALSE")
+    request = ("req", "-newkey", "rsa:2048", "-nodes", "-keyout", directory / "below.key", "-out", directory / "csr")
     openssl(*request, "-subj", "/CN=below")
     extensions = f"basicConstraints=critical,CA:TRUE\n{SIGNS}\nsubjectKeyIdentifier=hash\n"
-    (tmp_path / "extensions").write_text(extensions)
-    issuer = ("-CA", tmp_path / "root.pem", "-CAkey", tmp_path / "root.key", "-CAcreateserial")
-    signed = ("-days", "4000", "-extfile", tmp_path / "extensions", "-out", tmp_path / "below.pem")
-    openssl("x509", "-req", "-in", tmp_path / "csr", *issuer, *signed)
-    openssl("pkey", "-in", tmp_path / "root.key", "-aes256", "-passout", "pass:x", "-out", tmp_path / "locked.key")
-    cases = {
-        "nocert": ("missing.pem", "root.key", "found 0"),
-        "nokey": ("root.pem", "missing.key", "No such file"),
-        "notpem": ("root.key", "root.key", "found"),
-        "foreign": ("root.pem", "other.key", "is not the key of"),
-        "locked": ("root.pem", "locked.key", "docker_ca_existing_passphrase"),
-        "plain": ("plain.pem", "plain.key", "keyCertSign"),
-        "server": ("server.pem", "server.key", "CA:TRUE"),
-        "below": ("below.pem", "below.key", "is an intermediate CA"),
-        "short": ("short.pem", "short.key", "docker_ca_minimum_days"),
-    }
-    hosts = {
-        name: {
-            "docker_ca_dir": str(tmp_path / name),
-            "docker_ca_existing_certificate": str(tmp_path / certificate),
-            "docker_ca_existing_private_key": str(tmp_path / key),
+    (directory / "extensions").write_text(extensions)
+    issuer = ("-CA", directory / "root.pem", "-CAkey", directory / "root.key", "-CAcreateserial")
+    signed = ("-days", "4000", "-extfile", directory / "extensions", "-out", directory / "below.pem")
+    openssl("x509", "-req", "-in", directory / "csr", *issuer, *signed)
+    openssl("pkey", "-in", directory / "root.key", "-aes256", "-passout", "pass:x", "-out", directory / "locked.key")
+    make_authority(directory, "mine", "-addext", SIGNS, subject="/DC=org/DC=example/CN=mine")
+    openssl("pkey", "-in", directory / "mine.key", "-aes256", "-passout", "pass:old", "-out", directory / "old.key")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All CA hosts, and what became of them in two runs and in check mode before and after."""
+
+    root: Path
+    checked: Outcomes
+    left_by_check: list[str]
+    first: Outcomes
+    before: dict[str, dict[str, bytes]]  # what the second run found
+    second: Outcomes
+    checked_again: Outcomes
+
+
+@pytest.fixture(scope="module")
+def fleet(module_play: tuple[Path, Play]) -> Fleet:
+    root, play = module_play
+    make_authorities(root)
+
+    def brought(certificate: str, key: str) -> dict[str, Any]:
+        return {
+            "docker_ca_existing_certificate": str(root / certificate),
+            "docker_ca_existing_private_key": str(root / key),
         }
-        for name, (certificate, key, _) in cases.items()
-    }
-    outcomes = play(hosts, ROLE)
-    for name, (_, _, sentence) in cases.items():
-        assert (outcomes[name].failed, outcomes[name].changed) == (1, 0), name
-        assert sentence in outcomes[name].message, name
-        assert not (tmp_path / name).exists()
+
+    def directory(name: str) -> dict[str, Any]:
+        return {"docker_ca_dir": str(root / "ca" / name)}
+
+    mine = {"docker_ca_existing_passphrase": "old", "docker_ca_passphrase": "new"}
+    made = {name: variables | directory(name) for name, variables in MADE.items()}
+    made["mine"] = brought("mine.pem", "old.key") | mine | directory("mine")
+    refused = {name: brought(*files[:2]) | directory(name) for name, files in REFUSED_AT_ONCE.items()}
+
+    checked = play({name: made[name] for name in ("p256", "mine")}, ROLE, "--check", "--diff")
+    left_by_check = [path.name for path in root.glob("ca/*")]
+
+    first = play(made | refused, ROLE)
+
+    later = {name: MADE[origin] | directory(name) | changed for name, (origin, changed, _) in REFUSED_LATER.items()}
+    for name, (origin, _, _) in REFUSED_LATER.items():
+        shutil.copytree(root / "ca" / origin, root / "ca" / name)
+    (root / "ca/lost/ca-key.pem").unlink()
+    shutil.copy(root / "ca/p384/ca-key.pem", root / "ca/swapped")
+    (root / "ca/garbled/ca-cert.pem").write_bytes(b"")
+
+    healed = MADE["p384"] | directory("healed")
+    shutil.copytree(root / "ca/p384", root / "ca/healed")
+    (root / "ca/healed/ca-key.pem").chmod(0o644)
+    for name in ("ca-cert.pem", "ca.pem", "crl.pem"):
+        (root / "ca/healed" / name).unlink()
+
+    gone = brought("gone.pem", "gone.key") | mine | directory("gone")
+    shutil.copytree(root / "ca/mine", root / "ca/gone")
+
+    hosts = made | later | {"healed": healed, "gone": gone}
+    before = {name: content(root / "ca" / name) for name in hosts}
+    second = play(hosts, ROLE)
+    checked_again = play({"p256": made["p256"]}, ROLE, "--check")
+    return Fleet(root, checked, left_by_check, first, before, second, checked_again)
 
 
-def test_only_the_request_that_was_meant_is_signed(tmp_path: Path, play: Play) -> None:
-    directory = str(tmp_path / "ca")
-    play({"ca": {"docker_ca_dir": directory, "docker_ca_passphrase": "sesame"}}, ROLE)
+def test_check_mode_makes_nothing(fleet: Fleet) -> None:
+    for name, outcome in fleet.checked.items():
+        assert (outcome.failed, outcome.changed > 0) == (0, True), f"{name}: {outcome.message}"
+    assert fleet.left_by_check == []
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm"), [("p256", "prime256v1"), ("p384", "secp384r1"), ("rsa", "Public-Key: (2048 bit)")]
+)
+def test_a_ca_is_made(fleet: Fleet, name: str, algorithm: str) -> None:
+    assert (fleet.first[name].failed, fleet.first[name].changed) == (0, 5), fleet.first[name].message
+    made = fleet.root / "ca" / name
+    assert sorted(fleet.before[name]) == ["ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem"]
+    assert (b"ENCRYPTED" in fleet.before[name]["ca-key.pem"]) == ("docker_ca_passphrase" in MADE[name])
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert (made / "ca-key.pem").stat().st_mode & 0o777 == 0o600
+    text = openssl("x509", "-in", made / "ca-cert.pem", "-noout", "-text")
+    assert "CA:TRUE, pathlen:0" in text
+    assert "Certificate Sign, CRL Sign" in text
+    assert algorithm in text
+
+
+@pytest.mark.parametrize("name", ["p256", "p384", "rsa", "mine", "gone"])
+def test_a_second_run_changes_nothing(fleet: Fleet, name: str) -> None:
+    assert (fleet.second[name].failed, fleet.second[name].changed) == (0, 0), fleet.second[name].message
+    assert content(fleet.root / "ca" / name) == fleet.before[name]
+
+
+def test_a_second_run_costs_two_executions(fleet: Fleet) -> None:
+    for outcome in (fleet.second["p256"], fleet.checked_again["p256"]):
+        assert (outcome.failed, outcome.changed) == (0, 0), outcome.message
+        assert outcome.executions == ON_AN_UNCHANGED_RUN
+
+
+def test_what_was_lost_on_the_way_comes_back(fleet: Fleet) -> None:
+    outcome = fleet.second["healed"]
+    assert (outcome.failed, outcome.changed) == (0, 4), outcome.message
+    healed = fleet.root / "ca/healed"
+    assert (healed / "ca-key.pem").stat().st_mode & 0o777 == 0o600
+    assert (healed / "ca-key.pem").read_bytes() == fleet.before["p384"]["ca-key.pem"]
+    assert openssl("crl", "-in", healed / "crl.pem", "-CAfile", healed / "ca.pem", "-noout", "-issuer")
+
+
+@pytest.mark.parametrize("name", list(REFUSED_LATER))
+def test_an_existing_ca_is_never_harmed(fleet: Fleet, name: str) -> None:
+    assert (fleet.second[name].failed, fleet.second[name].changed) == (1, 0)
+    assert REFUSED_LATER[name][2] in fleet.second[name].message
+    assert content(fleet.root / "ca" / name) == fleet.before[name]
+
+
+def test_a_ca_can_be_brought_along(fleet: Fleet) -> None:
+    assert fleet.first["mine"].failed == 0, fleet.first["mine"].message
+    taken = fleet.root / "ca/mine"
+    openssl("pkey", "-in", taken / "ca-key.pem", "-passin", "pass:new", "-noout")
+    assert (taken / "ca.pem").read_text() == (fleet.root / "mine.pem").read_text()
+    openssl("crl", "-in", taken / "crl.pem", "-CAfile", taken / "ca.pem", "-noout")
+
+
+@pytest.mark.parametrize("name", list(REFUSED_AT_ONCE))
+def test_a_ca_that_would_not_work_is_refused(fleet: Fleet, name: str) -> None:
+    assert (fleet.first[name].failed, fleet.first[name].changed) == (1, 0)
+    assert REFUSED_AT_ONCE[name][2] in fleet.first[name].message
+    assert not (fleet.root / "ca" / name).exists()
+
+
+def test_only_the_request_that_was_meant_is_signed(fleet: Fleet, tmp_path: Path, play: Play) -> None:
     openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "key")
     asks = {
         "good": ["extendedKeyUsage=serverAuth"],
@@ -190,11 +228,12 @@ def test_only_the_request_that_was_meant_is_signed(tmp_path: Path, play: Play) -
             "csr": openssl("req", "-new", "-key", tmp_path / "key", "-subj", "/CN=engine\\/1", *usual, *added)
         }
     hosts["passphrase"] = hosts["good"] | {"passphrase": "wrong"}
+    ca = fleet.root / "ca/p256"
     task = {
         "ansible.builtin.include_role": {"name": "bulkhead.docker.docker_ca", "tasks_from": "sign"},
         "vars": {
             "docker_ca_sign_host": "good",
-            "docker_ca_sign_dir": directory,
+            "docker_ca_sign_dir": str(ca),
             "docker_ca_sign_passphrase": "{{ passphrase | default('sesame') }}",
             "docker_ca_sign_request": "{{ csr }}",
             "docker_ca_sign_name": "engine/1",
@@ -207,8 +246,10 @@ def test_only_the_request_that_was_meant_is_signed(tmp_path: Path, play: Play) -
         assert "is not the one that it was asked for" in outcomes[name].message, name
     assert "CA host good did not sign" in outcomes["passphrase"].message
     assert outcomes["good"].failed == 0, outcomes["good"].message
-    (issued,) = (tmp_path / "ca/issued").iterdir()
+    (issued,) = (ca / "issued").iterdir()
     assert issued.name.startswith("server-engine_1-")
-    openssl("verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", tmp_path / "ca/ca.pem", issued)
-    crl = ("-crl_check", "-CRLfile", tmp_path / "ca/crl.pem", "-CAfile", tmp_path / "ca/ca.pem")
-    openssl("verify", *crl, issued)
+    openssl("verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca / "ca.pem", issued)
+    # Whoever's clock is five minutes behind that of the CA host accepts CA, certificate and revocation list at once.
+    for seconds in (0, 300):
+        at = ("-attime", str(int(time.time()) - seconds))
+        openssl("verify", "-crl_check", "-CRLfile", ca / "crl.pem", "-CAfile", ca / "ca.pem", *at, issued)

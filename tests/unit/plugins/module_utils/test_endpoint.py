@@ -103,6 +103,12 @@ def test_a_certificate_that_clients_do_not_accept(lab: Lab, changes: dict[str, t
     assert reason in result["findings"][0]
 
 
+def test_the_name_that_must_be_covered_need_not_be_the_address(lab: Lab) -> None:
+    port = lab.engine(pair=lab.ours.pair(lab.folder, "named", SERVER, names=("web1",)))
+    assert lab.findings(port, hostname="web1") == []
+    assert "as that of 127.0.0.1" in lab.findings(port)[0]
+
+
 def test_a_certificate_of_another_ca_whatever_the_environment_trusts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(variable, lab.other_ca)

@@ -15,6 +15,7 @@ import typing as t
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _tls_probe as probe
 from ansible_collections.bulkhead.docker.plugins.module_utils import _x509
+from cryptography import x509
 from helpers.pki import CLIENT, SERVER, Authority
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -48,6 +49,7 @@ def serve(tmp_path: pathlib.Path, authority: Authority) -> t.Iterator[t.Callable
                 context.verify_mode = ssl.CERT_REQUIRED
                 context.load_verify_locations(cadata=authority.pem)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return server.server_port
@@ -121,6 +123,19 @@ def test_what_clients_would_hold_against_a_certificate(authority: Authority, tmp
     ]
     late = NOW + datetime.timedelta(days=10)
     assert _x509.problems(pem, authority.pem, "server", at=late)[0].startswith("it expired on")
+
+
+def test_an_impostor_differs_by_its_signature_alone(authority: Authority, tmp_path: pathlib.Path) -> None:
+    text = pathlib.Path(authority.pair(tmp_path, "victim", CLIENT)[0]).read_text(encoding="ascii")
+    victim, ca = _x509.load_bundle(text)[0].certificate, authority.certificate
+    pem, key = _x509.impostor(victim, ca)
+    forged, forged_ca = (entry.certificate for entry in _x509.load_bundle(pem.decode()))
+    assert (forged.subject, forged.issuer, forged_ca.subject) == (victim.subject, victim.issuer, ca.subject)
+    for kind in (x509.AuthorityKeyIdentifier, x509.ExtendedKeyUsage):
+        assert forged.extensions.get_extension_for_class(kind) == victim.extensions.get_extension_for_class(kind)
+    assert _x509.issued_by(forged, forged_ca)
+    assert not _x509.issued_by(forged, ca)
+    assert _x509.key_matches(pem.decode(), key)
 
 
 def test_a_pair_that_does_not_belong_together(authority: Authority, tmp_path: pathlib.Path) -> None:

@@ -1,0 +1,164 @@
+"""Files that change together, on a real file system."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import resource
+import stat
+import threading
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+
+
+def mode(path: pathlib.Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def content_of(folder: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@contextlib.contextmanager
+def full_disk() -> t.Iterator[None]:
+    """No file may grow by a byte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def existing(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "daemon.json"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    return path
+
+
+def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: pathlib.Path) -> None:
+    before = os.umask(0o077)
+    try:
+        _files.write(tmp_path / "cert.pem", b"public", 0o444)
+        os.umask(0)
+        _files.write(tmp_path / "key.pem", b"private", 0o400)
+    finally:
+        os.umask(before)
+    assert content_of(tmp_path) == {"cert.pem": b"public", "key.pem": b"private"}
+    assert (mode(tmp_path / "cert.pem"), mode(tmp_path / "key.pem")) == (0o444, 0o400)
+
+
+def test_nobody_else_can_read_a_file_while_it_is_written(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "key.pem"
+    writer = threading.Thread(target=_files.write, args=(path, bytes(2**25), 0o400))
+    before, seen = os.umask(0), set()
+    try:
+        writer.start()
+        while writer.is_alive():
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(mode(path))
+    finally:
+        writer.join()
+        os.umask(before)
+    assert 0o600 in seen
+    assert seen <= {0o600, 0o400}
+
+
+def test_writing_replaces_a_link_and_not_what_it_points_to(tmp_path: pathlib.Path) -> None:
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.write_bytes(b"untouched")
+    link.symlink_to(victim)
+    _files.write(link, b"new", 0o600)
+    assert not link.is_symlink()
+    assert content_of(tmp_path) == {"victim": b"untouched", "link": b"new"}
+
+
+def test_what_differs(existing: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert _files.Target(existing, b"new", 0o640).differs()
+    assert _files.Target(existing, b"old", 0o644).differs()
+    assert _files.Target(existing, None).differs()
+    assert _files.Target(tmp_path / "none", b"").differs()
+    assert not _files.Target(tmp_path / "none", None).differs()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of an engine belong to root")
+def test_what_does_not_differ(existing: pathlib.Path) -> None:
+    assert not _files.Target(existing, b"old", 0o640).differs()
+
+
+def test_staging_leaves_the_file_alone(existing: pathlib.Path) -> None:
+    target = _files.Target(existing, b"new", 0o600)
+    target.stage()
+    assert (existing.read_bytes(), mode(existing)) == (b"old", 0o640)
+    assert (target.new.read_bytes(), mode(target.new)) == (b"new", 0o600)
+    assert target.old.samefile(existing)
+
+
+def test_a_swap_and_the_way_back(existing: pathlib.Path) -> None:
+    inode = existing.stat().st_ino
+    target = _files.Target(existing, b"new", 0o600)
+    target.stage()
+    target.swap()
+    assert (existing.read_bytes(), mode(existing)) == (b"new", 0o600)
+    _files.restore(existing, True, target.old)
+    assert (existing.read_bytes(), mode(existing), existing.stat().st_ino) == (b"old", 0o640, inode)
+
+
+def test_both_directions_can_be_repeated(existing: pathlib.Path) -> None:
+    # A change that was interrupted anywhere is undone from the start.
+    target = _files.Target(existing, b"new")
+    for _ in range(2):
+        target.stage()
+        target.swap()
+        target.swap()
+        assert existing.read_bytes() == b"new"
+        _files.restore(existing, True, target.old)
+        _files.restore(existing, True, target.old)
+        assert existing.read_bytes() == b"old"
+
+
+def test_a_file_that_was_not_there(tmp_path: pathlib.Path) -> None:
+    target = _files.Target(tmp_path / "docker.service.d" / "bulkhead.conf", b"[Service]\n")
+    target.stage()
+    assert not target.path.exists()
+    target.swap()
+    assert target.path.read_bytes() == b"[Service]\n"
+    _files.restore(target.path, False, target.old)
+    assert not target.path.exists()
+
+
+def test_a_file_that_shall_not_be_there(existing: pathlib.Path) -> None:
+    target = _files.Target(existing, None)
+    target.stage()
+    target.swap()
+    assert not existing.exists()
+    _files.restore(existing, True, target.old)
+    assert existing.read_bytes() == b"old"
+
+
+def test_a_full_disk_stops_the_stage_and_changes_nothing(existing: pathlib.Path) -> None:
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        _files.Target(existing, b"new").stage()
+    assert (existing.read_bytes(), mode(existing)) == (b"old", 0o640)
+
+
+def test_a_full_disk_stops_neither_swap_nor_restore(existing: pathlib.Path) -> None:
+    target = _files.Target(existing, b"new")
+    target.stage()
+    with full_disk():
+        target.swap()
+        assert existing.read_bytes() == b"new"
+        _files.restore(existing, True, target.old)
+        assert existing.read_bytes() == b"old"
+
+
+def test_placing_a_file_where_it_is_already(existing: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    second = tmp_path / "second"
+    os.link(existing, second)
+    _files.place(second, existing)
+    assert content_of(tmp_path) == {"daemon.json": b"old", "second": b"old"}

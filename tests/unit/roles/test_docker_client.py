@@ -1,0 +1,347 @@
+"""Runs the role docker_client on this machine; each host has a home and a CA of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Play = Callable[..., dict[str, Any]]
+
+
+def role(name: str, **options: Any) -> dict[str, Any]:
+    return {
+        "block": [{"ansible.builtin.include_role": {"name": f"bulkhead.docker.{name}", **options}}],
+        "environment": {"HOME": "{{ home }}"},
+    }
+
+
+CA = role("docker_ca")
+CLIENT = role("docker_client")
+ENGINES = [{"name": "web1", "address": "192.0.2.1"}, {"name": "web2", "address": "2001:db8::2", "port": 2377}]
+
+
+def openssl(*arguments: str | Path) -> str:
+    return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+
+
+def host(tmp_path: Path, name: str = "client", **options: Any) -> dict[str, Any]:
+    (tmp_path / name).mkdir(exist_ok=True)
+    return {
+        "home": str(tmp_path / name),
+        "docker_ca_dir": str(tmp_path / name / "ca"),
+        "docker_client_ca_host": name,
+        "docker_client_ca_dir": str(tmp_path / name / "ca"),
+        "docker_client_engines": ENGINES,
+        **options,
+    }
+
+
+def folder(home: dict[str, Any], name: str = "admin") -> Path:
+    return Path(home["home"]) / ".bulkhead/identities" / name
+
+
+def content(directory: Path) -> dict[str, tuple[str, bytes]]:
+    return {
+        str(path.relative_to(directory)): (oct(path.stat().st_mode), path.read_bytes() if path.is_file() else b"")
+        for path in sorted(directory.rglob("*"))
+        if not {"ca", ".ansible"} & set(path.relative_to(directory).parts)
+    }
+
+
+def contexts(home: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By the docker CLI, which has to be silent about them."""
+    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
+    run: dict[str, Any] = {"env": env, "capture_output": True, "text": True, "check": True}
+    names = subprocess.run(["docker", "context", "ls", "--format", "{{.Name}}"], **run).stdout.split()
+    found = subprocess.run(["docker", "context", "inspect", *names], **run)
+    assert found.stderr == ""
+    return {context["Name"]: context for context in json.loads(found.stdout) if context["Name"] != "default"}
+
+
+def assert_whole(home: dict[str, Any], name: str = "admin") -> None:
+    """An identity that strict verifiers accept as a client and as nothing else, and that its contexts have, too."""
+    where = folder(home, name)
+    assert sorted(path.name for path in where.iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
+    assert where.stat().st_mode & 0o777 == 0o700
+    assert [(where / file).stat().st_mode & 0o777 for file in ("ca.pem", "cert.pem", "key.pem")] == [
+        0o644,
+        0o644,
+        0o600,
+    ]
+    public = openssl("x509", "-in", where / "cert.pem", "-noout", "-pubkey")
+    assert openssl("pkey", "-in", where / "key.pem", "-pubout") == public
+    strict = ("verify", "-x509_strict", "-CAfile", where / "ca.pem", "-purpose")
+    openssl(*strict, "sslclient", where / "cert.pem")
+    with pytest.raises(subprocess.CalledProcessError):
+        openssl(*strict, "sslserver", where / "cert.pem")
+    assert f"CN = {name}" in openssl("x509", "-in", where / "cert.pem", "-noout", "-subject").replace("CN=", "CN = ")
+    assert list((Path(home["home"]) / ".bulkhead/pending" / name).iterdir()) == []
+    for context in contexts(home).values():
+        tls = Path(context["Storage"]["TLSPath"]) / "docker"
+        if (tls / "cert.pem").read_bytes() == (where / "cert.pem").read_bytes():
+            assert (tls / "key.pem").read_bytes() == (where / "key.pem").read_bytes()
+            assert (tls / "ca.pem").read_bytes() == (where / "ca.pem").read_bytes()
+
+
+def test_a_fresh_host_gets_an_identity_and_contexts_once(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path, docker_ca_passphrase="sesame", docker_client_ca_passphrase="sesame")
+    home["docker_client_current"] = "web2"
+    checked = play({"client": home}, [CA, CLIENT], "--check", "--diff")["client"]
+    assert checked.failed == 0, checked.message
+    assert content(Path(home["home"])) == {}
+    assert checked.tasks["store | Write the contexts"]["results"][0]["changed"]
+
+    play({"client": home}, [CA])
+    checked = play({"client": home}, [CLIENT], "--check", "--diff")["client"]
+    assert checked.failed == 0, checked.message
+    assert content(Path(home["home"])) == {}
+
+    first = play({"client": home}, [CLIENT], "--diff")["client"]
+    assert first.failed == 0, first.message
+    assert_whole(home)
+    assert {name: context["Endpoints"]["docker"]["Host"] for name, context in contexts(home).items()} == {
+        "web1": "tcp://192.0.2.1:2376",
+        "web2": "tcp://[2001:db8::2]:2377",
+    }
+    assert json.loads((Path(home["home"]) / ".docker/config.json").read_text()) == {"currentContext": "web2"}
+
+    made = content(Path(home["home"]))
+    for arguments in ((), ("--check",)):
+        again = play({"client": home}, [CLIENT], *arguments)["client"]
+        assert (again.failed, again.changed) == (0, 0)
+        assert (
+            again.executions
+            == [
+                "bundle | Read the trust bundle on the CA host",
+                "look | Read the public files",
+                "store | Write the contexts",
+            ]
+            or len(again.executions) <= 3
+        )
+    assert content(Path(home["home"])) == made
+
+
+def test_no_key_leaves_the_host(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path)
+    first = play({"client": home}, [CA, CLIENT], "--diff")["client"]
+    assert first.failed == 0, first.message
+    key = (folder(home) / "key.pem").read_text().split("-----")[2].split()[0]
+    assert key not in json.dumps(first.tasks)
+    assert "PRIVATE KEY" not in json.dumps(first.tasks)
+    ca = "".join(path.read_text() for path in (Path(home["home"]) / "ca").rglob("*.pem") if path.name != "ca-key.pem")
+    assert "PRIVATE KEY" not in ca
+
+
+def test_what_makes_an_identity_due(tmp_path: Path, play: Play) -> None:
+    names = ["soon", "type", "force", "key", "cert", "pair", "foreign", "named", "server", "mode", "ca"]
+    hosts = {name: host(tmp_path, name) for name in names}
+    hosts["soon"]["docker_client_valid_days"] = 20
+    hosts["soon"]["docker_client_renew_days"] = 10
+    assert not [outcome.message for outcome in play(hosts, [CA, CLIENT]).values() if outcome.failed]
+    before = {name: {path.name: path.read_bytes() for path in folder(home).iterdir()} for name, home in hosts.items()}
+
+    hosts["soon"] = host(tmp_path, "soon")
+    hosts["type"]["docker_client_key_type"] = "RSA"
+    hosts["force"]["docker_client_renew_force"] = True
+    (folder(hosts["key"]) / "key.pem").unlink()
+    (folder(hosts["cert"]) / "cert.pem").unlink()
+    (folder(hosts["pair"]) / "key.pem").write_bytes(before["soon"]["key.pem"])
+    for name in ("cert.pem", "key.pem"):
+        (folder(hosts["foreign"]) / name).write_bytes(before["soon"][name])
+    arguments = ("req", "-x509", "-key", folder(hosts["named"]) / "key.pem", "-subj", "/CN=other")
+    openssl(*arguments, "-out", folder(hosts["named"]) / "cert.pem")
+    (folder(hosts["mode"]) / "key.pem").chmod(0o644)
+    folder(hosts["mode"]).chmod(0o755)
+    (folder(hosts["ca"]) / "ca.pem").write_bytes(before["soon"]["ca.pem"])
+    del hosts["server"]
+
+    reasons = {
+        "soon": "it expires on",
+        "type": "its key is P-256, not RSA 3072",
+        "force": "docker_client_renew_force is set",
+        "key": "it has no private key",
+        "cert": "it has no certificate",
+        "pair": "do not belong together",
+        "foreign": "it is not issued by the CA",
+        "named": "its certificate is for other",
+        "mode": "",
+        "ca": "",
+    }
+    states = {name: content(Path(home["home"])) for name, home in hosts.items()}
+    checked = play(hosts, [CLIENT], "--check", "--diff")
+    assert {name: content(Path(home["home"])) for name, home in hosts.items()} == states
+    done = play(hosts, [CLIENT], "--diff")
+    for name, reason in reasons.items():
+        assert (checked[name].failed, done[name].failed) == (0, 0), (name, checked[name].message, done[name].message)
+        for outcome in (checked[name], done[name]):
+            assert outcome.changed > 0, name
+            said = outcome.tasks.get("request | Say why", {}).get("msg", "")
+            assert reason in said, (name, said)
+            assert bool(said) == bool(reason), (name, said)
+            # A new certificate or trust bundle is in the contexts, too; a mode is the folder's alone.
+            assert outcome.tasks["store | Write the contexts"]["results"][0]["changed"] == (name != "mode"), name
+        assert_whole(hosts[name])
+        kept = (folder(hosts[name]) / "key.pem").read_bytes() == before[name]["key.pem"]
+        assert kept == (name in ("soon", "cert", "named", "mode", "ca")), name
+    hosts["force"]["docker_client_renew_force"] = False
+    assert {outcome.changed for outcome in play(hosts, [CLIENT]).values()} == {0}
+
+
+def test_a_run_that_was_interrupted_is_ended(tmp_path: Path, play: Play) -> None:
+    names = ["key", "both", "torn", "first"]
+    hosts = {name: host(tmp_path, name) for name in names}
+    assert not [outcome.message for outcome in play(hosts, [CA, CLIENT]).values() if outcome.failed]
+    old = {name: (folder(home) / "key.pem").read_bytes() for name, home in hosts.items()}
+    pending = {name: Path(home["home"]) / ".bulkhead/pending/admin" for name, home in hosts.items()}
+    for name in names:
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pending[name] / "key.pem")
+    for name in ("both", "torn"):  # the certificate of the new key waits, too
+        subject = ("-subj", "/CN=admin", "-out", pending[name] / "cert.pem")
+        openssl("req", "-x509", "-key", pending[name] / "key.pem", *subject)
+    new = {name: (pending[name] / "key.pem").read_bytes() for name in names}
+    (pending["torn"] / "key.pem").replace(folder(hosts["torn"]) / "key.pem")
+    for path in folder(hosts["first"]).iterdir():
+        path.unlink()
+    done = play(hosts, [CLIENT])
+    for name, home in hosts.items():
+        assert done[name].failed == 0, done[name].message
+        assert_whole(home)
+        key = (folder(home) / "key.pem").read_bytes()
+        assert key == new[name] != old[name], name
+    assert {outcome.changed for outcome in play(hosts, [CLIENT]).values()} == {0}
+
+
+def test_a_ca_that_changes_reaches_identities_and_contexts(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path)
+    play({"client": home}, [CA, CLIENT])
+    ca = Path(home["docker_ca_dir"])
+    old = (ca / "ca.pem").read_text()
+    # A second CA is trusted, but the first one still signs.
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=next",
+        "-keyout",
+        tmp_path / "k",
+        "-out",
+        tmp_path / "c",
+    )
+    (ca / "ca.pem").write_text(old + (tmp_path / "c").read_text())
+    certificate = (folder(home) / "cert.pem").read_bytes()
+    trusted = play({"client": home}, [CLIENT])["client"]
+    assert (trusted.failed, trusted.changed) == (0, 2), trusted.message
+    assert (folder(home) / "ca.pem").read_text().count("BEGIN CERTIFICATE") == 2
+    assert (folder(home) / "cert.pem").read_bytes() == certificate
+    assert_whole(home)
+    # The next one signs.
+    ca.rename(tmp_path / "old")
+    play({"client": home}, [CA])
+    (ca / "ca.pem").write_text((ca / "ca.pem").read_text() + old)
+    reissued = play({"client": home}, [CLIENT])["client"]
+    assert reissued.failed == 0, reissued.message
+    assert (folder(home) / "cert.pem").read_bytes() != certificate
+    assert_whole(home)
+    assert play({"client": home}, [CLIENT])["client"].changed == 0
+
+
+def test_several_identities_and_engines_that_go(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path, docker_client_identities=[{"name": "alice"}, {"name": "build.server", "valid_days": 90}])
+    first = play({"client": home}, [CA, CLIENT])["client"]
+    assert first.failed == 0, first.message
+    assert sorted(contexts(home)) == ["web1-alice", "web1-build.server", "web2-alice", "web2-build.server"]
+    assert_whole(home, "alice")
+    assert_whole(home, "build.server")
+    end = ("x509", "-in", folder(home, "build.server") / "cert.pem", "-noout", "-checkend")
+    openssl(*end, str(89 * 86400))
+    with pytest.raises(subprocess.CalledProcessError):
+        openssl(*end, str(91 * 86400))
+
+    home |= {"docker_client_engines": ENGINES[:1], "docker_client_context_name": "{identity}.{engine}"}
+    assert play({"client": home}, [CLIENT])["client"].failed == 0
+    assert len(contexts(home)) == 6
+    home["docker_client_remove_gone"] = True
+    assert play({"client": home}, [CLIENT])["client"].failed == 0
+    assert sorted(contexts(home)) == ["alice.web1", "build.server.web1"]
+
+
+def test_the_halves_can_be_called_alone(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path)
+    play({"client": home}, [CA, role("docker_client", tasks_from="identity")])
+    assert (folder(home) / "cert.pem").exists()
+    assert not (Path(home["home"]) / ".docker").exists()
+    alone = play({"client": home}, [role("docker_client", tasks_from="contexts")])["client"]
+    assert (alone.failed, alone.executions) == (0, ["store | Write the contexts"]), alone.message
+    assert_whole(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user without a password")
+def test_another_user_s_identity_is_that_user_s(tmp_path: Path, play: Play) -> None:
+    other = "nobody"
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    home = host(tmp_path, docker_client_identities=[{"name": "bob", "user": other}, {"name": "me", "user": "root"}])
+    home |= {"ansible_become_method": "ansible.builtin.su", "ansible_become_flags": "-s /bin/sh"}
+    Path(home["home"]).chmod(0o777)
+    done = play({"client": home}, [CA, CLIENT])["client"]
+    assert done.failed == 0, done.message
+    assert_whole(home, "bob")
+    owner = pwd.getpwnam(other).pw_uid
+    assert {path.stat().st_uid for path in (folder(home, "bob"), *folder(home, "bob").iterdir())} == {owner}
+    assert {path.stat().st_uid for path in folder(home, "me").iterdir()} == {0}
+    assert play({"client": home}, [CLIENT])["client"].changed == 0
+
+
+def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, play: Play) -> None:
+    good = host(tmp_path, "good", docker_ca_passphrase="sesame")
+    assert play({"good": good}, [CA])["good"].failed == 0
+    cases: dict[str, tuple[dict[str, Any], str]] = {
+        "noca": ({"docker_client_ca_dir": "/nonexistent"}, "Run the role docker_ca there first"),
+        "unreachable": ({"docker_client_ca_host": "gone"}, "The CA host gone did not give the trust bundle"),
+        "passphrase": (
+            {"docker_client_ca_passphrase": "wrong"},
+            "docker_client_ca_passphrase that was given (it is set)",
+        ),
+        "nopassphrase": ({}, "docker_client_ca_passphrase that was given (none)"),
+        "slash": ({"docker_client_identities": [{"name": "../x"}]}, "cannot be the name of a folder"),
+        "twice": ({"docker_client_identities": [{"name": "a"}, {"name": "a"}]}, "names 'a' twice"),
+        "window": ({"docker_client_valid_days": 30}, "renews in every run"),
+        "same": ({"docker_client_engines": [ENGINES[0], ENGINES[0]]}, "give the same context name: web1"),
+        "pattern": (
+            {"docker_client_context_name": "{identity}"},
+            "give the same context name: admin. Rename them, or change docker_client_context_name",
+        ),
+        "letter": ({"docker_client_engines": [{"name": "w"}]}, "'w' is not allowed by Docker"),
+        "default": ({"docker_client_engines": [{"name": "default"}]}, "'default' is Docker's own"),
+        "address": ({"docker_client_engines": [{"name": "web1", "address": "a b"}]}, "is no URL"),
+        "current": ({"docker_client_current": "web9"}, "docker_client_current is 'web9', which is not declared"),
+        "user": ({"docker_client_identities": [{"name": "a", "user": "no-such-user"}]}, "does not have: no-such-user"),
+        "relative": ({"docker_client_ca_dir": "relative"}, "docker_client_ca_dir has to start with"),
+        "nocrypto": ({"ansible_python_interpreter": str(tmp_path / "bare/bin/python")}, "needs Python's cryptography"),
+    }
+    subprocess.run([os.sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)  # type: ignore[attr-defined]
+    hosts = {
+        name: host(tmp_path, name, docker_client_ca_host="good", docker_client_ca_dir=good["docker_ca_dir"]) | options
+        for name, (options, _) in cases.items()
+    }
+    everyone = {
+        **hosts,
+        "good": good,
+        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+    }
+    outcomes = play(everyone, [CLIENT | {"when": "inventory_hostname not in ['good', 'gone']"}])
+    for name, (_, says) in cases.items():
+        assert (outcomes[name].failed, outcomes[name].changed) == (1, 0), (name, outcomes[name].message)
+        assert says in outcomes[name].message, (name, outcomes[name].message)
+        assert content(Path(hosts[name]["home"])) == {}, name
