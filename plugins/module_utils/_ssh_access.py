@@ -220,7 +220,8 @@ def _plan(
 
 
 def _differs(target: Target) -> bool:
-    return target.differs() or (target.content is not None and target.path.stat().st_uid != 0)
+    # Mode and owner of sshd_config are the host's own affair.
+    return target.content_differs() if target.path == _sshd.CONFIG else target.differs()
 
 
 def _loses_lines(target: Target) -> bool:
@@ -446,15 +447,7 @@ def _diffs(
     present: bool,
 ) -> list[dict[str, str]]:
     programs = (_ssh_accounts.GATE, SOCKET_PROGRAM)
-    diffs = [
-        {
-            "before_header": str(target.path),
-            "after_header": str(target.path),
-            "before": _files.diff_text(target, target.existing(), _program if target.path in programs else None),
-            "after": _files.diff_text(target, target.content, _program if target.path in programs else None),
-        }
-        for target in plan.targets
-    ]
+    diffs = [_files.diff(target, _program if target.path in programs else None) for target in plan.targets]
     before = "".join(
         f"{name} ({account.comment}){'' if account.sound else ', changed since it was made'}\n"
         for name, account in sorted(accounts.own.items())
@@ -475,7 +468,7 @@ def _put(targets: t.Iterable[Target]) -> None:
     for target in targets:
         target.stage()
         target.swap()
-        target.drop_staged()
+        _files.sweep(target.path)
 
 
 def _take_away(plan: _Plan) -> None:
@@ -513,5 +506,4 @@ def _clear(plan: _Plan, service: _service.Systemd, gid: int | None) -> None:
             _socket_acl.revoke(service.socket_path, gid)
         _ssh_accounts.remove_group()
     for folder in (KEYS, PRINCIPALS, SETTINGS, _ssh_accounts.HOME, _ssh_accounts.GATE.parent):
-        with contextlib.suppress(OSError):  # not ours alone, or not there
-            folder.rmdir()
+        _files.remove_if_empty(folder)

@@ -62,7 +62,7 @@ def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, vi
         _files.sync_folder(FOLDER)
     except (OSError, CommitError) as error:
         for target in targets:
-            target.drop_staged()
+            _files.sweep(target.path)
         raise CommitError(f"sshd's new configuration could not be prepared ({error}); it was not changed.") from error
     try:
         for target in targets:

@@ -100,9 +100,7 @@ def converge(lab: Any, name: str) -> Converge:
             ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         )
         report = json.loads(done.stdout[done.stdout.index("{") :])
-        result = next(
-            task["hosts"][name] for task in report["plays"][0]["tasks"] if "invocation" in task["hosts"].get(name, {})
-        )
+        result = report["plays"][0]["tasks"][-1]["hosts"][name]
         stats = report["stats"][name]
         return Done(
             changed=stats["changed"],
