@@ -68,7 +68,7 @@ class Desired:
     confirm_seconds: int
 
 
-def read(given: t.Mapping[str, t.Any]) -> Desired:
+def read(given: t.Mapping[str, t.Any], check_mode: bool) -> Desired:
     """What the module's options ask for, checked as far as it can be without looking at the host."""
     if given["state"] == "absent":
         return Desired(False, (), (), (), "", 0, given["confirm_timeout"])
@@ -85,7 +85,7 @@ def read(given: t.Mapping[str, t.Any]) -> Desired:
     ca_keys = _ssh_users.public_keys(given["trusted_user_ca_keys"], "a CA in docker_ssh_trusted_user_ca_keys")
     return Desired(
         present=True,
-        users=tuple(_ssh_users.users(given["users"], certificates=bool(ca_keys))),
+        users=tuple(_ssh_users.users(given["users"], bool(ca_keys), check_mode)),
         ca_keys=ca_keys,
         client_networks=_ssh_users.networks(given["client_networks"], "docker_ssh_client_networks"),
         max_startups=given["max_startups"],
@@ -104,6 +104,8 @@ class Result:
     users: list[str] = dataclasses.field(default_factory=list)
     removed: list[str] = dataclasses.field(default_factory=list)
     expired: list[str] = dataclasses.field(default_factory=list)
+    port: int = 22
+    host_keys: list[str] = dataclasses.field(default_factory=list)
     diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
@@ -143,6 +145,7 @@ def run(desired: Desired, check_mode: bool = False) -> Result:
         result.changed |= bool(
             plan.targets or plan.leaving or plan.coming or plan.mending or granted is not desired.present
         ) or (has_group is not desired.present)
+        result.port, result.host_keys = sshd.port_and_host_keys(_sshd.connection())
         result.diff = _diffs(plan, accounts, users, service.socket_path, granted, desired.present)
         if check_mode:
             return result

@@ -17,7 +17,7 @@ import typing as t
 
 SCOPES = ("admin",)
 
-_NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,30}$")
+NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,30}$")
 _PRINCIPAL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]*$")
 _KEY_TYPE = re.compile(
     r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)$"
@@ -132,13 +132,16 @@ def networks(texts: t.Iterable[str], variable: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(result))
 
 
-def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool) -> list[User]:
-    """The users that shall have access, in the order given; those with state absent are left out."""
+def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool, keys_later: bool = False) -> list[User]:
+    """The users that shall have access, in the order given; those with state absent are left out.
+
+    In check mode a user may be without a key: the run would have made it on a client host by then.
+    """
     wanted: list[User] = []
     seen: set[str] = set()
     for entry in given:
         name = str(entry["name"])
-        if not _NAME.match(name):
+        if not NAME.match(name):
             raise UserError(
                 f"docker_ssh_users: '{name}' cannot be the name of an account; use small letters, digits, '-' and '_', "
                 "at most 31."
@@ -167,7 +170,7 @@ def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool) -> list[
         for principal in user.principals:
             if not _PRINCIPAL.match(principal):
                 raise UserError(f"docker_ssh_users: '{principal}' of {name} cannot be a certificate's principal.")
-        if not user.keys and not user.principals:
+        if not user.keys and not user.principals and not keys_later:
             raise UserError(f"docker_ssh_users: {name} has neither public_keys nor principals; give one of them.")
         if user.principals and not certificates:
             raise UserError(

@@ -128,6 +128,13 @@ class Sshd:
             found[keyword] = (*found.get(keyword, ()), value.strip())
         return found
 
+    def port_and_host_keys(self, via: Connection | None) -> tuple[int, list[str]]:
+        """Where it answers, and the public keys with which it proves who it is."""
+        settings = self.settings(CONFIG, "root", via)
+        files = [pathlib.Path(f"{path}.pub") for path in settings.get("hostkey", ())]
+        keys = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
+        return int(via.local_port if via else settings["port"][0]), keys
+
 
 # -- candidates -------------------------------------------------------------------------------------------------------
 

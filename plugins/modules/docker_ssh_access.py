@@ -141,6 +141,15 @@ recovered:
   description: Whether a change of sshd that an earlier execution left unconfirmed was undone first.
   returned: success
   type: bool
+port:
+  description: Port of sshd.
+  returned: success
+  type: int
+host_keys:
+  description: Public host keys of sshd, for the known hosts of clients.
+  returned: success
+  type: list
+  elements: str
 confirmed:
   description: Whether sshd was changed and a new connection has confirmed it.
   returned: success
@@ -188,7 +197,7 @@ def main() -> None:
         if module.params["confirm"]:
             _ssh_access.confirm()
             module.exit_json(changed=False)
-        result = _ssh_access.run(_ssh_access.read(module.params), module.check_mode)
+        result = _ssh_access.run(_ssh_access.read(module.params, module.check_mode), module.check_mode)
     except (
         _service.ServiceError,
         _ssh_access.AccessError,
@@ -207,6 +216,8 @@ def main() -> None:
         removed=result.removed,
         expired=result.expired,
         recovered=result.recovered,
+        port=result.port,
+        host_keys=result.host_keys,
         confirm_within=result.confirm_within,
         diff=result.diff,
     )
