@@ -94,7 +94,7 @@ def converge(lab: Any, name: str) -> Converge:
     """Run the scenario's playbook on this host, with other variables than its own."""
 
     def run(*arguments: str, **variables: Any) -> Done:
-        playbook = str(pathlib.Path(__file__).parents[1] / "converge.yml")
+        playbook = str(pathlib.Path(__file__).parents[1] / "engines.yml")
         done = lab.playbook(
             *(playbook, "--limit", name, "--extra-vars", json.dumps(variables), *arguments),
             ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",

@@ -22,7 +22,7 @@ def users(converge: Converge) -> Callable[..., Done]:
     """Give the role another list of users on this host."""
 
     def run(*entries: dict[str, Any], changed: int = 1) -> Done:
-        done = converge(docker_ssh_users=entries)
+        done = converge(ssh_declared=entries)
         assert (done.failed, done.changed) == (0, changed), done.said
         return done
 
