@@ -7,7 +7,8 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -284,22 +285,37 @@ def test_the_halves_can_be_called_alone(tmp_path: Path, play: Play) -> None:
     assert_whole(home)
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+PYTHON = "/usr/bin/python3"  # other users cannot enter root's virtual environment
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user without a password")
-def test_another_user_s_identity_is_that_user_s(tmp_path: Path, play: Play) -> None:
-    other = "nobody"
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    home = host(tmp_path, docker_client_identities=[{"name": "bob", "user": other}, {"name": "me", "user": "root"}])
+@pytest.mark.skipif(
+    not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", "import cryptography"], check=False).returncode != 0,
+    reason="the system's Python has no cryptography",
+)
+def test_another_user_s_identity_is_that_user_s(public: Path, tmp_path: Path, play: Play) -> None:
+    identities = [{"name": "bob", "user": "nobody"}, {"name": "me", "user": "root"}]
+    home = host(public, docker_client_identities=identities, docker_client_ca_dir=str(tmp_path / "ca/ca"))
     home |= {"ansible_become_method": "ansible.builtin.su", "ansible_become_flags": "-s /bin/sh"}
+    home |= {"ansible_python_interpreter": PYTHON}
     Path(home["home"]).chmod(0o777)
-    done = play({"ca": authority(tmp_path), "client": home}, [CA, CLIENT])["client"]
+    hosts = {"ca": authority(tmp_path), "client": home}
+    done = play(hosts, [CA, CLIENT])["client"]
     assert done.failed == 0, done.message
     assert_whole(home, "bob")
-    owner = pwd.getpwnam(other).pw_uid
+    assert_whole(home, "me")
+    owner = pwd.getpwnam("nobody").pw_uid
     assert {path.stat().st_uid for path in (folder(home, "bob"), *folder(home, "bob").iterdir())} == {owner}
     assert {path.stat().st_uid for path in folder(home, "me").iterdir()} == {0}
-    assert play({"ca": authority(tmp_path), "client": home}, [CLIENT])["client"].changed == 0
+    assert play(hosts, [CLIENT])["client"].changed == 0
 
 
 def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, play: Play) -> None:
