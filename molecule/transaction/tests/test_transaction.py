@@ -363,7 +363,8 @@ def opened_in(name: str) -> str:
 
 RESTART = """
 if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload; systemctl reset-failed docker.service docker.socket; systemctl restart docker
+  systemctl daemon-reload; systemctl reset-failed docker.service docker.socket
+  systemctl stop docker.service docker.socket; systemctl start docker # dt's dockerd has taken docker.socket's place
 else
   service docker restart
 fi
