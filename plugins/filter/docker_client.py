@@ -35,6 +35,7 @@ class FilterModule:
         return {
             "docker_client_contexts": _call("stores"),
             "docker_client_identities": _call("judge"),
+            "docker_client_leaving": _call("leaving"),
             "docker_client_problems": _call("problems"),
             "docker_client_users": _call("users"),
         }

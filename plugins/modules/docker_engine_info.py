@@ -51,6 +51,7 @@ options:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
         installed trust bundle alone, and refuses a client without a certificate, one with the server's certificate, and plain HTTP.
+      - With O(ca_certificate), whether that is the installed trust bundle, too.
     type: bool
     default: false
 """
@@ -235,7 +236,7 @@ def main() -> None:
             result["served"] = _server_certificate.served(found)
             result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["proof"]:
-            result["findings"] = _server_certificate.findings(found)
+            result["findings"] = _server_certificate.findings(found, given["ca_certificate"])
     except ERRORS as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)
