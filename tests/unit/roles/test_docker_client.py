@@ -26,6 +26,7 @@ def role(name: str, **options: Any) -> dict[str, Any]:
 
 CA = role("docker_ca") | {"when": "inventory_hostname == 'ca'"}
 CLIENT = role("docker_client") | {"when": "inventory_hostname not in ['ca', 'gone']"}
+ABSENT = role("docker_client", tasks_from="absent") | {"when": "inventory_hostname == 'client'"}
 ENGINES = [{"name": "web1", "address": "192.0.2.1"}, {"name": "web2", "address": "2001:db8::2", "port": 2377}]
 
 
@@ -137,6 +138,7 @@ def test_a_fresh_host_gets_an_identity_and_contexts_once(tmp_path: Path, play: P
         assert (again.failed, again.changed) == (0, 0)
         assert ran(again) == [
             "bundle | Read the trust bundle on the CA host",
+            "revoked | Read the names that were revoked",
             "look | Read the public files",
             "store | Write the contexts",
         ]
@@ -365,3 +367,58 @@ def test_a_ca_that_gives_no_bundle_is_named(tmp_path: Path, play: Play, options:
     assert (outcome.failed, outcome.changed) == (1, 0)
     assert says in outcome.message
     assert content(Path(home["home"])) == {}
+
+
+def test_a_revoked_identity_is_refused_or_left_out_and_removed(tmp_path: Path, play: Play) -> None:
+    home = host(tmp_path, docker_client_identities=[{"name": "alice"}, {"name": "bob"}])
+    ca = authority(tmp_path, docker_ca_revoke_name="alice")
+    done = play({"ca": ca, "client": home}, [CA, CLIENT, role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}])["client"]
+    assert done.failed == 0, done.message
+    assert sorted(contexts(home)) == ["web1-alice", "web1-bob", "web2-alice", "web2-bob"]
+    # A copy that somebody made is not ours.
+    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
+    subprocess.run(["docker", "context", "create", "copy", "--from", "web1-alice"], env=env, check=True)
+
+    before = content(Path(home["home"]))
+    forced = home | {"docker_client_renew_force": True}
+    refused = play({"ca": ca, "client": forced}, [CLIENT])["client"]
+    assert "alice of docker_client_identities on client was revoked" in refused.message
+    assert content(Path(home["home"])) == before
+
+    absent = ABSENT | {"vars": {"docker_client_absent_names": ["alice"]}}
+    checked = play({"ca": ca, "client": home}, [absent], "--check", "--diff")["client"]
+    assert (checked.failed, checked.changed) == (0, 2), checked.message
+    assert content(Path(home["home"])) == before
+    gone = play({"ca": ca, "client": home}, [absent])["client"]
+    assert (gone.failed, gone.changed) == (0, 2), gone.message
+    assert (play({"ca": ca, "client": home}, [absent])["client"]).changed == 0
+    assert not folder(home, "alice").exists()
+    assert sorted(contexts(home)) == ["copy", "web1-bob", "web2-bob"]
+
+    # The others' contexts keep their names, although their user has one identity only.
+    skipping = forced | {"docker_client_skip_revoked": True}
+    left = play({"ca": ca, "client": skipping}, [CLIENT])["client"]
+    assert left.failed == 0, left.message
+    assert "alice on client was revoked and is left out" in left.tasks["signing | Say whose identity is left out"]["msg"]
+    assert sorted(contexts(home)) == ["copy", "web1-bob", "web2-bob"]
+    assert not folder(home, "alice").exists()
+    assert_whole(home, "bob")
+
+
+def test_everything_can_be_removed_and_nothing_else_is(tmp_path: Path, play: Play) -> None:
+    home, ca, absent = host(tmp_path), authority(tmp_path), ABSENT
+    docker = Path(home["home"]) / ".docker"
+    play({"ca": ca, "client": home}, [CA, CLIENT])
+    assert play({"ca": ca, "client": home}, [absent])["client"].failed == 0
+    assert not (Path(home["home"]) / ".bulkhead").exists()
+    assert sorted(path.name for path in docker.iterdir()) == ["config.json"]
+
+    play({"ca": ca, "client": home}, [CLIENT])
+    other = Path(home["home"]) / ".bulkhead/identities/other"
+    other.mkdir()
+    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
+    subprocess.run(["docker", "context", "create", "own", "--docker", "host=unix:///x"], env=env, check=True)
+    assert play({"ca": ca, "client": home}, [absent])["client"].failed == 0
+    assert list(contexts(home)) == ["own"]
+    assert list(other.parent.iterdir()) == [other]
+    assert (play({"ca": ca, "client": home}, [absent])["client"]).changed == 0
