@@ -372,7 +372,10 @@ def test_a_ca_that_gives_no_bundle_is_named(tmp_path: Path, play: Play, options:
 def test_a_revoked_identity_is_refused_or_left_out_and_removed(tmp_path: Path, play: Play) -> None:
     home = host(tmp_path, docker_client_identities=[{"name": "alice"}, {"name": "bob"}])
     ca = authority(tmp_path, docker_ca_revoke_name="alice")
-    done = play({"ca": ca, "client": home}, [CA, CLIENT, role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}])["client"]
+    done = play(
+        {"ca": ca, "client": home},
+        [CA, CLIENT, role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}],
+    )["client"]
     assert done.failed == 0, done.message
     assert sorted(contexts(home)) == ["web1-alice", "web1-bob", "web2-alice", "web2-bob"]
     # A copy that somebody made is not ours.
@@ -399,7 +402,9 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(tmp_path: Path, p
     skipping = forced | {"docker_client_skip_revoked": True}
     left = play({"ca": ca, "client": skipping}, [CLIENT])["client"]
     assert left.failed == 0, left.message
-    assert "alice on client was revoked and is left out" in left.tasks["signing | Say whose identity is left out"]["msg"]
+    assert (
+        "alice on client was revoked and is left out" in left.tasks["signing | Say whose identity is left out"]["msg"]
+    )
     assert sorted(contexts(home)) == ["copy", "web1-bob", "web2-bob"]
     assert not folder(home, "alice").exists()
     assert_whole(home, "bob")
