@@ -14,7 +14,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import _context_st
 from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_users
 from ansible_collections.bulkhead.docker.plugins.module_utils import _x509 as x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 Identity = t.Mapping[str, t.Any]
 Record = dict[str, t.Any]
@@ -95,6 +94,20 @@ def users(identities: t.Sequence[Identity]) -> list[Record]:
     return [{"user": user, "names": names} for user, names in found.items()]
 
 
+def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Record]:
+    """Each user's folders to remove: of ``names``, whoever's they are, or of everything that is declared."""
+    declared = users(identities)
+    if names and not any(not record["user"] for record in declared):
+        declared.append({"user": "", "names": []})
+    return [
+        {
+            "user": record["user"],
+            "folders": [path for name in names or record["names"] for path in folders(name)],
+        }
+        for record in declared
+    ]
+
+
 def stores(
     identities: t.Sequence[Identity],
     engines: t.Sequence[t.Mapping[str, t.Any]],
@@ -102,8 +115,12 @@ def stores(
     pattern: str,
     current: str,
     judged: t.Sequence[Record] = (),
+    without: t.Collection[str] = (),
 ) -> list[Record]:
-    """Each user's contexts. What ``judged`` says will be rewritten is looked for where nothing is yet."""
+    """Each user's contexts. What ``judged`` says will be rewritten is looked for where nothing is yet.
+
+    Identities in ``without`` get none, and the names of the others' contexts are the same as with them.
+    """
     ahead = {(record["name"], record["user"]): record for record in judged}
     found: dict[str, list[Record]] = {}
     for identity in identities:
@@ -111,7 +128,7 @@ def stores(
         siblings = sum(_user(other) == user for other in identities)
         name = pattern or ("{engine}-{identity}" if siblings > 1 else "{engine}")
         contexts = found.setdefault(user, [])
-        for engine in engines:
+        for engine in engines if identity["name"] not in without else ():
             if "tls" in transports:
                 contexts.append(_tls_context(identity, engine, name, ahead))
             if "ssh" in transports:
@@ -233,12 +250,20 @@ def judge(
                 "pending": pending,
                 "exists": "folder" in found,
                 "reasons": reasons,
+                "days_left": _days_left(found.get("cert", "")),
                 "new_key": new_key,
                 "repairs": repairs,
                 "ca_outdated": not bundle or _blocks(found.get("ca", "")) != _blocks(bundle),
             }
         )
     return records
+
+
+def _days_left(pem: str) -> int | None:
+    try:
+        return x509.days_left(x509.load_bundle(pem)[0].certificate)
+    except x509.CertificateError:
+        return None
 
 
 def _due(
@@ -284,11 +309,8 @@ def _certificate_problems(
     if isinstance(public, ec.EllipticCurvePublicKey):
         kind = next((label for label, curve in _CURVES.items() if curve == public.curve.name), public.curve.name)
     found = []
-    subjects = [
-        str(attribute.value) for attribute in entry.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    ]
-    if subjects != [name]:
-        found.append(f"its certificate is for {', '.join(subjects) or 'nobody'}")
+    if entry.common_names != [name]:
+        found.append(f"its certificate is for {', '.join(entry.common_names) or 'nobody'}")
     if kind != key:
         found.append(f"its key is {kind}, not {key}")
     if bundle:
