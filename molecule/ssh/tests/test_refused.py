@@ -166,7 +166,7 @@ def test_no_port_is_forwarded_by_choice_of_the_client(alice: Person, name: str) 
         client.sendall(b"\x05\x01\x00")
         assert client.recv(2) == b"\x05\x00"  # so says the local ssh
         client.sendall(b"\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x16")
-        assert b"SSH-2.0" not in client.recv(100)
+        assert client.recv(100)[1:2] != b"\x00", "the engine connected it"
 
 
 @pytest.mark.parametrize("forward", ["-R0:127.0.0.1:22", "-R/tmp/docker-ssh-test:127.0.0.1:22", "-R0"])
