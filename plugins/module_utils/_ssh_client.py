@@ -102,6 +102,41 @@ def run(
     return result
 
 
+def remove(identities: t.Sequence[Identity], set_name: str, check_mode: bool = False) -> Result:
+    """Take away the keys that were made here, the files of the set and, with the last set, the Include line."""
+    home = pathlib.Path("~").expanduser()
+    folder = home / ".bulkhead/ssh"
+    own = [folder / identity.name for identity in identities if identity.private_key is None]
+    gone = [
+        path
+        for path in (
+            *own,
+            *(path.with_name(f"{path.name}.pub") for path in own),
+            folder / f"{set_name}.known_hosts",
+            folder / f"{set_name}.config",
+        )
+        if path.exists()
+    ]
+    targets = [_files.Target(path, None) for path in gone]
+    config = home / ".ssh/config"
+    lines = (_files.content(config) or b"").splitlines(keepends=True)
+    if _INCLUDE.encode() in lines and not set(folder.glob("*.config")) - set(gone):
+        lines.remove(_INCLUDE.encode())
+        real = pathlib.Path(os.path.realpath(config))
+        targets.append(_files.Target(real, b"".join(lines) or None, _files.mode(real, 0o600)))
+    # What is said of a removed file is its path; a private key's text is nobody's business.
+    result = Result(changed=bool(targets), diff=[{"before": f"{target.path}\n", "after": ""} for target in targets])
+    if not check_mode:
+        for target in targets:
+            if target.content is None:
+                target.path.unlink()
+            else:
+                _write(target)
+        if folder.is_dir() and not any(path for path in folder.iterdir() if not path.is_socket()):
+            shutil.rmtree(folder)
+    return result
+
+
 def _home() -> pathlib.Path:
     if not shutil.which("ssh") or not shutil.which("ssh-keygen"):
         raise ClientError("ssh is not installed on this host (Debian: openssh-client); install it first.")

@@ -67,6 +67,12 @@ options:
     description: Name of the set that O(engines) lists, and of the files. Several inventories for one user need a set each.
     type: str
     default: bulkhead
+  state:
+    description:
+      - V(absent) removes the keys that were made here for O(identities), the files of O(set) and, with the last set, the C(Include) line.
+    type: str
+    choices: [present, absent]
+    default: present
 seealso:
   - module: bulkhead.docker.docker_ssh_access
   - module: bulkhead.docker.docker_contexts
@@ -87,7 +93,7 @@ EXAMPLES = r"""
 RETURN = r"""
 keys:
   description: The identities with their public keys.
-  returned: success
+  returned: success and O(state=present)
   type: list
   elements: dict
   contains:
@@ -133,6 +139,7 @@ def main() -> None:
                 },
             },
             "set": {"type": "str", "default": "bulkhead"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
@@ -148,6 +155,9 @@ def main() -> None:
         for entry in given["engines"]
     ]
     try:
+        if given["state"] == "absent":
+            removed = _ssh_client.remove(identities, given["set"], module.check_mode)
+            module.exit_json(changed=removed.changed, diff=removed.diff)
         result = _ssh_client.run(identities, engines, given["set"], module.check_mode)
     except (_ssh_client.ClientError, OSError) as error:
         module.fail_json(msg=str(error))
