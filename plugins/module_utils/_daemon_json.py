@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import typing as t
 
 TLS_KEYS = ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
@@ -28,9 +29,9 @@ class Managed:
         return cls(previous={key: list(value) for key, value in record.items()})
 
 
-def parse(text: str, path: str) -> dict[str, t.Any]:
-    """The object in the file; an empty file is an empty object, as it is for dockerd."""
-    if not text.strip():
+def parse(content: bytes | None, path: str) -> dict[str, t.Any]:
+    """The object in the file; an empty file or none is an empty object, as it is for dockerd."""
+    if not content or not content.strip():
         return {}
 
     def once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
@@ -42,17 +43,18 @@ def parse(text: str, path: str) -> dict[str, t.Any]:
         return result
 
     try:
-        content = json.loads(text, object_pairs_hook=once)
+        found = json.loads(content.decode(), object_pairs_hook=once)
     except ValueError as error:
         raise DaemonJsonError(f"{path} is not JSON ({error}); correct or move the file, it was not touched.") from error
-    if not isinstance(content, dict):
+    if not isinstance(found, dict):
         raise DaemonJsonError(f"{path} does not hold a JSON object; correct or move the file, it was not touched.")
-    return content
+    return found
 
 
-def dump(content: t.Mapping[str, t.Any]) -> str:
-    """The text of a daemon.json; nothing at all for an empty object."""
-    return json.dumps(content, indent=4) + "\n"
+def dump(content: t.Mapping[str, t.Any], like: bytes | None = None) -> bytes:
+    """The text of a daemon.json, indented as ``like``, so that a diff shows what changes and nothing else."""
+    indent = re.search(rb'^([ \t]+)"', like or b"", re.MULTILINE)
+    return (json.dumps(content, indent=indent.group(1).decode() if indent else 4, ensure_ascii=False) + "\n").encode()
 
 
 def refuse_weak_options(options: t.Mapping[str, t.Any]) -> None:
@@ -96,3 +98,14 @@ def merge(
 def plain_hosts(hosts: t.Iterable[str]) -> list[str]:
     """The entries that listen on the network."""
     return [host for host in hosts if host.startswith(("tcp:", "http:", "https:")) or "://" not in host]
+
+
+def extra_sockets(hosts: t.Iterable[str]) -> list[str]:
+    """The entries that are unix sockets beside Docker's own."""
+    own = ("", "/var/run/docker.sock", "/run/docker.sock")
+    return [host for host in hosts if host.startswith("unix://") and host[len("unix://") :] not in own]
+
+
+def asks_for_client_certificates(content: t.Mapping[str, t.Any]) -> bool:
+    """Whether network entries of this daemon.json let in holders of a certificate of one CA alone."""
+    return content.get("tlsverify") is True and bool(content.get("tlscacert"))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import errno
 import ipaddress
@@ -35,27 +36,48 @@ class EngineError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Original:
+    """A file as it was before this collection changed it first."""
+
+    content: bytes
+    mode: int
+
+
+@dataclasses.dataclass(frozen=True)
 class State:
     """What the collection recorded about its own work on this engine."""
 
     managed: _daemon_json.Managed
     drop_in: str | None
+    originals: t.Mapping[str, Original | None]  # path -> the file before; None where there was none
+
+    @property
+    def recorded(self) -> bool:
+        return bool(self.originals)
 
     @classmethod
     def read(cls) -> State:
         try:
             record = json.loads(STATE.read_text(encoding="utf-8"))
+            originals = {
+                path: Original(base64.b64decode(file["content"]), file["mode"]) if file else None
+                for path, file in record["originals"].items()
+            }
+            return cls(_daemon_json.Managed.from_record(record["managed"]), record["drop_in"], originals)
         except FileNotFoundError:
-            return cls(managed=_daemon_json.Managed({}), drop_in=None)
-        except ValueError as error:
+            return cls(managed=_daemon_json.Managed({}), drop_in=None, originals={})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 f"{STATE} is damaged ({error}); it records what this collection changed, restore it from a backup "
                 "or remove it to start with the present daemon.json as the engine's own."
             ) from error
-        return cls(managed=_daemon_json.Managed.from_record(record["managed"]), drop_in=record["drop_in"])
 
     def dump(self) -> bytes:
-        record = {"version": 1, "managed": self.managed.previous, "drop_in": self.drop_in}
+        originals = {
+            path: {"content": base64.b64encode(file.content).decode(), "mode": file.mode} if file else None
+            for path, file in self.originals.items()
+        }
+        record = {"version": 1, "managed": self.managed.previous, "drop_in": self.drop_in, "originals": originals}
         return (json.dumps(record, indent=2) + "\n").encode()
 
 
@@ -77,7 +99,12 @@ class Engine:
 
     @property
     def swarm(self) -> str:
-        return str(((self.info or {}).get("Swarm") or {}).get("LocalNodeState") or "inactive")
+        """The state of its membership; where the daemon does not answer, by the file that a member keeps."""
+        if self.info is None:
+            flags = [flag.value for flag in self.command_line.flags if flag.name == "data-root"]
+            root = flags[-1] if flags else str(self.daemon_json.get("data-root") or "/var/lib/docker")
+            return "unknown" if pathlib.Path(root, "swarm", "docker-state.json").exists() else "inactive"
+        return str((self.info.get("Swarm") or {}).get("LocalNodeState") or "inactive")
 
     @property
     def live_restore(self) -> bool:
@@ -85,8 +112,8 @@ class Engine:
 
     @property
     def hosts(self) -> list[str]:
-        """Where the daemon listens, by its flags and its daemon.json."""
-        flags = [flag.value for flag in self.command_line.flags if flag.name == "host"]
+        """Where the daemon listens, by its daemon.json and, unless our drop-in takes them away, its flags."""
+        flags = [flag.value for flag in self.command_line.flags if flag.name == "host" and not self.state.drop_in]
         return [*flags, *(host for host in self.daemon_json.get("hosts", []) if host not in flags)]
 
 
@@ -100,7 +127,8 @@ def look() -> Engine:
     service = _service.service()
     dockerd = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin")
     api = _docker_api.LocalApi(service.socket_path)
-    info = _info(api)
+    # Where docker.socket listens for a daemon that is stopped, a question would start it.
+    info = _info(api) if service.main_pid() or not service.installed else None
     if info and "docker desktop" in str(info.get("OperatingSystem", "")).lower():
         raise EngineError(
             "the engine on this host is Docker Desktop, which keeps it in a virtual machine that cannot be configured "
@@ -112,25 +140,43 @@ def look() -> Engine:
             f"{missing} is not installed on this host; "
             "install Docker's engine first (Debian: docker.io, Docker: docker-ce)."
         )
-    state = State.read()
-    own = {state.drop_in} if state.drop_in else set()
+    if service.unusable:
+        raise EngineError(service.unusable)
     return Engine(
         service=service,
         api=api,
-        state=state,
+        state=State.read(),
         dockerd=dockerd,
-        command_line=service.command_line(own),
+        command_line=_command_line(service),
         daemon_json=read_daemon_json(),
         info=info,
     )
 
 
+def _command_line(service: _service.Service) -> _unit.CommandLine:
+    """What starts dockerd; refused where its flags cannot be read, or where they name another daemon.json."""
+    found = service.command_line()
+    program = found.words[0].lstrip("-@:+!|")
+    if pathlib.Path(program).name != "dockerd":
+        raise EngineError(
+            f"{found.source} starts {program} instead of dockerd, whose flags cannot be seen through it; "
+            "name dockerd itself in ExecStart."
+        )
+    for flag in found.flags:
+        if flag.name == "config-file" and flag.value != str(DAEMON_JSON):
+            raise EngineError(
+                f"{flag.source} gives dockerd --config-file={flag.value}, and this collection works with "
+                f"{DAEMON_JSON}; move the file there and remove the flag."
+            )
+    return found
+
+
 def read_daemon_json() -> dict[str, t.Any]:
     try:
-        text = DAEMON_JSON.read_text(encoding="utf-8")
+        content = DAEMON_JSON.read_bytes()
     except FileNotFoundError:
         return {}
-    return _daemon_json.parse(text, str(DAEMON_JSON))
+    return _daemon_json.parse(content, str(DAEMON_JSON))
 
 
 def _info(api: _docker_api.LocalApi) -> dict[str, t.Any] | None:
@@ -167,28 +213,40 @@ def host_names() -> list[str]:
 
 
 def refuse_unusable_addresses(listen: t.Iterable[str], port: int, served: t.Collection[str]) -> None:
-    """Refuse an address that this host does not have, or a port that another process holds."""
-    port_is_ours = any(host.endswith(f":{port}") for host in served)
+    """Refuse an address that this host does not have, or a port that another process holds.
+
+    ``served`` is where this engine listens now: hosts as in daemon.json.
+    """
+    if not 0 < port < 65536:
+        raise EngineError(f"{port} is no port; set docker_engine_port to one from 1 to 65535.")
     for address in listen:
-        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind((address, 0 if port_is_ours else port))
-                probe.listen(1)
-            except OSError as error:
-                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise EngineError(
-                        f"this host does not have the listen address {address}; correct docker_engine_listen."
-                    ) from error
-                if error.errno == errno.EADDRINUSE:
-                    raise EngineError(
-                        f"port {port} on {address} is taken by another process; end that process or set "
-                        "docker_engine_port."
-                    ) from error
-                raise
+        wildcard = ipaddress.ip_address(address).is_unspecified
+        own = {listen_host(each, port) for each in (address, "0.0.0.0", "::")}  # noqa: S104
+        is_ours = any(host in own or (wildcard and host.endswith(f":{port}")) for host in served)
+        try:
+            _try_listening(address, wildcard, 0 if is_ours else port)
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL):
+                raise EngineError(
+                    f"this host does not have the listen address {address}; correct docker_engine_listen."
+                ) from error
+            if error.errno == errno.EADDRINUSE:
+                raise EngineError(
+                    f"port {port} on {address} is taken by another process; end that process or set docker_engine_port."
+                ) from error
+            raise
+
+
+def _try_listening(address: str, wildcard: bool, port: int) -> None:
+    """As Go does it: either wildcard is both address families, where the host has IPv6."""
+    both = wildcard and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        probe.bind(("::" if both else address, port))
+        probe.listen(1)
 
 
 def listen_host(address: str, port: int) -> str:

@@ -29,32 +29,35 @@ class Target:
 
     @property
     def new(self) -> pathlib.Path:
-        return self.path.with_name(f".{self.path.name}.bulkhead-new")
+        return staged(self.path, "new")
 
     @property
     def old(self) -> pathlib.Path:
-        return self.path.with_name(f".{self.path.name}.bulkhead-old")
+        return staged(self.path, "old")
 
     def existing(self) -> bytes | None:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return None
+        return content(self.path)
+
+    def content_differs(self) -> bool:
+        return self.existing() != self.content
 
     def differs(self) -> bool:
-        if self.existing() != self.content:
+        """Whether content, mode or owner are not as they shall be."""
+        if self.content_differs():
             return True
-        return self.content is not None and (self.path.stat().st_mode & 0o7777) != self.mode
+        if self.content is None:
+            return False
+        status = self.path.stat()
+        return (status.st_mode & 0o7777, status.st_uid, status.st_gid) != (self.mode, 0, 0)
 
     def stage(self) -> None:
         """Write the new content beside the target and keep the old file by a second link."""
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for leftover in (self.new, self.old):
-            leftover.unlink(missing_ok=True)
+        self.old.unlink(missing_ok=True)
         if self.content is not None:
             write(self.new, self.content, self.mode)
-        if self.path.exists():
-            os.link(self.path, self.old)
+        if os.path.lexists(self.path):
+            os.link(self.path, self.old, follow_symlinks=False)
 
     def swap(self) -> None:
         if self.content is None:
@@ -63,27 +66,49 @@ class Target:
             place(self.new, self.path)
         sync_folder(self.path.parent)
 
-    def drop_staged(self) -> None:
-        for leftover in (self.new, self.old):
-            leftover.unlink(missing_ok=True)
+
+def staged(path: pathlib.Path, name: str) -> pathlib.Path:
+    """A name beside ``path`` that only this collection uses."""
+    return path.with_name(f".{path.name}.bulkhead-{name}")
 
 
-def write(path: pathlib.Path, content: bytes, mode: int) -> None:
+def content(path: pathlib.Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def mode(path: pathlib.Path, default: int) -> int:
+    return path.stat().st_mode & 0o7777 if path.exists() else default
+
+
+def sweep(path: pathlib.Path) -> None:
+    """Remove what a change has staged beside ``path``."""
+    for leftover in path.parent.glob(f".{path.name}.bulkhead-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def write(path: pathlib.Path, data: bytes, file_mode: int) -> None:
     """Create a file that is never readable by more than its mode allows, and is on the disk when this returns."""
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), file_mode)
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def place(source: pathlib.Path, path: pathlib.Path) -> None:
     """Put a second link to ``source`` in place of ``path`` in one step; needs no space, ``source`` stays."""
-    link = path.with_name(f".{path.name}.bulkhead-link")
+    link = staged(path, "link")
     link.unlink(missing_ok=True)
-    os.link(source, link)
+    os.link(source, link, follow_symlinks=False)
     link.replace(path)
     link.unlink(missing_ok=True)  # rename leaves it where both were the same file already
 
@@ -92,9 +117,10 @@ def restore(path: pathlib.Path, existed: bool, old: pathlib.Path) -> None:
     """Give ``path`` its old file back, from the link that ``stage`` kept."""
     if not existed:
         path.unlink(missing_ok=True)
-    elif old.exists():
+    elif os.path.lexists(old):
         place(old, path)
-    sync_folder(path.parent)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
 
 
 def sync_folder(path: pathlib.Path) -> None:
@@ -106,10 +132,31 @@ def sync_folder(path: pathlib.Path) -> None:
             os.close(descriptor)
 
 
-def diff_text(target: Target, content: bytes | None, describe: t.Callable[[bytes], str] | None = None) -> str:
-    """What a diff shows of a file: nothing of a secret, a description of what only machines read, else its text."""
-    if content is None:
-        return ""
-    if target.secret:
-        return "(private key, not shown)\n"
-    return describe(content) if describe else content.decode("utf-8", "replace")
+def remove_if_empty(path: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def diff(target: Target, describe: t.Callable[[bytes], str] | None = None) -> dict[str, str]:
+    """What Ansible shows of a change: nothing of a secret, a description of what only machines read, else the text."""
+
+    def text(data: bytes | None) -> str:
+        if data is None:
+            return ""
+        if target.secret:
+            return "(not shown)\n"
+        return describe(data) if describe else data.decode("utf-8", "replace")
+
+    def header(exists: bool, file_mode: int) -> str:
+        return f"{target.path} (mode {file_mode:04o})" if exists else f"{target.path} (no file)"
+
+    before = target.existing()
+    shown = {
+        "before_header": header(before is not None, mode(target.path, 0)),
+        "after_header": header(target.content is not None, target.mode),
+        "before": text(before),
+        "after": text(target.content),
+    }
+    if target.secret and before is not None and target.content is not None and before != target.content:
+        shown["after"] = "(not shown, another one)\n"
+    return shown

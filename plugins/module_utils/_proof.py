@@ -19,8 +19,13 @@ def findings(
     """One sentence for each thing that is not as it must be; empty where all is."""
     found = [] if api.answers() else [f"{api.path} does not answer"]
     for address in listen:
-        found += _endpoint(_LOOPBACK.get(address, address), port, ca, certificate, timeout)
+        found += _endpoint(reachable(address), port, ca, certificate, timeout)
     return found
+
+
+def reachable(address: str) -> str:
+    """The address at which this host reaches a listener of its own."""
+    return _LOOPBACK.get(address, address)
 
 
 def _endpoint(host: str, port: int, ca: str, certificate: str, timeout: float) -> list[str]:

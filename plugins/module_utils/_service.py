@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -48,15 +49,31 @@ def _run(*command: str, timeout: float = 120) -> str:
     return done.stdout
 
 
+def _process(pid: int) -> str:
+    """What tells a process from every other one, also after a reboot; '' where there is none."""
+    try:
+        started = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot()} {pid} {started}"
+
+
+def boot() -> str:
+    """The id of this boot of the host."""
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
 class Systemd:
     """docker.service and docker.socket."""
 
     name = "systemd"
     drop_in_dir = pathlib.Path("/etc/systemd/system/docker.service.d")
+    # The second one is for engines where a foreign drop-in that sets ExecStart sorts behind the first one.
+    own_drop_ins = (drop_in_dir / "bulkhead.conf", drop_in_dir / "zzz-bulkhead.conf")
 
     def __init__(self) -> None:
         self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
-        self._service = self._show("docker.service", "LoadState", "FragmentPath", "Requires")
+        self._service = self._show("docker.service", "LoadState", "ActiveState", "FragmentPath", "Requires")
 
     @staticmethod
     def _show(unit: str, *properties: str) -> dict[str, str]:
@@ -69,7 +86,18 @@ class Systemd:
 
     @property
     def installed(self) -> bool:
-        return self._service.get("LoadState") in ("loaded", "bad-setting", "error")
+        return self._service.get("LoadState") not in (None, "", "not-found")
+
+    @property
+    def unusable(self) -> str:
+        """Why systemd would not start dockerd, whatever its configuration; '' where it would."""
+        for unit, state in (("docker.service", self._service), ("docker.socket", self._socket)):
+            needed = unit == "docker.service" or "docker.socket" in self._service.get("Requires", "").split()
+            if state.get("LoadState") == "masked" and needed:
+                return (
+                    f"{unit} is masked, so that systemd would not start dockerd again; run 'systemctl unmask {unit}'."
+                )
+        return ""
 
     @property
     def uses_socket_unit(self) -> bool:
@@ -103,25 +131,32 @@ class Systemd:
                     found.setdefault(path.name, path)
         return [found[name] for name in sorted(found)]
 
-    def own_drop_in(self, recorded: str | None) -> pathlib.Path:
-        """Our drop-in's path: bulkhead.conf, or a name that sorts behind a foreign drop-in that sets ExecStart."""
-        ours = {"bulkhead.conf", "zzz-bulkhead.conf"} | ({pathlib.Path(recorded).name} if recorded else set())
-        rivals = [path for path in self.drop_ins() if path.name not in ours and _unit.sets_exec_start(path)]
-        for name in ("bulkhead.conf", "zzz-bulkhead.conf"):
-            if all(path.name < name for path in rivals):
-                return self.drop_in_dir / name
+    def own_drop_in(self) -> pathlib.Path:
+        """Our drop-in's path: the first of our names that sorts behind every foreign drop-in that sets ExecStart."""
+        rivals = [path for path in self.drop_ins() if path not in self.own_drop_ins and _unit.sets_exec_start(path)]
+        for own in self.own_drop_ins:
+            if all(path.name < own.name for path in rivals):
+                return own
         raise _unit.UnitError(
             f"{rivals[-1]} sets ExecStart and sorts behind every name that ours can have; "
             "rename it, it was not touched."
         )
 
-    def command_line(self, own: t.Collection[str]) -> _unit.CommandLine:
+    def command_line(self) -> _unit.CommandLine:
+        """What would be started if our drop-in were not there."""
         fragment = self._service.get("FragmentPath") or ""
         files = [pathlib.Path(fragment)] if fragment else []
-        return _unit.read_command_line([*files, *(path for path in self.drop_ins() if str(path) not in own)])
+        return _unit.read_command_line([*files, *(path for path in self.drop_ins() if path not in self.own_drop_ins)])
 
     def main_pid(self) -> int:
         return int(self._show("docker.service", "MainPID").get("MainPID") or 0)
+
+    def process(self) -> str:
+        return _process(self.main_pid())
+
+    def running_units(self) -> list[str]:
+        units = (("docker.service", self._service), ("docker.socket", self._socket))
+        return [name for name, state in units if state.get("ActiveState") in ("active", "activating", "reloading")]
 
     def reload(self) -> None:
         _run("systemctl", "reload", "docker.service")
@@ -131,20 +166,42 @@ class Systemd:
 
     def restart(self, timeout: float) -> None:
         # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
+        self._forget_failures()
+        _run("systemctl", "restart", "docker.service", timeout=timeout)
+
+    def stop(self, running_before: t.Collection[str]) -> None:
+        """Stop what did not run before."""
+        units = [unit for unit in ("docker.service", "docker.socket") if unit not in running_before]
+        if units:
+            _run("systemctl", "stop", *units)
+            self._forget_failures()
+
+    @staticmethod
+    def _forget_failures() -> None:
         subprocess.run(
             ("systemctl", "reset-failed", "docker.service", "docker.socket"), capture_output=True, check=False
         )
-        _run("systemctl", "restart", "docker.service", timeout=timeout)
 
-    def log_since(self, start: float) -> list[str]:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
+    def log_mark(self) -> float:
+        return time.time()
+
+    def log_since(self, mark: float) -> list[str]:
+        """What dockerd itself has said since, or else what systemd has said about it."""
         try:
             text = _run(
-                "journalctl", "--unit=docker.service", f"--since={since}", "--output=cat", "--no-pager", "--lines=200"
+                "journalctl",
+                "--unit=docker.service",
+                f"--since=@{int(mark)}",
+                "--output=short-unix",
+                "--no-pager",
+                "--quiet",
+                "--lines=500",
             )
         except ServiceError:
             return []
-        return text.splitlines()
+        entries = [re.match(r"([\d.]+) \S+ ([^\s:[]+)[^:]*: (.*)", line) for line in text.splitlines()]
+        lines = [(entry[2], entry[3]) for entry in entries if entry and float(entry[1]) >= mark]
+        return [line for who, line in lines if who == "dockerd"] or [line for _, line in lines]
 
 
 class ServiceScript:
@@ -154,6 +211,8 @@ class ServiceScript:
     local_host = f"unix://{DEFAULT_SOCKET}"
     socket_path = DEFAULT_SOCKET
     socket_unit_addresses: t.ClassVar[list[str]] = []
+    own_drop_ins: t.ClassVar[tuple[pathlib.Path, ...]] = ()  # a service script has none
+    unusable = ""
     _pid_file = pathlib.Path("/var/run/docker.pid")
     _log_file = pathlib.Path("/var/log/docker.log")
     _variables = (pathlib.Path("/etc/default/docker"), pathlib.Path("/etc/conf.d/docker"))
@@ -162,14 +221,14 @@ class ServiceScript:
     def installed(self) -> bool:
         return pathlib.Path("/etc/init.d/docker").exists()
 
-    def own_drop_in(self, recorded: str | None) -> None:
+    def own_drop_in(self) -> None:
         """A service script has no drop-ins."""
 
-    def command_line(self, own: t.Collection[str]) -> _unit.CommandLine:
+    def command_line(self) -> _unit.CommandLine:
         variables: dict[str, tuple[str, str]] = {}
         for path in self._variables:
-            variables.update(_unit.read_variables(path))
-        names = ("$DOCKER_OPTS",) if "DOCKER_OPTS" in variables else ()
+            variables.update(_unit.read_variables(path, exported=True))
+        names = [f"${name}" for name in ("DOCKER_OPTS", "DOCKERD_OPTS") if name in variables]
         return _unit.CommandLine(source="/etc/init.d/docker", words=("dockerd", *names), variables=variables)
 
     def main_pid(self) -> int:
@@ -179,6 +238,12 @@ class ServiceScript:
         except (OSError, ValueError):
             return 0
         return pid
+
+    def process(self) -> str:
+        return _process(self.main_pid())
+
+    def running_units(self) -> list[str]:
+        return ["docker"] if self.main_pid() else []
 
     def reload(self) -> None:
         pid = self.main_pid()
@@ -190,12 +255,38 @@ class ServiceScript:
         """Nothing to read again."""
 
     def restart(self, timeout: float) -> None:
-        script = ("rc-service", "docker", "restart") if shutil.which("rc-service") else ("service", "docker", "restart")
-        _run(*script, timeout=timeout)
+        """Stop and start: scripts' own restart goes on, and says nothing, where dockerd takes long to end."""
+        self._stop(timeout)
+        _run(*self._script("start"), timeout=timeout)
 
-    def log_since(self, start: float) -> list[str]:
+    def stop(self, running_before: t.Collection[str]) -> None:
+        if not running_before:
+            self._stop(60)
+
+    def _stop(self, timeout: float) -> None:
+        process, end = self.process(), time.monotonic() + timeout
+        with contextlib.suppress(ServiceError):  # it complains about a daemon that does not run
+            _run(*self._script("stop"), timeout=timeout)
+        while process and self.process() == process:
+            if time.monotonic() > end:
+                raise ServiceError(f"dockerd did not end within {timeout:.0f} s")
+            time.sleep(0.1)
+
+    @staticmethod
+    def _script(action: str) -> tuple[str, ...]:
+        return ("rc-service", "docker", action) if shutil.which("rc-service") else ("service", "docker", action)
+
+    def log_mark(self) -> float:
         try:
-            return self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-60:]
+            return self._log_file.stat().st_size
+        except OSError:
+            return 0
+
+    def log_since(self, mark: float) -> list[str]:
+        try:
+            with self._log_file.open("rb") as file:
+                file.seek(int(mark))
+                return file.read().decode("utf-8", "replace").splitlines()[-500:]
         except OSError:
             return []
 

@@ -30,13 +30,31 @@ class UnitError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class _Word:
+    """One argument as dockerd gets it."""
+
+    text: str
+    source: str  # the file that it stands in
+    index: int  # which word of ExecStart it is, or came out of
+    position: int  # among the arguments
+
+
+@dataclasses.dataclass(frozen=True)
 class Flag:
     """One flag of dockerd as it takes effect."""
 
     name: str
     value: str
-    source: str  # the file that it stands in
-    words: tuple[str, ...]  # as written, for writing it again
+    arguments: tuple[_Word, ...]
+
+    @property
+    def source(self) -> str:
+        return self.arguments[0].source
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As written, for writing it again."""
+        return tuple(word.text for word in self.arguments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,27 +65,42 @@ class CommandLine:
     words: tuple[str, ...]  # as written there; words[0] is dockerd
     variables: t.Mapping[str, tuple[str, str]]  # $NAME -> (value, file)
 
-    def _expanded(self) -> list[tuple[str | None, str, list[Flag]]]:
-        """For each word group: the raw word if it is a variable, its file, and the flags in it."""
-        groups: list[tuple[str | None, str, list[Flag]]] = []
-        plain: list[str] = []
-        for word in self.words[1:]:
+    def _arguments(self) -> list[_Word]:
+        """What dockerd gets: $NAME is split into words, ${NAME} is one, -DH is -D and -H."""
+        arguments: list[_Word] = []
+        for index, word in enumerate(self.words[1:], 1):
+            parts, file = [word], self.source
             match = _VARIABLE.match(word)
-            if not match:
-                plain.append(word)
-                continue
-            if plain:
-                groups.append((None, self.source, parse_flags(plain, self.source)))
-                plain = []
-            value, file = self.variables.get(match.group(1) or match.group(2), ("", self.source))
-            groups.append((word, file, parse_flags(shlex.split(value), file)))
-        if plain:
-            groups.append((None, self.source, parse_flags(plain, self.source)))
-        return groups
+            if match:
+                value, file = self.variables.get(match.group(1) or match.group(2), ("", self.source))
+                parts = _split(value) if match.group(1) else [value]
+            for part in parts:
+                while re.match(r"-D[^=]", part):
+                    arguments.append(_Word("-D", file, index, len(arguments)))
+                    part = f"-{part[2:]}"
+                arguments.append(_Word(part, file, index, len(arguments)))
+        return arguments
 
     @property
     def flags(self) -> list[Flag]:
-        return [flag for _, _, flags in self._expanded() for flag in flags]
+        """A word without a dash after a flag without '=' is its value: dockerd takes no other arguments."""
+        flags: list[Flag] = []
+        rest = self._arguments()
+        while rest:
+            used = [rest.pop(0)]
+            word = used[0].text
+            if word.startswith("--"):
+                name, equals, value = word[2:].partition("=")
+            elif word.startswith("-") and len(word) > 1:
+                name, value = _SHORT.get(word[1], word[1]), word[2:].lstrip("=")
+                equals = "=" if value else ""
+            else:
+                name, value, equals = "", word, "="
+            if not equals and rest and not rest[0].text.startswith("-"):
+                used.append(rest.pop(0))
+                value = used[-1].text
+            flags.append(Flag(name, value, tuple(used)))
+        return flags
 
     @property
     def remote_flags(self) -> list[Flag]:
@@ -79,44 +112,32 @@ class CommandLine:
 
         A variable that carries such a flag is replaced by the rest of its value; any other stays a variable.
         """
-        words = [self.words[0]]
-        for variable, _, flags in self._expanded():
-            keep = [flag for flag in flags if flag.name not in REMOTE_FLAGS]
-            if variable is not None and len(keep) == len(flags):
-                words.append(variable)
+        remote = {word for flag in self.remote_flags for word in flag.arguments}
+        arguments = self._arguments()
+        result = [self.words[0]]
+        for index, raw in enumerate(self.words[1:], 1):
+            here = [word for word in arguments if word.index == index]
+            if remote.isdisjoint(here):
+                result.append(raw)
                 continue
-            for flag in keep:
-                literal = variable is not None
-                words.extend(_unit_literal(word) if literal else word for word in flag.words)
-        return words
+            kept = [word.text for word in here if word not in remote]
+            result += [_unit_literal(word) for word in kept] if _VARIABLE.match(raw) else kept
+        return result
 
 
-def parse_flags(words: t.Sequence[str], source: str) -> list[Flag]:
-    """dockerd's flags; a word without a dash after a flag without '=' is its value (dockerd takes no arguments)."""
-    flags: list[Flag] = []
-    index = 0
-    while index < len(words):
-        word = words[index]
-        used = [word]
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-        elif word.startswith("-") and len(word) > 1:
-            name, value = _SHORT.get(word[1], word[1]), word[2:].lstrip("=")
-            equals = "=" if value else ""
-        else:
-            name, value, equals = "", word, "="
-        if not equals and index + 1 < len(words) and not words[index + 1].startswith("-"):
-            index += 1
-            value = words[index]
-            used.append(value)
-        flags.append(Flag(name=name, value=value, source=source, words=tuple(used)))
-        index += 1
-    return flags
+def _split(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError:
+        return value.split()
 
 
 def exec_start(words: t.Iterable[str]) -> str:
-    """One ExecStart line; words with blanks are quoted as systemd reads them."""
-    return " ".join('"' + word.replace('"', '\\"') + '"' if re.search(r"\s", word) else word for word in words)
+    """One ExecStart line; words with blanks, quotes or backslashes are quoted as systemd reads them."""
+    return " ".join(
+        '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"[\s\"'\\;]|^$", word) else word
+        for word in words
+    )
 
 
 def _unit_literal(word: str) -> str:
@@ -138,12 +159,13 @@ def read_command_line(unit_files: t.Sequence[pathlib.Path]) -> CommandLine:
             elif key == "EnvironmentFile":
                 environment_files = [] if not value else [*environment_files, value.lstrip("-")]
     for value, file in environment:
-        for assignment in shlex.split(value):
+        for assignment in _split(value):
             name, _, content = assignment.partition("=")
             variables[name] = (content, file)
-    for file in environment_files:
-        variables.update(read_variables(pathlib.Path(file)))
-    words = tuple(shlex.split(line))
+    for pattern in environment_files:
+        for path in sorted(pathlib.Path("/").glob(pattern.lstrip("/"))):
+            variables.update(read_variables(path))
+    words = tuple(_split(line))
     if not words:
         raise UnitError(
             f"docker.service has no ExecStart in {', '.join(map(str, unit_files)) or 'any unit file'}; "
@@ -181,19 +203,21 @@ def service_settings(path: pathlib.Path) -> list[tuple[str, str]]:
     return settings
 
 
-def read_variables(path: pathlib.Path) -> dict[str, tuple[str, str]]:
-    """NAME="value" lines of an environment file such as /etc/default/docker."""
+def read_variables(path: pathlib.Path, exported: bool = False) -> dict[str, tuple[str, str]]:
+    """NAME="value" lines of an environment file such as /etc/default/docker; only a shell knows 'export NAME'."""
     variables: dict[str, tuple[str, str]] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return variables
-    for line in lines:
+    for line in re.sub(r"\\\n", "", text).splitlines():
         name, equals, value = line.strip().partition("=")
-        name = name[7:].strip() if name.startswith("export ") else name.strip()
-        if equals and re.match(r"^[A-Za-z_]\w*$", name):
-            try:
-                variables[name] = (" ".join(shlex.split(value, comments=True)), str(path))
-            except ValueError:
-                variables[name] = (value, str(path))
+        if exported:
+            name = re.sub(r"^export\s+", "", name)
+        if not equals or not re.match(r"^[A-Za-z_]\w*$", name):
+            continue
+        try:
+            variables[name] = (" ".join(shlex.split(value, comments=exported)), str(path))
+        except ValueError:
+            variables[name] = (value, str(path))
     return variables

@@ -28,6 +28,16 @@ attributes:
     support: full
     description: Shows each file; certificates by subject, serial, names and validity, private keys never.
 options:
+  state:
+    description:
+      - With V(present) the engine answers on its TLS endpoint to holders of a client certificate.
+      - With V(absent) everything that this module did is taken back, and C(daemon.json) is again the file that it was,
+        byte for byte, unless somebody else has changed it since; such changes stay and are named in RV(kept).
+        Listeners without TLS that it found then do not come back. The other options but O(allow_container_restart)
+        and O(timeout) are ignored.
+    type: str
+    choices: [present, absent]
+    default: present
   listen:
     description: IP addresses to listen on. Either wildcard address stands for IPv4 and IPv6, as dockerd binds both.
     type: list
@@ -96,6 +106,11 @@ recovered:
   description: Whether an interrupted change was undone first.
   returned: success
   type: bool
+kept:
+  description: Keys of C(daemon.json) that others have changed since, and that were therefore left to them; with O(state=absent) only.
+  returned: success
+  type: list
+  elements: str
 reasons:
   description: Why something other than a file was changed, one sentence each.
   returned: success
@@ -117,40 +132,35 @@ containers:
       description: The process id of its first process on the engine.
       type: int
 log:
-  description: dockerd's own complaints.
-  returned: failure after a rollback
+  description: dockerd's own complaints; empty where the change had not begun.
+  returned: failure
   type: list
   elements: str
 rolled_back:
-  description: Whether the previous files are back.
+  description: Whether a change had begun and was undone. Where it had not begun, nothing was changed.
   returned: failure
   type: bool
 """
 
 import pathlib
+import sys
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils import (
-        _daemon_json,
-        _docker_api,
-        _engine,
-        _service,
-        _transaction,
-        _unit,
-        _x509,
-    )
-except ImportError:
-    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+    from ansible_collections.bulkhead.docker.plugins.module_utils import _engine, _plan, _transaction
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+    TRACEBACK = traceback.format_exc()
 else:
-    CRYPTOGRAPHY_ERROR = ""
+    IMPORT_ERROR = ""
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "listen": {"type": "list", "elements": "str", "default": ["0.0.0.0"]},  # noqa: S104
             "port": {"type": "int", "default": 2376},
             "daemon_options": {"type": "dict", "default": {}},
@@ -163,14 +173,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if CRYPTOGRAPHY_ERROR:
+    if IMPORT_ERROR:
         module.fail_json(
-            msg=missing_required_lib("cryptography", reason="on the engine (Debian: python3-cryptography)"),
-            exception=CRYPTOGRAPHY_ERROR,
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host "
+            f"({IMPORT_ERROR}); install it there (Debian: python3-cryptography).",
+            exception=TRACEBACK,
+            log=[],
+            rolled_back=False,
         )
     given = module.params
     try:
-        desired = _transaction.Desired(
+        desired = _plan.Desired(
             listen=tuple(_engine.listen_addresses(given["listen"])),
             port=given["port"],
             options=given["daemon_options"],
@@ -180,20 +193,13 @@ def main() -> None:
             names=tuple(given["names"]),
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
+            absent=given["state"] == "absent",
         )
         result = _transaction.run(desired, module.check_mode)
     except _transaction.TransactionError as error:
         module.fail_json(msg=str(error), log=error.log, rolled_back=error.rolled_back)
-    except (
-        _daemon_json.DaemonJsonError,
-        _docker_api.ApiError,
-        _engine.EngineError,
-        _service.ServiceError,
-        _unit.UnitError,
-        _x509.CertificateError,
-        OSError,
-    ) as error:
-        module.fail_json(msg=str(error), rolled_back=False)
+    except _transaction.REFUSALS as error:
+        module.fail_json(msg=str(error), log=[], rolled_back=False)
     for warning in result.warnings:
         module.warn(warning)
     module.exit_json(
@@ -203,6 +209,7 @@ def main() -> None:
         recovered=result.recovered,
         reasons=result.reasons,
         containers=result.containers,
+        kept=result.kept,
         diff=result.diff,
     )
 

@@ -187,6 +187,13 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import (
     _unit,
 )
 
+ERRORS: tuple[type[Exception], ...] = (
+    _daemon_json.DaemonJsonError,
+    _docker_api.ApiError,
+    _engine.EngineError,
+    _service.ServiceError,
+    _unit.UnitError,
+)
 try:
     import cryptography
 
@@ -195,6 +202,7 @@ except ImportError:
     CRYPTOGRAPHY = ""
 else:
     CRYPTOGRAPHY = cryptography.__version__
+    ERRORS = (*ERRORS, _x509.CertificateError)
 
 
 def main() -> None:
@@ -211,8 +219,6 @@ def main() -> None:
     )
     given = module.params
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
-    errors = [_daemon_json.DaemonJsonError, _docker_api.ApiError, _engine.EngineError, _service.ServiceError]
-    errors += [_unit.UnitError, *([_x509.CertificateError] if CRYPTOGRAPHY else [])]
     try:
         names = _engine_report.names(given["names"])
         found = _engine.look()
@@ -230,7 +236,7 @@ def main() -> None:
             result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["proof"]:
             result["findings"] = _server_certificate.findings(found)
-    except tuple(errors) as error:
+    except ERRORS as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)
 

@@ -1,6 +1,6 @@
 """Counts module executions: one line for each playbook run in the lab's folder, tasks by host.
 
-A module execution is what costs a round trip. Assertions and includes run on the control node and have no invocation.
+A module execution is what costs a round trip; assertions and includes do not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ description: Appends a line to C(executions.jsonl) in the folder of a Molecule s
 requirements:
   - it is enabled in C(callbacks_enabled)
 """
+
+
+# Actions that run on the control node alone.
+FREE = {
+    f"ansible.builtin.{name}"
+    for name in ("add_host", "assert", "debug", "fail", "include_role", "include_tasks", "validate_argument_spec")
+}
 
 
 class CallbackModule(CallbackBase):
@@ -48,7 +55,7 @@ class CallbackModule(CallbackBase):
     def _count(self, result: Any) -> None:
         name = result._task.get_name().split(" : ")[-1]
         host = result._host.get_name()
-        if "invocation" in result._result or "censored" in result._result:
+        if (result._task.resolved_action or result._task.action) not in FREE:
             self._tasks.setdefault(host, []).append(name)
         if result._result.get("changed"):
             self._changed.setdefault(host, []).append(name)

@@ -1,4 +1,5 @@
 # Prints, as YAML, what the directory of a CA ($1) holds. Of the key it says only that it is there, and its mode.
+echo "home: '$HOME'"
 [ -d "$1" ] || exit 0
 cd "$1" || exit
 

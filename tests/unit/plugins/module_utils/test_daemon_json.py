@@ -40,12 +40,12 @@ def test_a_record_survives_its_way_through_json() -> None:
 )
 def test_a_file_that_cannot_be_merged_is_refused_by_name(text: str, says: str) -> None:
     with pytest.raises(daemon_json.DaemonJsonError, match=says) as caught:
-        daemon_json.parse(text, "/etc/docker/daemon.json")
+        daemon_json.parse(text.encode(), "/etc/docker/daemon.json")
     assert "/etc/docker/daemon.json" in str(caught.value)
 
 
 def test_an_empty_file_is_an_empty_object() -> None:
-    assert daemon_json.parse("\n", "daemon.json") == {}
+    assert daemon_json.parse(b"\n", "daemon.json") == {}
 
 
 @pytest.mark.parametrize("key", ["hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey"])
