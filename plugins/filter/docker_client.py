@@ -35,6 +35,9 @@ class FilterModule:
         return {
             "docker_client_contexts": _call("stores"),
             "docker_client_identities": _call("judge"),
+            "docker_client_leaving": _call("leaving"),
             "docker_client_problems": _call("problems"),
+            "docker_client_ssh_engines": _call("ssh_engines"),
+            "docker_client_ssh_users": _call("ssh_users"),
             "docker_client_users": _call("users"),
         }

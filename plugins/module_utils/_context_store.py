@@ -63,6 +63,7 @@ class Wanted:
     current: str = ""  # empty: whichever is current now
     set_name: str = ""  # new contexts are marked as members of this set
     remove_gone: bool = False  # members of the set that are not among the contexts
+    gone: t.Callable[[bytes], bool] | None = None  # tells of a client's certificate whether our contexts with it go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -408,11 +409,20 @@ def _exists(store: Store, name: str) -> bool:
 
 
 def _gone(store: Store, wanted: Wanted, declared: t.Mapping[str, Context]) -> tuple[list[str], list[str]]:
-    if not wanted.remove_gone:
+    if not wanted.remove_gone and not wanted.gone:
         return list(wanted.absent), []
     names, damaged = store.names()
-    members = [name for name in names if (store.find(name).marker(name) or {}).get("set") == wanted.set_name]
-    return sorted({*wanted.absent, *(name for name in members if name not in declared)}), damaged
+    gone = set(wanted.absent)
+    for name in names:
+        found = store.find(name)
+        marker = found.marker(name)
+        if marker is None or name in declared:
+            continue
+        is_member = wanted.remove_gone and marker.get("set") == wanted.set_name
+        certificate, _ = found.tls.get(CERT, (b"", 0))
+        if is_member or (wanted.gone and certificate and wanted.gone(certificate)):
+            gone.add(name)
+    return sorted(gone), damaged
 
 
 def _wanted_meta(context: Context, found: _Found, set_name: str) -> dict[str, t.Any]:

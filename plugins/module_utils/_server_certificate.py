@@ -60,8 +60,11 @@ def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list
     return reasons
 
 
-def findings(found: _engine.Engine) -> list[str]:
-    """What is not as it must be on an engine that the collection secures, one sentence each."""
+def findings(found: _engine.Engine, bundle: str = "") -> list[str]:
+    """What is not as it must be on an engine that the collection secures, one sentence each.
+
+    ``bundle`` is the trust bundle that the engine has to have; empty where that does not matter.
+    """
     ca, certificate = _read(_engine.CA), _read(_engine.CERTIFICATE)
     listens = _engine_report.endpoints(found)
     if not ca or not certificate:
@@ -71,6 +74,8 @@ def findings(found: _engine.Engine) -> list[str]:
     problems: list[str] = []
     if _engine.JOURNAL.exists():
         problems.append(f"{_engine.JOURNAL} is there: a change was interrupted, the next run undoes it")
+    if bundle and {entry.pem for entry in _x509.load_bundle(ca)} != {entry.pem for entry in _x509.load_bundle(bundle)}:
+        problems.append(f"{_engine.CA} is not the trust bundle of the CA host")
     for port in {port for _, port in listens}:
         addresses = [address for address, listens_on in listens if listens_on == port]
         problems += _proof.findings(found.api, addresses, port, ca, certificate)

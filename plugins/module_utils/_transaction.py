@@ -259,12 +259,17 @@ class _Journal:
         _engine.JOURNAL.unlink(missing_ok=True)
         _files.sync_folder(_engine.STATE_DIR)
         _sweep(pathlib.Path(file["path"]) for file in self.files)
+        _tidy()
 
 
 def _sweep(paths: t.Iterable[pathlib.Path]) -> None:
-    """Remove what was staged, and the folders that were made for it alone."""
+    """Remove what was staged."""
     for path in (*paths, _engine.JOURNAL):
         _files.sweep(path)
+
+
+def _tidy() -> None:
+    """Remove the folders that were made for a change and are empty without it."""
     for folder in (_engine.TLS_DIR, _engine.STATE_DIR, _service.Systemd.drop_in_dir):
         _files.remove_if_empty(folder)
 
@@ -337,6 +342,7 @@ class _Change:
             journal.write()
         except OSError as error:
             _sweep(target.path for target in self.plan.targets)
+            _tidy()
             raise TransactionError(
                 f"the new files could not be prepared ({error.strerror}: {error.filename}); nothing was changed."
             ) from error

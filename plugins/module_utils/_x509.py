@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
@@ -42,6 +42,10 @@ class Entry:
     @property
     def names(self) -> list[str]:
         return _names(self.certificate)
+
+    @property
+    def common_names(self) -> list[str]:
+        return [str(name.value) for name in self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
 
     @property
     def usages(self) -> list[str]:

@@ -66,6 +66,14 @@ options:
     description: Remove the contexts of O(set) that this module made earlier and that O(contexts) does not name any more.
     type: bool
     default: false
+  remove_identities:
+    description:
+      - Remove the contexts that this module made, in any set, whose client certificate is for one of these common names, unless
+        O(contexts) names them.
+      - Needs Python's cryptography library on the host.
+    type: list
+    elements: str
+    default: []
   set:
     description: >-
       Name of the set that O(contexts) lists. Somebody whose contexts come from several inventories gives each a set of its own,
@@ -90,6 +98,11 @@ EXAMPLES = r"""
         docker_host: ssh://docker-remote@web2.example.com
     current: web1
     remove_gone: true
+
+- name: Have no context of this identity any more
+  bulkhead.docker.docker_contexts:
+    contexts: []
+    remove_identities: [alice]
 """
 
 RETURN = r"""
@@ -154,9 +167,32 @@ current_context_name:
   sample: default
 """
 
+import sys
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _cli_config, _context_store
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils import _x509
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+else:
+    IMPORT_ERROR = ""
+
+
+def issued_to(names: t.Collection[str]) -> t.Callable[[bytes], bool]:
+    """Whether a client's certificate is for one of the names."""
+
+    def is_theirs(pem: bytes) -> bool:
+        try:
+            entry = _x509.load_bundle(pem.decode("ascii", "replace"))[0]
+        except _x509.CertificateError:
+            return False
+        return any(name in names for name in entry.common_names)
+
+    return is_theirs
 
 
 def main() -> None:
@@ -178,11 +214,17 @@ def main() -> None:
             },
             "current": {"type": "str"},
             "remove_gone": {"type": "bool", "default": False},
+            "remove_identities": {"type": "list", "elements": "str", "default": []},
             "set": {"type": "str", "default": "bulkhead"},
         },
         supports_check_mode=True,
     )
     given = module.params
+    if given["remove_identities"] and IMPORT_ERROR:
+        module.fail_json(
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}); "
+            "remove_identities needs it to read certificates."
+        )
     try:
         pairs = [_context_store.from_options(options, module.check_mode) for options in given["contexts"]]
         result = _context_store.run(
@@ -191,6 +233,7 @@ def main() -> None:
                 current=given["current"] or "",
                 set_name=given["set"],
                 remove_gone=given["remove_gone"],
+                gone=issued_to(given["remove_identities"]) if given["remove_identities"] else None,
             ),
             module.check_mode,
         )

@@ -142,6 +142,7 @@ rolled_back:
   type: bool
 """
 
+import os
 import pathlib
 import sys
 import traceback
@@ -181,6 +182,8 @@ def main() -> None:
             log=[],
             rolled_back=False,
         )
+    if os.geteuid() != 0:
+        module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
     given = module.params
     try:
         desired = _plan.Desired(

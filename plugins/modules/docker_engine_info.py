@@ -51,6 +51,7 @@ options:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
         installed trust bundle alone, and refuses a client without a certificate, one with the server's certificate, and plain HTTP.
+      - With O(ca_certificate), whether that is the installed trust bundle, too.
     type: bool
     default: false
 """
@@ -110,6 +111,9 @@ engine:
       type: int
     managed:
       description: Whether the collection has changed this engine.
+      type: bool
+    ssh_accounts:
+      description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
       type: bool
 names:
   description: Every name and address that the server certificate has to cover.
@@ -235,7 +239,7 @@ def main() -> None:
             result["served"] = _server_certificate.served(found)
             result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["proof"]:
-            result["findings"] = _server_certificate.findings(found)
+            result["findings"] = _server_certificate.findings(found, given["ca_certificate"])
     except ERRORS as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

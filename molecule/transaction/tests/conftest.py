@@ -88,7 +88,6 @@ class Fleet:
         pairs: t.Mapping[str, Pair] | None = None,
         only: t.Iterable[str] | None = None,
         check: bool = False,
-        pair_of: str | None = None,
         **options: t.Any,
     ) -> dict[str, dict[str, t.Any]]:
         """The module's result of each engine; without ``pairs``, with the certificate that is installed."""

@@ -4,6 +4,7 @@ echo "home: '$HOME'"
 cd "$1" || exit
 
 if [ -d issued ]; then echo 'issued: true'; fi
+if [ -e rotation ]; then echo "rotation: $(cat rotation)"; fi
 if [ -e crl.pem ]; then echo 'crl: true'; fi
 if [ -e ca-key.pem ]; then echo "ca-key: '$(ls -dlL ca-key.pem | cut -c 1-10)'"; fi
 for name in ca-cert ca; do

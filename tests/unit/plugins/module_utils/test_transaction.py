@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -69,6 +70,7 @@ class Daemon:
     installed, unusable = True, ""
     local_host, socket_path = "fd://", "/run/docker.sock"
     socket_unit_addresses: t.ClassVar[list[str]] = []
+    system, swarm = "Debian", "inactive"
 
     @property
     def own_drop_ins(self) -> tuple[pathlib.Path, ...]:
@@ -149,7 +151,11 @@ class Daemon:
     def get(self, resource: str) -> t.Any:
         if not self.process():
             raise _docker_api.ApiError("no answer")
-        return {"LiveRestoreEnabled": self.runs["live"], "Swarm": {"LocalNodeState": "inactive"}}
+        return {
+            "LiveRestoreEnabled": self.runs["live"],
+            "Swarm": {"LocalNodeState": self.swarm},
+            "OperatingSystem": self.system,
+        }
 
     def live_restore(self) -> bool:
         return bool(self.runs["live"])
@@ -425,6 +431,64 @@ def test_check_mode_touches_nothing(daemon: Daemon, tmp_path: pathlib.Path) -> N
     assert result.changed
     assert result.restarted
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("unusual", "says"),
+    [
+        ({"installed": False, "system": "Docker Desktop"}, "is Docker Desktop, which keeps it in a virtual machine"),
+        ({"installed": False}, "the docker service is not installed on this host"),
+        ({"unusable": "docker.socket is masked"}, "docker.socket is masked"),
+        ({"socket_unit_addresses": ["[::]:2375"]}, "docker.socket listens on"),
+        ({"words": ("/bin/sh", "-c", "dockerd")}, "starts /bin/sh instead of dockerd"),
+        ({"words": ("dockerd", "--config-file=/etc/other.json")}, "--config-file=/etc/other.json"),
+        ({"words": ("dockerd", "--authorization-plugin=opa")}, "which it forgets at the reload"),
+        ({"words": ("dockerd", "--live-restore=false")}, "switches live-restore off"),
+        ({"words": ("dockerd", "--mtu=1400")}, "daemon option 'mtu' is also given as a flag"),
+        ({"swarm": "active"}, "is a swarm member, where a restart of dockerd ends its containers"),
+    ],
+)
+def test_an_unusual_engine_is_refused_and_left_alone(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, unusual: dict[str, t.Any], says: str
+) -> None:
+    authority = Authority()
+    wish = desired(authority, authority.pair(_engine.PENDING_KEY), options={"mtu": 1400} if "mtu" in says else {})
+    for name, value in unusual.items():
+        monkeypatch.setattr(Daemon if name != "words" else daemon, name, value)
+    before, runs = picture(daemon), daemon.runs
+    with pytest.raises(_transaction.REFUSALS, match=re.escape(says)):
+        _transaction.change(wish)
+    assert picture(daemon) == before
+    assert daemon.runs == runs
+
+
+def test_a_plugin_for_which_dockerd_would_end_at_a_reload_is_refused(daemon: Daemon) -> None:
+    reset(daemon, '{"authorization-plugins": ["opa"]}')
+    authority = Authority()
+    with pytest.raises(_engine.EngineError, match="authorization plugin 'opa', which the running dockerd does not use"):
+        _transaction.change(desired(authority, authority.pair(_engine.PENDING_KEY)))
+
+
+def test_a_link_to_daemon_json_stays_one(daemon: Daemon, tmp_path: pathlib.Path) -> None:
+    real = tmp_path / "elsewhere.json"
+    real.write_text('{"debug": true}', encoding="ascii")
+    _engine.DAEMON_JSON.symlink_to(real)
+    authority = Authority()
+    _transaction.change(desired(authority, authority.pair(_engine.PENDING_KEY)))
+    assert json.loads(real.read_text(encoding="ascii"))["tlsverify"]
+    _transaction.change(desired(authority, absent=True))
+    assert _engine.DAEMON_JSON.is_symlink()
+    assert real.read_text(encoding="ascii") == '{"debug": true}'
+
+
+def test_tls_files_of_somebody_else_come_back(daemon: Daemon) -> None:
+    _engine.TLS_DIR.mkdir()
+    _engine.PRIVATE_KEY.write_text("somebody's", encoding="ascii")
+    before, authority = picture(daemon), Authority()
+    shown = _transaction.change(desired(authority, authority.pair(_engine.PENDING_KEY)))
+    assert "somebody's" not in json.dumps(dataclasses.asdict(shown))
+    _transaction.change(desired(authority, absent=True))
+    assert picture(daemon) == before
 
 
 def test_work_apart_goes_on_without_its_caller(tmp_path: pathlib.Path) -> None:

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a whole fleet's reports say together: who does not follow the CA, and how long all certificates last."""
+
+from __future__ import annotations
+
+import typing as t
+
+Vars = t.Mapping[str, t.Any]
+HostVars = t.Mapping[str, Vars]
+Row = dict[str, t.Any]
+
+
+def rows(names: t.Mapping[str, t.Sequence[str]], hostvars: HostVars, present: t.Collection[str]) -> list[Row]:
+    """One for each engine and identity: its name, the days that are left of it, and what is wrong with it.
+
+    ``names`` are the ``engines`` and ``clients`` to look at, ``present`` the hosts that have not failed in this run.
+    """
+    found = []
+    for kind, judge in (("engines", _engine), ("clients", _client)):
+        for name in names[kind]:
+            values = hostvars[name] if name in present else {}
+            failure = str(((values.get("fleet_failure") or {}).get("msg")) or "")
+            if name not in present:
+                found.append(_row(name, ["it could not be asked, or something failed there before"]))
+            elif failure:
+                found.append(_row(name, [failure]))
+            else:
+                found += judge(name, values)
+    return found
+
+
+def _row(name: str, problems: t.Sequence[str], days: t.Sequence[t.Any] = ()) -> Row:
+    return {"name": name, "days": min((int(day) for day in days if day is not None), default=None), "wrong": problems}
+
+
+def _unreachable(report: Vars) -> bool:
+    return bool(report.get("unreachable"))
+
+
+def _engine(name: str, values: Vars) -> list[Row]:
+    report = values.get("docker_engine_report") or {}
+    if _unreachable(report):
+        return [_row(name, ["it cannot be reached"])]
+    if "engine" not in report:
+        return [_row(name, [str(report.get("msg") or "it was not asked")])]
+    installed, served = report.get("certificate") or {}, report.get("served") or {}
+    wrong = [*(report.get("reissue") or []), *(report.get("findings") or [])]
+    if not report.get("cryptography"):
+        wrong.append("Python's cryptography library is missing there")
+    row = _row(name, wrong, [installed.get("days_left"), served.get("days_left")])
+    return [{**row, "installed": installed.get("days_left"), "served": served.get("days_left")}]
+
+
+def _client(name: str, values: Vars) -> list[Row]:
+    report = values.get("docker_client_report") or {}
+    if _unreachable(report) or not isinstance(report.get("msg"), (list, tuple)):
+        return [_row(name, ["it cannot be reached" if _unreachable(report) else "it was not asked"])]
+    found = []
+    for identity in report["msg"]:
+        wrong = list(identity["reasons"])
+        if identity["ca_outdated"]:
+            wrong.append("it does not hold the trust bundle of the CA host")
+        who = f"{identity['name']}@{name}"
+        found.append({**_row(who, wrong, [identity["days_left"]]), "installed": identity["days_left"]})
+    return found
+
+
+def lines(found: t.Sequence[Row]) -> list[str]:
+    """One line for each certificate, those that end first at the top."""
+    result = []
+    for row in sorted(found, key=lambda row: -1 if row["days"] is None else row["days"]):
+        days = f"{row.get('installed')} days on disk" if row.get("installed") is not None else "no certificate seen"
+        if row.get("served") is not None:
+            days += f", {row['served']} as served"
+        result.append(f"{row['name']}: {days}" + (f" ({'; '.join(row['wrong'])})" if row["wrong"] else ""))
+    return result
+
+
+def wrong(found: t.Sequence[Row]) -> list[str]:
+    """A sentence for each that is not as it must be."""
+    return [f"{row['name']}: {'; '.join(row['wrong'])}" for row in found if row["wrong"]]
+
+
+def summary(found: t.Sequence[Row], renewed: t.Sequence[str]) -> str:
+    """All of it in one line."""
+    known = [row for row in found if row["days"] is not None]
+    first = min(known, key=lambda row: t.cast("int", row["days"]), default=None)
+    bad = [row["name"] for row in found if row["wrong"]]
+    return "; ".join(
+        [
+            f"{len(found)} certificates",
+            f"renewed on {', '.join(renewed)}" if renewed else "nothing was due",
+            f"the first ends in {first['days']} days ({first['name']})" if first else "none could be read",
+            f"NOT AS IT MUST BE: {', '.join(bad)}" if bad else "all as they must be",
+        ]
+    )
