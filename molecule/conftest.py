@@ -73,6 +73,11 @@ class Lab:
         program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
         return self.run(program, "-i", str(self.folder / "inventory.yml"), *arguments, timeout=timeout, **more)
 
+    @staticmethod
+    def said(done: subprocess.CompletedProcess[str]) -> str:
+        """All that a command printed, on one line: Ansible's releases differ in where errors go and where lines end."""
+        return " ".join((done.stdout + done.stderr).split())
+
     def executions(self, playbook: str) -> list[dict[str, Any]]:
         """What the callback `executions` wrote down, one entry for each run of that playbook."""
         lines = (self.folder / "executions.jsonl").read_text(encoding="utf-8").splitlines()

@@ -241,4 +241,4 @@ def test_verify_proves_it_and_finds_what_is_broken(lab: Any, host: Host, name: s
         finally:
             host.check_output(f"kill {pid}")
     assert bad.returncode != 0
-    assert ":2375 is open" in bad.stdout + bad.stderr
+    assert ":2375 is open" in lab.said(bad)

@@ -321,8 +321,7 @@ def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, 
     ca = {"ca": authority(tmp_path, docker_ca_passphrase="sesame")}
     assert play(ca, [CA])["ca"].failed == 0
     cases: dict[str, tuple[dict[str, Any], str]] = {
-        "first": ({"docker_client_ca_passphrase": "wrong"}, "docker_client_ca_passphrase that was given (it is set)"),
-        "otherca": ({"docker_client_ca_dir": "/nonexistent"}, "Hosts of different CAs need a play each"),
+        "otherca": ({"docker_client_ca_dir": "/nonexistent"}, "There is none: run the role docker_ca there first"),
         "passphrase": (
             {"docker_client_ca_passphrase": "wrong"},
             "docker_client_ca_passphrase that was given (it is set)",
