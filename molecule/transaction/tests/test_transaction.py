@@ -361,14 +361,17 @@ def opened_in(name: str) -> str:
     return files.get(name, "/etc/docker/daemon.json")
 
 
+# A dockerd with a unix:// host has taken docker.socket's place, so that this one is started anew, too.
 RESTART = """
 if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload; systemctl reset-failed docker.service docker.socket
-  systemctl stop docker.service docker.socket; systemctl start docker # dt's dockerd has taken docker.socket's place
+  systemctl daemon-reload
+  systemctl reset-failed docker.service docker.socket
+  systemctl stop docker.service docker.socket
+  systemctl start docker.service
 else
   service docker restart
 fi
-for i in $(seq 100); do docker start survivor >/dev/null 2>&1 && exit; sleep 0.2; done; exit 1
+for i in $(seq 20); do timeout 20 docker start survivor >/dev/null 2>&1 && exit; sleep 0.5; done; exit 1
 """
 LABELS = "docker info --format '{{range .Labels}}{{.}}{{end}}'"
 
