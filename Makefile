@@ -19,7 +19,15 @@ setup: $(COLLECTIONS)/ansible_collections/bulkhead/docker ## Make the virtual en
 	@tools/venv $(VENV)
 
 $(COLLECTIONS)/ansible_collections/bulkhead/docker:
-	@mkdir -p $(dir $@) && ln -s $(CURDIR) $@
+	@mkdir -p $(dir $@) && ln -sfn $(CURDIR) $@
+
+.PHONY: demo
+demo: setup ## Three real engines of different Docker generations, secured and listed
+	@tools/demo
+
+.PHONY: demo-clean
+demo-clean: setup ## Take the demo away again
+	@tools/demo clean
 
 # Hosts to develop and test on, as containers of an engine on this machine: docs/lab.md.
 .PHONY: engine

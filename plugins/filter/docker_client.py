@@ -37,5 +37,7 @@ class FilterModule:
             "docker_client_identities": _call("judge"),
             "docker_client_leaving": _call("leaving"),
             "docker_client_problems": _call("problems"),
+            "docker_client_ssh_engines": _call("ssh_engines"),
+            "docker_client_ssh_users": _call("ssh_users"),
             "docker_client_users": _call("users"),
         }

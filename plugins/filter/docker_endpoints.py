@@ -37,12 +37,15 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - For each engine its C(name), C(address) and C(port).
+    - For each engine its C(name), C(address) and C(port), and for SSH C(ssh_port) and C(ssh_host_keys).
     - The address is C(docker_engine_address), else C(ansible_host), else the inventory name.
     - The port is C(docker_engine_port), else 2376.
+    - >-
+      The port of sshd is C(ansible_port), else what the role P(bulkhead.docker.docker_ssh#role) has found in this run,
+      else 22. The host keys are those that this role has read over Ansible's connection; without it there are none.
   type: list
   elements: dict
-  sample: [{name: web1, address: 192.0.2.10, port: 2376}]
+  sample: [{name: web1, address: 192.0.2.10, port: 2376, ssh_port: 22, ssh_host_keys: [ssh-ed25519 AAAA]}]
 """
 
 import typing as t
@@ -54,9 +57,15 @@ def docker_endpoints(names: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[
             "name": name,
             "address": str(hostvars[name].get("docker_engine_address") or hostvars[name].get("ansible_host") or name),
             "port": int(hostvars[name].get("docker_engine_port") or 2376),
+            "ssh_port": int(hostvars[name].get("ansible_port") or _ssh_server(hostvars[name]).get("port") or 22),
+            "ssh_host_keys": list(_ssh_server(hostvars[name]).get("host_keys") or []),
         }
         for name in names
     ]
+
+
+def _ssh_server(variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    return variables.get("docker_ssh_server") or {}
 
 
 class FilterModule:

@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _context_store as context_store
+from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_users
 from ansible_collections.bulkhead.docker.plugins.module_utils import _x509 as x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -44,6 +45,11 @@ def problems(
         if (name, user) in seen:
             found.append(f"docker_client_identities names {name!r} twice for {user or 'the connecting user'}.")
         seen.add((name, user))
+        if "ssh" in transports and not _ssh_users.NAME.fullmatch(account(identity)):
+            found.append(
+                f"The identity {name!r} would log in to engines as {account(identity)!r}, which cannot be an account; "
+                "set its ssh_account."
+            )
         if days <= renew_days:
             found.append(
                 f"The identity {name!r} would be valid for {days} days, which docker_client_renew_days ({renew_days}) "
@@ -125,6 +131,8 @@ def stores(
         for engine in engines if identity["name"] not in without else ():
             if "tls" in transports:
                 contexts.append(_tls_context(identity, engine, name, ahead))
+            if "ssh" in transports:
+                contexts.append(_ssh_context(identity, engine, name))
     return [
         {
             "user": user,
@@ -138,19 +146,62 @@ def stores(
 def _tls_context(
     identity: Identity, engine: t.Mapping[str, t.Any], pattern: str, ahead: t.Mapping[tuple[str, str], Record]
 ) -> Record:
-    address = str(engine.get("address") or engine["name"])
-    if ":" in address and not address.startswith("["):
-        address = f"[{address}]"
     record = ahead.get((identity["name"], _user(identity)), {})
     folder, pending = folders(identity["name"])
     pair = pending if record.get("reasons") else folder
     return {
-        "name": pattern.replace("{engine}", engine["name"]).replace("{identity}", identity["name"]),
-        "docker_host": f"tcp://{address}:{engine.get('port') or 2376}",
+        "name": _context_name(identity, engine, pattern),
+        "docker_host": f"tcp://{_address(engine)}:{engine.get('port') or 2376}",
         "ca_path": f"{pending if record.get('ca_outdated') else folder}/ca.pem",
         "client_cert": f"{pair}/cert.pem",
         "client_key": f"{pair if record.get('new_key') else folder}/key.pem",
     }
+
+
+def _ssh_context(identity: Identity, engine: t.Mapping[str, t.Any], pattern: str) -> Record:
+    port = int(engine.get("ssh_port") or 22)
+    return {
+        "name": f"{_context_name(identity, engine, pattern)}-ssh",
+        "docker_host": f"ssh://{account(identity)}@{_address(engine)}{'' if port == 22 else f':{port}'}",
+    }
+
+
+def _context_name(identity: Identity, engine: t.Mapping[str, t.Any], pattern: str) -> str:
+    return pattern.replace("{engine}", engine["name"]).replace("{identity}", identity["name"])
+
+
+def _address(engine: t.Mapping[str, t.Any]) -> str:
+    address = str(engine.get("address") or engine["name"])
+    return f"[{address}]" if ":" in address and not address.startswith("[") else address
+
+
+def account(identity: Identity) -> str:
+    """The account on engines that an identity logs in to."""
+    return str(identity.get("ssh_account") or f"docker-{identity['name']}")
+
+
+def ssh_users(identities: t.Sequence[Identity]) -> list[Record]:
+    """Each user's identities as docker_ssh_client takes them."""
+    found: dict[str, list[Record]] = {}
+    for identity in identities:
+        entry = {"name": identity["name"], "account": account(identity)}
+        if identity.get("ssh_private_key"):
+            entry["private_key"] = identity["ssh_private_key"]
+        found.setdefault(_user(identity), []).append(entry)
+    return [{"user": user, "identities": entries} for user, entries in found.items()]
+
+
+def ssh_engines(engines: t.Sequence[t.Mapping[str, t.Any]]) -> list[Record]:
+    """The engines as docker_ssh_client takes them."""
+    return [
+        {
+            "name": engine["name"],
+            "address": str(engine.get("address") or engine["name"]),
+            "port": int(engine.get("ssh_port") or 22),
+            "host_keys": engine.get("ssh_host_keys") or [],
+        }
+        for engine in engines
+    ]
 
 
 def folders(name: str, home: str = "~") -> tuple[str, str]:

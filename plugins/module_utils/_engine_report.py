@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import ipaddress
+import pathlib
 import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _daemon_json, _engine
 
+_SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
 # RFC 1123 labels, the first of which may be the wildcard of a certificate.
 _DNS_NAME = re.compile(
     r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$", re.I
@@ -60,6 +62,7 @@ def engine(found: _engine.Engine) -> dict[str, t.Any]:
         "swarm": found.swarm,
         "containers_running": int((found.info or {}).get("ContainersRunning") or 0),
         "managed": bool(found.state.managed.previous),
+        "ssh_accounts": _SSH_ACCOUNTS.exists(),
     }
 
 

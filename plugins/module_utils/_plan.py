@@ -198,7 +198,8 @@ def _hosts(engine: _engine.Engine, desired: Desired) -> tuple[list[str], list[st
             warnings.append(f"--{flag.name} from {flag.source} is taken over by daemon.json.")
     previous = [str(host) for host in engine.daemon_json.get("hosts", [])]
     tcp = [_engine.listen_host(address, desired.port) for address in desired.listen]
-    if not _managed(engine).previous:
+    # Under our own mutual TLS, an entry that goes is an address or port of ours that has changed.
+    if not _managed(engine).previous or not _daemon_json.asks_for_client_certificates(engine.daemon_json):
         for host in _daemon_json.plain_hosts(previous):
             if host not in tcp:
                 warnings.append(f"{host} from {_engine.DAEMON_JSON} is removed: dockerd listens there no more.")

@@ -167,7 +167,11 @@ class Systemd:
     def restart(self, timeout: float) -> None:
         # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
         self._forget_failures()
-        _run("systemctl", "restart", "docker.service", timeout=timeout)
+        _run("systemctl", "stop", "docker.service", timeout=timeout)
+        if self.uses_socket_unit and not pathlib.Path(self.socket_path).exists():
+            # A dockerd with a unix:// host of that path has taken docker.socket's place, and the path away with it.
+            _run("systemctl", "restart", "docker.socket", timeout=timeout)
+        _run("systemctl", "start", "docker.service", timeout=timeout)
 
     def stop(self, running_before: t.Collection[str]) -> None:
         """Stop what did not run before."""

@@ -112,6 +112,9 @@ engine:
     managed:
       description: Whether the collection has changed this engine.
       type: bool
+    ssh_accounts:
+      description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
+      type: bool
 names:
   description: Every name and address that the server certificate has to cover.
   returned: success

@@ -101,9 +101,21 @@ def test_drop_ins_in_the_order_of_systemd(
     assert _service.Systemd().drop_ins() == [files[0], files[3], files[1]]
 
 
-def test_a_restart_does_not_meet_the_start_limit(systemctl: Systemctl) -> None:
+@pytest.mark.parametrize("taken_away", [False, True])
+def test_a_restart_meets_no_start_limit_and_brings_a_lost_socket_back(
+    systemctl: Systemctl, tmp_path: pathlib.Path, taken_away: bool
+) -> None:
+    path = tmp_path / "docker.sock"
+    systemctl.units({**SOCKET, "Listen": f"{path} (Stream)"})
+    if not taken_away:
+        path.touch()
     _service.Systemd().restart(10)
-    assert systemctl.asked() == ["reset-failed docker.service docker.socket", "restart docker.service"]
+    assert systemctl.asked() == [
+        "reset-failed docker.service docker.socket",
+        "stop docker.service",
+        *(["restart docker.socket"] if taken_away else []),
+        "start docker.service",
+    ]
 
 
 def test_reload_and_new_unit_files(systemctl: Systemctl) -> None:
@@ -118,14 +130,14 @@ def test_what_systemd_says_when_it_refuses(systemctl: Systemctl) -> None:
     systemctl.write("echo Trying.; echo 'Job for docker.service failed.' >&2; echo 'See more.' >&2; exit 3")
     with pytest.raises(_service.ServiceError) as error:
         systemd.restart(10)
-    assert str(error.value) == ("'systemctl restart docker.service' ended with code 3: Job for docker.service failed.")
+    assert str(error.value) == ("'systemctl stop docker.service' ended with code 3: Job for docker.service failed.")
 
 
 def test_a_restart_that_does_not_end(systemctl: Systemctl) -> None:
     systemd = _service.Systemd()
-    systemctl.write('[ "$1" != restart ] || exec sleep 20')
+    systemctl.write('[ "$1" != stop ] || exec sleep 20')
     start = time.monotonic()
-    with pytest.raises(_service.ServiceError, match=r"'systemctl restart docker\.service' did not end within 1 s"):
+    with pytest.raises(_service.ServiceError, match=r"'systemctl stop docker\.service' did not end within 1 s"):
         systemd.restart(1)
     assert time.monotonic() - start < 10
 

@@ -1,0 +1,119 @@
+"""The user of a client host, for whom the role docker_client has prepared everything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+
+@pytest.fixture
+def engines(lab: Any) -> list[str]:
+    return list(lab.engines)
+
+
+def test_every_engine_has_a_context_that_works(host: Host, lab: Any, engines: list[str]) -> None:
+    for engine in engines:
+        assert host.check_output(f"docker --context {engine}-ssh ps --quiet --filter name=keep")
+        endpoint = host.check_output(f"docker context inspect {engine}-ssh --format '{{{{.Endpoints.docker.Host}}}}'")
+        assert endpoint == f"ssh://docker-admin@{lab.address(engine)}"
+
+
+def test_requests_share_a_connection_and_many_at_once_do_not_fail(host: Host, engines: list[str]) -> None:
+    for engine in engines:
+        done = host.run(
+            f"seq 40 | xargs -P 40 -I @ sh -c 'docker --context {engine}-ssh ps --quiet >/dev/null || echo @'"
+        )
+        assert done.stdout == ""
+    assert int(host.check_output("pgrep --count --full 'ssh: .*[.]bulkhead/ssh/'")) == len(engines)
+
+
+def test_an_engine_with_another_host_key_is_refused(host: Host, lab: Any, engines: list[str]) -> None:
+    """Somebody in between, or a name that points elsewhere."""
+    known = "/home/ops/.bulkhead/ssh/bulkhead.known_hosts"
+    one, other = (lab.address(engine) for engine in engines[:2])
+    host.check_output(f"cp {known} /tmp/known && sed -i 's/^{one} /{one}x /; s/^{other} /{one} /' {known}")
+    try:
+        host.run(f"ssh -O exit -l docker-admin {one}")
+        done = host.run(f"docker --context {engines[0]}-ssh ps")
+        assert done.rc != 0
+        assert "Host key verification failed" in done.stderr
+    finally:
+        host.check_output(f"cp /tmp/known {known}")
+    assert host.run(f"docker --context {engines[0]}-ssh ps").rc == 0
+
+
+def test_other_logins_to_the_same_hosts_keep_their_settings(host: Host, lab: Any, engines: list[str]) -> None:
+    settings = host.check_output(f"ssh -G -l somebody {lab.address(engines[0])}").lower().splitlines()
+    assert "controlmaster false" in settings
+    assert not [line for line in settings if ".bulkhead" in line]
+
+
+def test_key_and_files_are_the_user_s_alone(host: Host) -> None:
+    assert host.check_output("stat --format %a ~/.bulkhead/ssh ~/.bulkhead/ssh/admin ~/.ssh/config").split() == [
+        "700",
+        "600",
+        "600",
+    ]
+    assert host.check_output("head -1 ~/.ssh/config") == "Include ~/.bulkhead/ssh/*.config"
+    assert not host.file("/home/ops/.bulkhead/identities").exists, "without TLS there are no certificates"
+
+
+def proof(lab: Any, name: str, **options: Any) -> dict[str, Any]:
+    program = [
+        "ansible",
+        name,
+        "-i",
+        str(lab.folder / "inventory.yml"),
+        "-m",
+        "bulkhead.docker.docker_ssh_endpoint_info",
+    ]
+    done = subprocess.run([*program, "-a", json.dumps(options)], capture_output=True, text=True, check=False)
+    assert "SUCCESS" in done.stdout, done.stdout + done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return answer
+
+
+def test_the_proof_from_outside_holds(lab: Any, host: Host, engines: list[str]) -> None:
+    for engine in engines:
+        answer = proof(lab, host.backend.hostname, address=lab.address(engine), account="docker-admin")
+        assert answer["findings"] == []
+        assert len(answer["refused"]) == 10
+        assert all(answer["refused"].values())
+
+
+def test_the_proof_finds_an_account_that_can_do_more(lab: Any, host: Host, engines: list[str]) -> None:
+    """An ordinary user who is in the group docker."""
+    engine = engines[0]
+    key = host.check_output("cat ~/.bulkhead/ssh/admin.pub")
+    on_engine = Host.get_host(f"ansible://{engine}?ansible_inventory={lab.folder / 'inventory.yml'}")
+    name = f"loose-{host.backend.hostname}"
+    with on_engine.sudo():
+        on_engine.check_output(
+            f"useradd -m -s /bin/bash -G docker {name} && install -d -o {name} -m 700 /home/{name}/.ssh && "
+            f"echo '{key}' >/home/{name}/.ssh/authorized_keys && chown {name} /home/{name}/.ssh/authorized_keys"
+        )
+    host.check_output(
+        f"sed 's/user docker-admin/user {name}/' ~/.bulkhead/ssh/bulkhead.config >~/.bulkhead/ssh/x.config"
+    )
+    try:
+        answer = proof(lab, host.backend.hostname, address=lab.address(engine), account=name)
+        assert not answer["ok"]
+        allowed = {what for what, refused in answer["refused"].items() if not refused}
+        assert {
+            "a command",
+            "a shell",
+            "file transfer",
+            "a connection through the engine",
+            "a port on the engine",
+        } <= allowed
+    finally:
+        host.check_output("rm ~/.bulkhead/ssh/x.config")
+        with on_engine.sudo():
+            on_engine.check_output(f"userdel -r {name}")
+    answer = proof(lab, host.backend.hostname, address=lab.address(engine), account="docker-nobody")
+    assert not answer["ok"]
+    assert answer["refused"] == {}, "where the API does not answer, a refusal proves nothing"

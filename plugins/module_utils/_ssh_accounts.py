@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The restricted accounts of an engine: found, made, removed with all that they run.
+
+An account is the role's own when its primary group is the role's and its shell is the gate. Nothing else is recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+GROUP = "docker-ssh"
+HOME = pathlib.Path("/var/lib/docker-ssh")
+GATE = pathlib.Path("/usr/local/lib/bulkhead/docker-ssh-gate")
+
+
+class AccountError(Exception):
+    """One sentence about an account that is in the way or could not be changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """An account of the role as it stands in the host's files."""
+
+    name: str
+    uid: int
+    comment: str
+    sound: bool  # home, password and further groups are as they were made
+
+
+@dataclasses.dataclass(frozen=True)
+class Accounts:
+    """What the host has."""
+
+    gid: int | None
+    own: t.Mapping[str, Account]
+
+    @classmethod
+    def look(cls) -> Accounts:
+        try:
+            group = grp.getgrnam(GROUP)
+        except KeyError:
+            return cls(None, {})
+        own = {}
+        foreign = list(group.gr_mem)
+        supplementary = {name for other in grp.getgrall() if other.gr_gid != group.gr_gid for name in other.gr_mem}
+        for entry in pwd.getpwall():
+            if entry.pw_gid != group.gr_gid:
+                continue
+            if entry.pw_shell != str(GATE):
+                foreign.append(entry.pw_name)
+                continue
+            sound = entry.pw_dir == str(HOME) and entry.pw_name not in supplementary and _password(entry.pw_name) == "*"
+            own[entry.pw_name] = Account(entry.pw_name, entry.pw_uid, entry.pw_gecos, sound)
+        foreign = sorted(set(foreign) - set(own))
+        if foreign:
+            raise AccountError(
+                f"the group {GROUP} on this host has members that the role did not make: {', '.join(foreign)}; whoever "
+                "is in it loses shell and file transfer. Take them out of the group."
+            )
+        return cls(group.gr_gid, own)
+
+    def refuse_taken_names(self, names: t.Iterable[str]) -> None:
+        taken = [name for name in names if name not in self.own and _exists(name)]
+        if taken:
+            raise AccountError(
+                f"{', '.join(taken)} in docker_ssh_users exists on this host already and would lose its shell; choose "
+                f"another name, such as docker-{taken[0]}."
+            )
+
+
+def _exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _password(name: str) -> str:
+    """The password field of a local account; crypt never yields '*', so nothing that is typed in matches it."""
+    try:
+        lines = pathlib.Path("/etc/shadow").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((line.split(":")[1] for line in lines if line.startswith(f"{name}:")), "")
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise AccountError(
+            f"'{' '.join(command)}' ended with code {done.returncode}: {said[0] if said else 'no message'}"
+        )
+
+
+def make_group() -> int:
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        _run("groupadd", "--system", GROUP)
+    return grp.getgrnam(GROUP).gr_gid
+
+
+def remove_group() -> None:
+    _run("groupdel", GROUP)
+
+
+def make(name: str, comment: str) -> None:
+    _run(
+        *("useradd", "--system", "--no-user-group", "--gid", GROUP, "--home-dir", str(HOME), "--no-create-home"),
+        *("--shell", str(GATE), "--password", "*", "--comment", comment, name),
+    )
+
+
+def mend(name: str, comment: str) -> None:
+    _run("usermod", "--home", str(HOME), "--password", "*", "--groups", "", "--comment", comment, name)
+
+
+def remove(account: Account) -> None:
+    """End the account and everything that it runs; its key files have to be gone before."""
+    if shutil.which("loginctl"):
+        subprocess.run(("loginctl", "terminate-user", account.name), capture_output=True, check=False)
+    end_processes(account)
+    _run("userdel", account.name)
+    end_processes(account)  # of a login that was under way
+
+
+def end_processes(account: Account) -> None:
+    end = time.monotonic() + 5
+    while processes := _processes(account.uid):
+        if time.monotonic() > end:
+            raise AccountError(f"processes of {account.name} do not end: {', '.join(map(str, processes))}.")
+        for process in processes:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.02)
+
+
+def _processes(uid: int) -> list[int]:
+    """What runs as that user on the host itself, sessions of sshd among it.
+
+    Containers use the same numbers for users of their own: theirs have another root or another set of process ids.
+    """
+    here = pathlib.Path("/").stat()
+    namespace = pathlib.Path("/proc/self/ns/pid").readlink()
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = dict(
+                line.split(":", 1)
+                for line in (entry / "status").read_text(errors="replace").splitlines()
+                if ":" in line
+            )
+            if str(uid) not in fields["Uid"].split() or fields["State"].split()[0] == "Z":
+                continue
+            root = (entry / "root").stat()
+            if (root.st_dev, root.st_ino) == (here.st_dev, here.st_ino) and (entry / "ns/pid").readlink() == namespace:
+                found.append(int(entry.name))
+        except (OSError, KeyError):
+            continue  # it has ended meanwhile
+    return found

@@ -1,0 +1,180 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who may use the Docker API over SSH: what an operator writes, checked, and the lines that sshd reads."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import datetime
+import hashlib
+import ipaddress
+import re
+import typing as t
+
+SCOPES = ("admin",)
+
+NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,30}$")
+_PRINCIPAL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]*$")
+_KEY_TYPE = re.compile(
+    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)$"
+)
+
+
+class UserError(Exception):
+    """One sentence about a user, a key or a network that cannot be accepted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicKey:
+    """A public key without options: those are the role's to write."""
+
+    kind: str
+    blob: str
+    comment: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.kind} {self.blob} {self.comment}".rstrip()
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """One account as it shall be."""
+
+    name: str
+    keys: tuple[PublicKey, ...]
+    principals: tuple[str, ...]
+    allowed_from: tuple[str, ...]
+    expires: datetime.datetime | None
+    comment: str
+
+    def expired(self, now: datetime.datetime) -> bool:
+        return self.expires is not None and self.expires <= now
+
+    def _options(self, gate: str) -> str:
+        options = ["restrict", f'command="{gate}"']
+        if self.allowed_from:
+            options.append(f'from="{",".join(self.allowed_from)}"')
+        if self.expires:
+            # sshd before 9.1 knows the host's own time only.
+            options.append(f'expiry-time="{self.expires.astimezone().strftime("%Y%m%d%H%M%S")}"')
+        return ",".join(options)
+
+    def authorized_keys(self, gate: str) -> str:
+        return "".join(f"{self._options(gate)} {key.line}\n" for key in self.keys)
+
+    def authorized_principals(self, gate: str) -> str:
+        return "".join(f"{self._options(gate)} {principal}\n" for principal in self.principals)
+
+
+def public_key(text: str, whose: str) -> PublicKey:
+    if "PRIVATE KEY" in text:
+        raise UserError(f"what stands as a public key of {whose} is a private key; give the content of the .pub file.")
+    if "\n" in text.strip() or "\r" in text.strip():
+        raise UserError(f"a public key of {whose} has several lines; give each key as an entry of its own.")
+    words = text.split(maxsplit=2)
+    if len(words) < 2 or not _KEY_TYPE.match(words[0]):
+        raise UserError(
+            f"a public key of {whose} starts with '{text.strip()[:30]}' and not with a type such as ssh-ed25519; give "
+            "the line of a .pub file, without options."
+        )
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except binascii.Error as error:
+        raise UserError(
+            f"a public key of {whose} is damaged ({error}); copy the whole line of its .pub file."
+        ) from error
+    kind = words[0].encode()
+    if not blob.startswith(len(kind).to_bytes(4, "big") + kind) or len(blob) < len(kind) + 36:
+        raise UserError(f"a public key of {whose} is not complete; copy the whole line of its .pub file.")
+    comment = "".join(c for c in (words[2] if len(words) > 2 else "") if c.isprintable())
+    return PublicKey(words[0], words[1], comment)
+
+
+def public_keys(texts: t.Iterable[str], whose: str) -> tuple[PublicKey, ...]:
+    found = {key.blob: key for key in (public_key(text, whose) for text in texts)}
+    return tuple(found.values())
+
+
+def moment(text: str, name: str) -> datetime.datetime:
+    """The moment at which access ends; a date alone counts to its end, and a time without a zone is UTC."""
+    text = text.strip()
+    try:
+        if re.match(r"^\d{4}-\d{2}-\d{2}$", text):
+            day = datetime.date.fromisoformat(text)
+            start = datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc)
+            return start + datetime.timedelta(days=1)
+        when = datetime.datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"docker_ssh_users: expires of {name} is '{text}'; write a date such as 2030-12-31 or a time such as "
+            "2030-12-31T18:00:00Z."
+        ) from error
+    return when if when.tzinfo else when.replace(tzinfo=datetime.timezone.utc)
+
+
+def networks(texts: t.Iterable[str], variable: str) -> tuple[str, ...]:
+    result = []
+    for text in texts:
+        try:
+            result.append(str(ipaddress.ip_network(text)))
+        except ValueError as error:
+            raise UserError(f"{variable}: '{text}' is not an address or a network in CIDR form ({error}).") from error
+    return tuple(dict.fromkeys(result))
+
+
+def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool, keys_later: bool = False) -> list[User]:
+    """The users that shall have access, in the order given; those with state absent are left out.
+
+    In check mode a user may be without a key: the run would have made it on a client host by then.
+    """
+    wanted: list[User] = []
+    seen: set[str] = set()
+    for entry in given:
+        name = str(entry["name"])
+        if not NAME.match(name):
+            raise UserError(
+                f"docker_ssh_users: '{name}' cannot be the name of an account; use small letters, digits, '-' and '_', "
+                "at most 31."
+            )
+        if name in seen:
+            raise UserError(f"docker_ssh_users names {name} twice; keep one entry.")
+        seen.add(name)
+        if entry["state"] == "absent":
+            continue
+        if entry["scope"] not in SCOPES:
+            raise UserError(
+                f"docker_ssh_users: {name} has the scope '{entry['scope']}', which needs a gateway in front of the "
+                "engine; without one the only scope is 'admin', which is root on the engine."
+            )
+        comment = str(entry["comment"])
+        if not comment.isprintable() or re.search(r"[:,=\\\"]", comment):
+            raise UserError(f"docker_ssh_users: the comment of {name} has a character that an account cannot carry.")
+        user = User(
+            name=name,
+            keys=public_keys(entry["public_keys"], f"{name} in docker_ssh_users"),
+            principals=tuple(dict.fromkeys(str(p) for p in entry["principals"])),
+            allowed_from=networks(entry["allowed_from"], f"docker_ssh_users: allowed_from of {name}"),
+            expires=moment(str(entry["expires"]), name) if entry["expires"] else None,
+            comment=comment,
+        )
+        for principal in user.principals:
+            if not _PRINCIPAL.match(principal):
+                raise UserError(f"docker_ssh_users: '{principal}' of {name} cannot be a certificate's principal.")
+        if not user.keys and not user.principals and not keys_later:
+            raise UserError(f"docker_ssh_users: {name} has neither public_keys nor principals; give one of them.")
+        if user.principals and not certificates:
+            raise UserError(
+                f"docker_ssh_users: {name} has principals, but docker_ssh_trusted_user_ca_keys names no CA for them."
+            )
+        wanted.append(user)
+    return wanted

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Puts sshd's previous configuration back when the new one was not confirmed.
+
+It is installed on the engine and started by a timer there, so it stands alone. Whoever renames the journal owns what
+happens next: the timer to restore, or the confirmation to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import syslog
+import typing as t
+
+JOURNAL = pathlib.Path("/var/lib/bulkhead/sshd/journal.json")
+CLAIMED = JOURNAL.with_suffix(".claimed")
+
+
+def claim() -> dict[str, t.Any] | None:
+    """The open change, taken over from whoever else wants it; None where there is none any more."""
+    try:
+        JOURNAL.rename(CLAIMED)
+    except FileNotFoundError:
+        if not CLAIMED.exists():  # one that was claimed and not finished is taken up again
+            return None
+    journal: dict[str, t.Any] = json.loads(CLAIMED.read_text(encoding="utf-8"))
+    return journal
+
+
+def restore(journal: t.Mapping[str, t.Any]) -> None:
+    """Every file as it was, and sshd told; raises what the reload says. Done twice it does no harm."""
+    for file in journal["files"]:
+        path, old = pathlib.Path(file["path"]), pathlib.Path(file["old"])
+        if not file["existed"]:
+            path.unlink(missing_ok=True)
+        elif old.exists():
+            old.replace(path)  # does nothing where both are one file still
+        for leftover in (old, pathlib.Path(file["new"])):
+            leftover.unlink(missing_ok=True)
+    subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    CLAIMED.unlink()
+
+
+def main() -> int:
+    syslog.openlog("docker-ssh", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    journal = claim()
+    if journal is None:
+        return 0
+    syslog.syslog(syslog.LOG_WARNING, "no new connection confirmed the new sshd configuration in time; restoring")
+    restore(journal)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

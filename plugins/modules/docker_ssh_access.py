@@ -1,0 +1,227 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ssh_access
+short_description: Lets named users use the Docker API over SSH, and nothing else on the host
+version_added: "0.1.0"
+description:
+  - Brings the accounts, their keys, the program that is all they can run, access to the Docker socket and the drop-in of sshd to one
+    state, in one execution on the engine.
+  - An account that this module made and that is named no more loses access, and what it runs is ended. Nothing that it did not make
+    is touched.
+  - What else in the configuration of sshd stands against the accounts, or would lock Ansible out, is refused before anything is changed.
+  - A change of sshd is a confirmed commit. A timer on the host puts the previous configuration back, unless a new connection through the
+    new one confirms it in time. The new connection is made by this module's action part, within the same task.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - systemd, Docker, and OpenSSH 8.2 or later on the engine
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction without modifying the engine.
+  diff_mode:
+    support: full
+    description: Shows each file, the accounts, and access to the socket.
+options:
+  state:
+    description: V(absent) removes the accounts and everything else that the module made.
+    type: str
+    choices: [present, absent]
+    default: present
+  users:
+    description: The accounts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the account. One that exists and was not made by this module is refused.
+        type: str
+        required: true
+      public_keys:
+        description: Public keys, each as in a C(.pub) file and without options.
+        type: list
+        elements: str
+        default: []
+      principals:
+        description: Principals of SSH certificates that may log in as this account; needs O(trusted_user_ca_keys).
+        type: list
+        elements: str
+        default: []
+      allowed_from:
+        description: Addresses and networks in CIDR form from which this account may log in. Empty means from anywhere.
+        type: list
+        elements: str
+        default: []
+      expires:
+        description:
+          - Until when the account may log in, a date, which counts to its end, or a time, in ISO 8601. UTC where no zone is given.
+          - sshd itself refuses logins from then on. The next execution removes the account and ends its sessions.
+        type: str
+        default: ""
+      comment:
+        description: Who it is, for the account's comment field.
+        type: str
+        default: ""
+      scope:
+        description: What the account may do. Without a gateway only V(admin), which is root on the engine.
+        type: str
+        default: admin
+      state:
+        description: Whether the account exists.
+        type: str
+        choices: [present, absent]
+        default: present
+  trusted_user_ca_keys:
+    description: Public keys of the CAs whose SSH certificates these accounts accept.
+    type: list
+    elements: str
+    default: []
+  client_networks:
+    description: Networks in CIDR form that are exempt from the penalties of OpenSSH 9.8 and later for many connections at once.
+    type: list
+    elements: str
+    default: []
+  max_startups:
+    description: Value for sshd's C(MaxStartups), which is raised to it and never lowered. Empty leaves it as it is.
+    type: str
+    default: "100:30:200"
+  max_sessions:
+    description: Value for sshd's C(MaxSessions) of these accounts, for clients that use one connection for many requests.
+    type: int
+    default: 20
+  confirm_timeout:
+    description: Seconds within which a new connection has to confirm a change of sshd.
+    type: int
+    default: 30
+  confirm:
+    description: Only confirm a change of sshd that waits for it. Set by the action part of this module.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Let two people and a build server use the Docker API
+  bulkhead.docker.docker_ssh_access:
+    users:
+      - name: docker-alice
+        public_keys: ["{{ lookup('ansible.builtin.file', 'keys/alice.pub') }}"]
+      - name: docker-bob
+        principals: [bob]
+      - name: docker-ci
+        public_keys: ["{{ lookup('ansible.builtin.file', 'keys/ci.pub') }}"]
+        allowed_from: [192.0.2.0/24]
+        expires: "2030-12-31"
+    trusted_user_ca_keys: ["{{ lookup('ansible.builtin.file', 'keys/ssh-ca.pub') }}"]
+    client_networks: [192.0.2.0/24]
+"""
+
+RETURN = r"""
+users:
+  description: Names of the accounts that have access.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Names of the accounts that were removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+expired:
+  description: Names of the users whose time is over. They have no access.
+  returned: success
+  type: list
+  elements: str
+recovered:
+  description: Whether a change of sshd that an earlier execution left unconfirmed was undone first.
+  returned: success
+  type: bool
+port:
+  description: Port of sshd.
+  returned: success
+  type: int
+host_keys:
+  description: Public host keys of sshd, for the known hosts of clients.
+  returned: success
+  type: list
+  elements: str
+confirmed:
+  description: Whether sshd was changed and a new connection has confirmed it.
+  returned: success
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import (
+    _service,
+    _ssh_access,
+    _ssh_accounts,
+    _ssh_users,
+    _sshd,
+    _sshd_commit,
+)
+
+_USER = {
+    "name": {"type": "str", "required": True},
+    "public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "principals": {"type": "list", "elements": "str", "default": []},
+    "allowed_from": {"type": "list", "elements": "str", "default": []},
+    "expires": {"type": "str", "default": ""},
+    "comment": {"type": "str", "default": ""},
+    "scope": {"type": "str", "default": "admin"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "users": {"type": "list", "elements": "dict", "default": [], "options": _USER},
+            "trusted_user_ca_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "client_networks": {"type": "list", "elements": "str", "default": []},
+            "max_startups": {"type": "str", "default": "100:30:200"},
+            "max_sessions": {"type": "int", "default": 20},
+            "confirm_timeout": {"type": "int", "default": 30},
+            "confirm": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        if module.params["confirm"]:
+            _ssh_access.confirm()
+            module.exit_json(changed=False)
+        result = _ssh_access.run(_ssh_access.read(module.params, module.check_mode), module.check_mode)
+    except (
+        _service.ServiceError,
+        _ssh_access.AccessError,
+        _ssh_accounts.AccountError,
+        _ssh_users.UserError,
+        _sshd.SshdError,
+        _sshd_commit.CommitError,
+        OSError,
+    ) as error:
+        module.fail_json(msg=str(error))
+    for name in result.expired:
+        module.warn(f"docker_ssh_users: the time of {name} is over, so there is no such account; remove the entry.")
+    module.exit_json(
+        changed=result.changed,
+        users=result.users,
+        removed=result.removed,
+        expired=result.expired,
+        recovered=result.recovered,
+        port=result.port,
+        host_keys=result.host_keys,
+        confirm_within=result.confirm_within,
+        diff=result.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

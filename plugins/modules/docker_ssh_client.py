@@ -1,0 +1,158 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ssh_client
+short_description: Prepares a user's ssh for the restricted accounts of Docker engines
+version_added: "0.1.0"
+description:
+  - Makes an SSH key for each identity that brings none, on the host it is used on, and says what its public half is.
+  - Writes the engines' host keys and the settings for these accounts into files of their own, which one C(Include) line at the top of
+    C(~/.ssh/config) reads. Everything else in that file stays, and logins to the same hosts as somebody else are not affected.
+  - Nobody is trusted at first sight. An engine without host keys is refused.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - OpenSSH's client on the host
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction. A key that is not there yet has no public half then.
+  diff_mode:
+    support: full
+    description: Shows the files, never a private key.
+options:
+  identities:
+    description: Who logs in to the engines from here.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the identity and of its key in C(~/.bulkhead/ssh).
+        type: str
+        required: true
+      account:
+        description: The account on the engines.
+        type: str
+        required: true
+      private_key:
+        description: A private key of this host to use instead of one of its own. A passphrase is the business of the user's agent.
+        type: path
+  engines:
+    description: The engines. Not set, only the keys are made.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the engine, for a comment.
+        type: str
+        required: true
+      address:
+        description: Name or address by which clients reach it, as in the context's C(ssh://) URL. By default the name.
+        type: str
+      port:
+        description: Port of its sshd.
+        type: int
+        default: 22
+      host_keys:
+        description: Its public host keys, each as in a C(.pub) file, from a source that is trusted.
+        type: list
+        elements: str
+        default: []
+  set:
+    description: Name of the set that O(engines) lists, and of the files. Several inventories for one user need a set each.
+    type: str
+    default: bulkhead
+seealso:
+  - module: bulkhead.docker.docker_ssh_access
+  - module: bulkhead.docker.docker_contexts
+"""
+
+EXAMPLES = r"""
+- name: Prepare ssh for the contexts
+  bulkhead.docker.docker_ssh_client:
+    identities:
+      - name: admin
+        account: docker-admin
+    engines:
+      - name: web1
+        address: 192.0.2.10
+        host_keys: "{{ hostvars.web1.docker_ssh_server.host_keys }}"
+"""
+
+RETURN = r"""
+keys:
+  description: The identities with their public keys.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the identity.
+      type: str
+    account:
+      description: The account on the engines.
+      type: str
+    public_key:
+      description: The public key; empty in check mode when there is none yet.
+      type: str
+"""
+
+import pathlib
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_client
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "identities": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "account": {"type": "str", "required": True},
+                    "private_key": {"type": "path", "no_log": False},
+                },
+            },
+            "engines": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str"},
+                    "port": {"type": "int", "default": 22},
+                    "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+                },
+            },
+            "set": {"type": "str", "default": "bulkhead"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    identities = [
+        _ssh_client.Identity(
+            entry["name"], entry["account"], pathlib.Path(entry["private_key"]) if entry["private_key"] else None
+        )
+        for entry in given["identities"]
+    ]
+    engines = given["engines"] and [
+        _ssh_client.Engine(entry["name"], entry["address"] or entry["name"], entry["port"], tuple(entry["host_keys"]))
+        for entry in given["engines"]
+    ]
+    try:
+        result = _ssh_client.run(identities, engines, given["set"], module.check_mode)
+    except (_ssh_client.ClientError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=result.changed, keys=result.keys, diff=result.diff)
+
+
+if __name__ == "__main__":
+    main()

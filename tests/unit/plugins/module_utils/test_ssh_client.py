@@ -1,0 +1,167 @@
+"""What ssh of a client's user reads: keys, known hosts, settings; and nobody else's files."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import pwd
+import subprocess
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.filter import docker_endpoints, docker_ssh_users
+from ansible_collections.bulkhead.docker.plugins.module_utils import _client
+from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_client as client
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrcl5/y08/rRDEcJnVT/b788ynKJfZ4EjATJj0roJGX root@web1"
+BARE = KEY.rsplit(" ", 1)[0]
+ENGINES = [client.Engine("web1", "192.0.2.1", 22, (KEY,)), client.Engine("web2", "2001:db8::2", 2222, (KEY,))]
+ADMIN = client.Identity("admin", "docker-admin", None)
+
+
+@pytest.fixture
+def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    entry = pwd.getpwuid(os.getuid())
+    fields = [*entry[:5], str(tmp_path), entry[6]]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(fields))
+    return tmp_path
+
+
+def files(home: pathlib.Path) -> dict[str, bytes]:
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def test_key_and_settings_are_made_once_and_check_mode_makes_none(home: pathlib.Path) -> None:
+    foreseen = client.run([ADMIN], ENGINES, "bulkhead", check_mode=True)
+    assert foreseen.changed
+    assert foreseen.keys == [{"name": "admin", "account": "docker-admin", "public_key": ""}]
+    assert files(home) == {}
+
+    made = client.run([ADMIN], None, "bulkhead")
+    assert sorted(files(home)) == [".bulkhead/ssh/admin", ".bulkhead/ssh/admin.pub"]
+    assert made.keys[0]["public_key"].startswith("ssh-ed25519 ")
+    done = client.run([ADMIN], ENGINES, "bulkhead")
+    assert done.changed
+    assert "PRIVATE" not in str(done.diff)
+    first = files(home)
+    assert not client.run([ADMIN], ENGINES, "bulkhead").changed
+    assert files(home) == first
+    assert first[".ssh/config"] == b"Include ~/.bulkhead/ssh/*.config\n"
+    assert first[".bulkhead/ssh/bulkhead.known_hosts"].decode() == f"192.0.2.1 {BARE}\n[2001:db8::2]:2222 {BARE}\n"
+    assert {path.stat().st_mode & 0o777 for path in (home / ".bulkhead/ssh").iterdir() if path.suffix != ".pub"} == {
+        0o600
+    }
+
+
+def test_ssh_understands_the_settings_and_applies_them_to_the_account_only(home: pathlib.Path) -> None:
+    client.run([ADMIN], ENGINES, "bulkhead")
+    config = str(home / ".bulkhead/ssh/bulkhead.config")
+
+    def settings(user: str, address: str) -> list[str]:
+        command = ["ssh", "-G", "-F", config, "-l", user, address]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    ours = settings("docker-admin", "2001:db8::2")
+    for line in ("port 2222", f"identityfile {home}/.bulkhead/ssh/admin", "stricthostkeychecking true"):
+        assert line in ours
+    assert f"userknownhostsfile {home}/.bulkhead/ssh/bulkhead.known_hosts" in ours
+    assert "controlmaster auto" in ours
+    for user, address in (("ops", "192.0.2.1"), ("docker-admin", "192.0.2.9")):
+        assert not [line for line in settings(user, address) if "bulkhead" in line]
+
+
+def test_the_user_s_own_file_stays_and_may_be_a_link(home: pathlib.Path) -> None:
+    own = home / "dotfiles"
+    own.write_bytes(b"Host x\n  User y\xff\n")
+    own.chmod(0o644)
+    (home / ".ssh").mkdir()
+    (home / ".ssh/config").symlink_to(own)
+    client.run([ADMIN], ENGINES, "bulkhead")
+    assert (home / ".ssh/config").is_symlink()
+    assert own.read_bytes() == b"Include ~/.bulkhead/ssh/*.config\nHost x\n  User y\xff\n"
+    assert own.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_key_can_be_brought_along(home: pathlib.Path) -> None:
+    path = home / "mine"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", path], check=True)
+    public = (home / "mine.pub").read_text().strip()
+    brought = client.Identity("admin", "docker-admin", path)
+    assert client.run([brought], None, "bulkhead").keys[0]["public_key"] == public
+    (home / "mine.pub").unlink()
+    assert client.run([brought], None, "bulkhead").keys[0]["public_key"].split()[:2] == public.split()[:2]
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "sesame", "-f", path], check=True, capture_output=True)
+    with pytest.raises(client.ClientError, match=r"not beside it as mine[.]pub"):
+        client.run([brought], None, "bulkhead")
+    with pytest.raises(client.ClientError, match="does not exist on this host"):
+        client.run([client.Identity("admin", "docker-admin", home / "none")], None, "bulkhead", check_mode=True)
+
+
+def test_nobody_is_trusted_at_first_sight(home: pathlib.Path) -> None:
+    with pytest.raises(client.ClientError, match="host keys of web3 are not known"):
+        client.run([ADMIN], [*ENGINES, client.Engine("web3", "192.0.2.3", 22, ())], "bulkhead")
+    assert not (home / ".ssh").exists()
+
+
+def test_another_home_than_ssh_s_own_is_refused(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home / "elsewhere"))
+    with pytest.raises(client.ClientError, match="whatever HOME says"):
+        client.run([ADMIN], ENGINES, "bulkhead")
+    monkeypatch.setenv("HOME", str(home))
+    with pytest.raises(client.ClientError, match="cannot be the name of a set"):
+        client.run([ADMIN], ENGINES, "../x")
+
+
+def test_keys_of_clients_join_the_declared_users() -> None:
+    declared = [
+        {"name": "docker-alice", "public_keys": ["a"], "comment": "Alice"},
+        {"name": "docker-ci", "principals": ["ci"]},
+    ]
+    keys = [
+        {"name": "alice", "account": "docker-alice", "public_key": "b"},
+        {"name": "admin", "account": "docker-admin", "public_key": "c"},
+        {"name": "new", "account": "docker-new", "public_key": ""},
+    ]
+    hostvars = {
+        "c1": {"docker_client_ssh": {"results": [{"keys": keys}]}},
+        "c2": {"docker_client_ssh": {"results": []}},
+    }
+    assert docker_ssh_users.docker_ssh_users(declared, ["c1", "c2"], hostvars) == [
+        {"name": "docker-alice", "public_keys": ["a", "b"], "comment": "Alice"},
+        {"name": "docker-ci", "principals": ["ci"]},
+        {"name": "docker-admin", "public_keys": ["c"], "comment": "identity admin"},
+        {"name": "docker-new", "public_keys": [], "comment": "identity new"},
+    ]
+    assert declared[0]["public_keys"] == ["a"]
+    with pytest.raises(docker_ssh_users.AnsibleFilterError, match="c3 was not asked for its SSH keys"):
+        docker_ssh_users.docker_ssh_users(declared, ["c3"], {"c3": {}})
+
+
+def test_endpoints_tell_where_sshd_is_and_what_proves_it() -> None:
+    server = {"docker_ssh_server": {"port": 2022, "host_keys": [KEY]}}
+    found = docker_endpoints.docker_endpoints(
+        ["a", "b", "c"], {"a": server, "b": {**server, "ansible_port": 22}, "c": {}}
+    )
+    assert [(endpoint["ssh_port"], endpoint["ssh_host_keys"]) for endpoint in found] == [
+        (2022, [KEY]),
+        (22, [KEY]),
+        (22, []),
+    ]
+
+
+def test_contexts_for_ssh_stand_beside_those_for_tls() -> None:
+    engines = [{"name": "web1", "address": "192.0.2.1"}, {"name": "web2", "address": "2001:db8::2", "ssh_port": 2222}]
+    identities = [{"name": "admin"}, {"name": "ci", "ssh_account": "builder"}]
+    found = _client.stores(identities, engines, ["tls", "ssh"], "", "")[0]["contexts"]
+    assert {context["name"]: context["docker_host"] for context in found if context["name"].endswith("-ssh")} == {
+        "web1-admin-ssh": "ssh://docker-admin@192.0.2.1",
+        "web2-admin-ssh": "ssh://docker-admin@[2001:db8::2]:2222",
+        "web1-ci-ssh": "ssh://builder@192.0.2.1",
+        "web2-ci-ssh": "ssh://builder@[2001:db8::2]:2222",
+    }
+    assert len(found) == 8
+    said = _client.problems([{"name": "A@b"}], engines, ["ssh"], "", "", 365, 30)
+    assert said == [
+        "The identity 'A@b' would log in to engines as 'docker-A@b', which cannot be an account; set its ssh_account."
+    ]
+    assert _client.problems([{"name": "A@b"}], engines, ["tls"], "", "", 365, 30) == []
