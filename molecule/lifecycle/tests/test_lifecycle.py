@@ -44,8 +44,9 @@ def succeeds(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def says(done: subprocess.CompletedProcess[str], sentence: str) -> None:
-    assert done.returncode != 0, done.stdout[-6000:]
-    assert sentence in " ".join(done.stdout.split()), done.stdout[-6000:]
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said[-6000:]
+    assert sentence in " ".join(said.split()), said[-6000:]
 
 
 def ca_files(lab: t.Any) -> dict[str, bytes]:
@@ -78,8 +79,7 @@ def ghost(lab: t.Any) -> t.Iterator[tuple[str, ...]]:
 
 def test_a_renewal_leaves_alone_what_is_not_due(lab: t.Any) -> None:
     before = ca_files(lab)
-    done = lab.playbook(RENEW, ANSIBLE_SHOW_CUSTOM_STATS="true")
-    said = succeeds(done)
+    said = succeeds(lab.playbook(RENEW, ANSIBLE_SHOW_CUSTOM_STATS="true"))
     assert re.search(r"docker_renew.{0,5}: .?4 certificates; nothing was due; the first ends in 36\d days", said)
     assert "lt: 364 days on disk, 364 as served" in said
     assert ca_files(lab) == before
@@ -91,7 +91,7 @@ def test_a_renewal_does_what_it_can_and_its_exit_code_tells_the_rest(lab: t.Any,
     before = sudo(lab, serving)
     done = lab.playbook(*ghost, RENEW, "-e", "docker_renew_force=true")
     says(done, "NOT AS IT MUST BE: ghost")
-    assert re.search("renewed on localhost, l12, lt;", " ".join(done.stdout.split()))
+    assert re.search("renewed on localhost, l12, lt;|renewed on localhost, lt, l12;", " ".join(done.stderr.split()))
     after = sudo(lab, serving)
     assert all(before[name] != after[name] for name in lab.engines)
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
@@ -139,7 +139,7 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
             ("rotate | Have the successor", 1, (REVOKE, *BY_ROTATION)),
             (change, 1, (REVOKE, *BY_ROTATION)),  # trust, first engine
             (change, 3, (ROTATE,)),  # reissue, first engine
-            (change, 4, (ROTATE,)),  # retire, second engine
+            (change, 4, (ROTATE,)),  # two of reissue again, then retire, second engine
         ):
             kill(lab, mark, count, *playbook, *P384)
             phases.append((ca / "rotation").read_text().strip() if (ca / "rotation").exists() else "none")
@@ -183,7 +183,9 @@ def test_certificates_work_where_a_clock_is_five_minutes_off(lab: t.Any) -> None
 
 def test_a_revoked_identity_is_gone_and_stays_so(lab: t.Any) -> None:
     assert not (lab.home / ".bulkhead/identities/eve").exists()
-    assert sorted(lab.docker("context", "ls", "--format", "{{.Name}}").split()) == ["default", "l12-admin", "lt-admin"]
+    contexts = lab.docker("context", "ls", "--format", "{{.Name}}").split()
+    assert {"l12-admin", "lt-admin"} <= set(contexts)
+    assert [name for name in contexts if name.endswith("-eve")] == []
     says(lab.playbook(SITE), "eve of docker_client_identities on localhost was revoked")
     # Nothing is left to be done: no second rotation.
     before = ca_files(lab)
