@@ -15,6 +15,7 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "docker_fleet": _fleet.rows,
+            "docker_fleet_due": _fleet.due,
             "docker_fleet_lines": _fleet.lines,
             "docker_fleet_summary": _fleet.summary,
             "docker_fleet_wrong": _fleet.wrong,

@@ -94,15 +94,22 @@ def users(identities: t.Sequence[Identity]) -> list[Record]:
     return [{"user": user, "names": names} for user, names in found.items()]
 
 
-def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Record]:
-    """Each user's folders to remove: of ``names``, whoever's they are, or of everything that is declared."""
+def leaving(identities: t.Sequence[Identity], names: t.Sequence[str], set_name: str) -> list[Record]:
+    """Each user's files to remove: those of ``names``, whoever's they are, or everything that is declared."""
     declared = users(identities)
     if names and not any(not record["user"] for record in declared):
         declared.append({"user": "", "names": []})
+    ssh = "~/.bulkhead/ssh"
+    shared = [] if names else [f"{ssh}/{set_name}.config", f"{ssh}/{set_name}.known_hosts"]
     return [
         {
             "user": record["user"],
-            "folders": [path for name in names or record["names"] for path in folders(name)],
+            "paths": [
+                path
+                for name in names or record["names"]
+                for path in (*folders(name), f"{ssh}/{name}", f"{ssh}/{name}.pub")
+            ]
+            + shared,
         }
         for record in declared
     ]

@@ -32,20 +32,38 @@ def rows(names: t.Mapping[str, t.Sequence[str]], hostvars: HostVars, present: t.
     return found
 
 
+def due(names: t.Sequence[str], hostvars: HostVars, kind: str, force: bool) -> list[str]:
+    """The hosts on which something that exists has to be renewed; what was never made is not for a renewal to make."""
+    is_due = {"engines": _engine_due, "clients": _client_due}[kind]
+    return [name for name in names if not hostvars[name].get("fleet_failure") and is_due(hostvars[name], force)]
+
+
+def _engine_due(values: Vars, force: bool) -> bool:
+    report = values.get("docker_engine_report") or {}
+    return bool(report.get("certificate") and (force or report["reissue"] or report["findings"]))
+
+
+def _client_due(values: Vars, force: bool) -> bool:
+    return any(
+        identity["days_left"] is not None and (force or identity["reasons"] or identity["ca_outdated"])
+        for identity in _identities(values) or ()
+    )
+
+
+def _identities(values: Vars) -> t.Sequence[Vars] | None:
+    """None where the host was not asked or did not answer."""
+    found = (values.get("docker_client_report") or {}).get("msg")
+    return found if isinstance(found, (list, tuple)) else None
+
+
 def _row(name: str, problems: t.Sequence[str], days: t.Sequence[t.Any] = ()) -> Row:
     return {"name": name, "days": min((int(day) for day in days if day is not None), default=None), "wrong": problems}
 
 
-def _unreachable(report: Vars) -> bool:
-    return bool(report.get("unreachable"))
-
-
 def _engine(name: str, values: Vars) -> list[Row]:
     report = values.get("docker_engine_report") or {}
-    if _unreachable(report):
-        return [_row(name, ["it cannot be reached"])]
     if "engine" not in report:
-        return [_row(name, [str(report.get("msg") or "it was not asked")])]
+        return [_row(name, [str(report.get("msg") or "it did not answer").strip().rstrip(".")])]
     installed, served = report.get("certificate") or {}, report.get("served") or {}
     wrong = [*(report.get("reissue") or []), *(report.get("findings") or [])]
     if not report.get("cryptography"):
@@ -55,11 +73,11 @@ def _engine(name: str, values: Vars) -> list[Row]:
 
 
 def _client(name: str, values: Vars) -> list[Row]:
-    report = values.get("docker_client_report") or {}
-    if _unreachable(report) or not isinstance(report.get("msg"), (list, tuple)):
-        return [_row(name, ["it cannot be reached" if _unreachable(report) else "it was not asked"])]
+    identities = _identities(values)
+    if identities is None:
+        return [_row(name, ["it did not answer"])]
     found = []
-    for identity in report["msg"]:
+    for identity in identities:
         wrong = list(identity["reasons"])
         if identity["ca_outdated"]:
             wrong.append("it does not hold the trust bundle of the CA host")
@@ -84,7 +102,7 @@ def wrong(found: t.Sequence[Row]) -> list[str]:
     return [f"{row['name']}: {'; '.join(row['wrong'])}" for row in found if row["wrong"]]
 
 
-def summary(found: t.Sequence[Row], renewed: t.Sequence[str]) -> str:
+def summary(found: t.Sequence[Row], renewed: t.Sequence[str], check: bool = False) -> str:
     """All of it in one line."""
     known = [row for row in found if row["days"] is not None]
     first = min(known, key=lambda row: t.cast("int", row["days"]), default=None)
@@ -92,7 +110,7 @@ def summary(found: t.Sequence[Row], renewed: t.Sequence[str]) -> str:
     return "; ".join(
         [
             f"{len(found)} certificates",
-            f"renewed on {', '.join(renewed)}" if renewed else "nothing was due",
+            f"{'to be renewed' if check else 'renewed'} on {', '.join(renewed)}" if renewed else "nothing was due",
             f"the first ends in {first['days']} days ({first['name']})" if first else "none could be read",
             f"NOT AS IT MUST BE: {', '.join(bad)}" if bad else "all as they must be",
         ]

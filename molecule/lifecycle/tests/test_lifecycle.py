@@ -1,0 +1,219 @@
+"""What comes after the first run. The tests follow each other on the same engines, in this order."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+import pytest
+import testinfra
+from watch import Watch
+
+PID = "docker inspect --format '{{.State.Pid}}' keep"
+GAP = 1.0
+RENEW, ROTATE, REVOKE = "bulkhead.docker.renew", "bulkhead.docker.rotate_ca", "bulkhead.docker.revoke_client"
+REMOVE, SITE = "bulkhead.docker.remove", "bulkhead.docker.site"
+BY_ROTATION = ("-e", "docker_revoke=eve", "-e", "docker_revoke_by_rotation=true")
+# The successor has another type of key.
+P384 = ("-e", "docker_ca_key_type=P-384")
+
+
+def sudo(lab: t.Any, script: str) -> dict[str, str]:
+    found = {}
+    for name in lab.engines:
+        host = testinfra.get_host(f"ansible://{name}?ansible_inventory={lab.folder / 'inventory.yml'}")
+        with host.sudo():
+            found[name] = str(host.check_output("sh -c %s", script))
+    return found
+
+
+def succeeds(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    return " ".join(done.stdout.split())
+
+
+def says(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said[-6000:]
+    assert sentence in " ".join(said.split()), said[-6000:]
+
+
+def ca_files(lab: t.Any) -> dict[str, bytes]:
+    ca = lab.home / ".bulkhead/ca"
+    return {str(path.relative_to(ca)): path.read_bytes() for path in ca.rglob("*") if path.is_file()}
+
+
+def accepted(lab: t.Any, engine: str, identity: pathlib.Path) -> bool:
+    """Whether an engine lets an identity in, whatever certificate the engine has itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(identity / "cert.pem", identity / "key.pem")
+    try:
+        with urllib.request.urlopen(f"https://{lab.address(engine)}:2376/_ping", context=context, timeout=10) as answer:
+            return bool(answer.read() == b"OK")
+    except (urllib.error.URLError, OSError) as error:
+        assert re.search("certificate|alert", str(error), re.IGNORECASE), error
+        return False
+
+
+@pytest.fixture
+def ghost(lab: t.Any) -> t.Iterator[tuple[str, ...]]:
+    """An engine that does not answer, as a second inventory."""
+    path = lab.folder / "ghost.yml"
+    path.write_text("docker_engines: {hosts: {ghost: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n", encoding="ascii")
+    yield ("-i", str(path))
+    path.unlink()
+
+
+def test_a_renewal_leaves_alone_what_is_not_due(lab: t.Any) -> None:
+    before = ca_files(lab)
+    said = succeeds(lab.playbook(RENEW, ANSIBLE_SHOW_CUSTOM_STATS="true"))
+    assert re.search(r"docker_renew.{0,5}: .?4 certificates; nothing was due; the first ends in 36\d days", said)
+    assert "lt: 364 days on disk, 364 as served" in said
+    assert ca_files(lab) == before
+    assert lab.executions("renew.yml")[-1]["changed"] == {}
+
+
+def test_a_renewal_does_what_it_can_and_its_exit_code_tells_the_rest(lab: t.Any, ghost: tuple[str, ...]) -> None:
+    serving = "echo | openssl s_client -connect localhost:2376 2>/dev/null | openssl x509 -noout -serial"
+    before = sudo(lab, serving)
+    done = lab.playbook(*ghost, RENEW, "-e", "docker_renew_force=true")
+    says(done, "NOT AS IT MUST BE: ghost")
+    assert re.search("renewed on localhost, l12, lt;|renewed on localhost, lt, l12;", " ".join(done.stderr.split()))
+    after = sudo(lab, serving)
+    assert all(before[name] != after[name] for name in lab.engines)
+    assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
+
+
+def test_a_rotation_is_refused_before_it_shuts_somebody_out(lab: t.Any, ghost: tuple[str, ...]) -> None:
+    before = ca_files(lab)
+    says(lab.playbook(*ghost, ROTATE), "These hosts cannot be reached, and would be shut out: ghost.")
+    says(lab.playbook(ROTATE, "--limit", "l12"), "takes no --limit")
+    says(lab.playbook(REVOKE, "-e", "docker_revoke=mallory"), "has never issued a client certificate for mallory")
+    assert ca_files(lab) == before
+
+
+def kill(lab: t.Any, mark: str, count: int, *arguments: str) -> None:
+    """Runs a playbook until it has printed a mark so many times, and kills it and all its workers there."""
+    program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
+    playbook = subprocess.Popen(
+        [program, "-i", str(lab.folder / "inventory.yml"), *arguments],
+        env=lab.environment(),
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert playbook.stdout
+    seen = []
+    for line in playbook.stdout:
+        seen.append(line)
+        if sum(mark in each for each in seen) == count:
+            time.sleep(0.4)  # into the task
+            break
+    os.killpg(playbook.pid, signal.SIGKILL)
+    playbook.wait()
+    assert sum(mark in each for each in seen) == count, "".join(seen[-60:])
+
+
+def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_phase(lab: t.Any) -> None:
+    ca, old = lab.home / ".bulkhead/ca", lab.folder / "old"
+    shutil.copytree(lab.home / ".bulkhead/identities", old)
+    change = "daemon | Change the engine as one transaction"
+    phases = []
+    with Watch(lab, "admin") as watch:
+        assert all(accepted(lab, engine, old / name) for engine in lab.engines for name in ("admin", "eve"))
+        for mark, count, playbook in (
+            ("rotate | Have the successor", 1, (REVOKE, *BY_ROTATION)),
+            (change, 1, (REVOKE, *BY_ROTATION)),  # trust, first engine
+            (change, 3, (ROTATE,)),  # reissue, first engine
+            (change, 4, (ROTATE,)),  # two of reissue again, then retire, second engine
+        ):
+            kill(lab, mark, count, *playbook, *P384)
+            phases.append((ca / "rotation").read_text().strip() if (ca / "rotation").exists() else "none")
+        succeeds(lab.playbook(REVOKE, *BY_ROTATION, *P384))
+    assert phases == ["none", "trust", "reissue", "retire"]
+
+    report = {f"{gap.client}: {gap.seconds:.2f} s" for gap in watch.gaps}
+    print(f"{watch.asked} questions, {len(watch.gaps)} gaps: {sorted(report)}")
+    assert [gap for gap in watch.gaps if gap.refused] == []
+    assert [gap for gap in watch.gaps if gap.seconds > GAP] == []
+    assert watch.asked > 200
+    assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
+
+    assert sorted(path.name for path in ca.iterdir()) == [
+        *("ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem", "issued", "revoked"),
+    ]
+    for engine in lab.engines:
+        assert accepted(lab, engine, lab.identity)
+        assert not accepted(lab, engine, old / "admin")
+        assert not accepted(lab, engine, old / "eve")
+
+
+def test_certificates_work_where_a_clock_is_five_minutes_off(lab: t.Any) -> None:
+    """Asked of those that were made a moment ago, of which the validity could begin too late."""
+    ca = lab.home / ".bulkhead/ca"
+    served = sudo(lab, "cat /etc/docker/tls/server-cert.pem")
+    for name, pem in served.items():
+        (lab.folder / f"{name}.pem").write_text(pem)
+    for certificate in (lab.identity / "cert.pem", *(lab.folder / f"{name}.pem" for name in served)):
+        made = time.strptime(
+            subprocess.check_output(
+                ["openssl", "x509", "-in", str(certificate), "-noout", "-startdate"], text=True
+            ).strip(),
+            "notBefore=%b %d %H:%M:%S %Y %Z",
+        )
+        issued = int(time.mktime(made) - time.timezone) + 3600  # an hour before which it is valid already
+        for moment in (issued - 300, issued + 300):
+            command = ["openssl", "verify", "-x509_strict", "-attime", str(moment), "-CAfile", str(ca / "ca.pem")]
+            subprocess.run([*command, str(certificate)], check=True, capture_output=True)
+
+
+def test_a_revoked_identity_is_gone_and_stays_so(lab: t.Any) -> None:
+    assert not (lab.home / ".bulkhead/identities/eve").exists()
+    contexts = lab.docker("context", "ls", "--format", "{{.Name}}").split()
+    assert {"l12-admin", "lt-admin"} <= set(contexts)
+    assert [name for name in contexts if name.endswith("-eve")] == []
+    says(lab.playbook(SITE), "eve of docker_client_identities on localhost was revoked")
+    # Nothing is left to be done: no second rotation.
+    before = ca_files(lab)
+    succeeds(lab.playbook(REVOKE, *BY_ROTATION, *P384))
+    assert ca_files(lab) == before
+
+
+def test_remove_gives_everything_back(lab: t.Any) -> None:
+    snapshot = "sh /root/snapshot"
+    before = sudo(lab, snapshot)
+    says(lab.playbook(REMOVE), "Name the hosts that remote access is to be taken from")
+    says(
+        lab.playbook(REMOVE, "-e", "docker_remove=l12", "-e", "docker_remove_ca=true", "--check"),
+        "The CA stays, because engines trust it that this run has not given back: lt",
+    )
+    everything = ("-e", "docker_remove=all", "-e", "docker_remove_ca=true")
+    succeeds(lab.playbook(REMOVE, *everything, "--check", "--diff"))
+    assert sudo(lab, snapshot) == before
+
+    succeeds(lab.playbook(REMOVE, *everything))
+    was = sudo(lab, "cat /root/before")
+    for name, now in sudo(lab, snapshot).items():
+        assert sorted(set(was[name].splitlines()) ^ set(now.splitlines())) == [], name
+    assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
+    assert not (lab.home / ".bulkhead").exists()
+    assert json.loads((lab.home / ".docker/config.json").read_text()) == {}
+    assert [path.name for path in (lab.home / ".docker").iterdir()] == ["config.json"]
+
+    assert lab.executions("remove.yml")[-1]["changed"] != {}
+    succeeds(lab.playbook(REMOVE, *everything))
+    assert lab.executions("remove.yml")[-1]["changed"] == {}

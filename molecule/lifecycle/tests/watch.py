@@ -1,0 +1,102 @@
+"""Clients that ask every engine ten times a second, and write down when they get no answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import threading
+import time
+import types
+import typing as t
+
+import docker
+
+PAUSE = 0.1
+# What a client says whose certificate, or whose idea of the engine's, is refused. A restart looks otherwise.
+REFUSAL = re.compile(r"certificate|x509|verif|alert|handshake fail|unknown authority|private key", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """A time without an answer."""
+
+    client: str
+    seconds: float
+    says: frozenset[str]
+
+    @property
+    def refused(self) -> bool:
+        return any(REFUSAL.search(text) for text in self.says)
+
+
+class Watch:
+    """Asks until its block ends."""
+
+    def __init__(self, lab: t.Any, identity: str) -> None:
+        self.lab, self.identity = lab, identity
+        self.gaps: list[Gap] = []
+        self.asked = 0
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(f"{way.__name__} {engine}", way, engine))
+            for engine in lab.engines
+            for way in (self.cli, self.library)
+        ]
+
+    def __enter__(self) -> Watch:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def cli(self, engine: str) -> str:
+        """What went wrong; empty where the engine answered."""
+        context = f"{engine}-{self.identity}"
+        done = subprocess.run(
+            ["docker", "--context", context, "version"],
+            env=self.lab.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        return done.stderr if done.returncode else ""
+
+    def library(self, engine: str) -> str:
+        folder: pathlib.Path = self.lab.home / ".bulkhead/identities" / self.identity
+        try:
+            tls = docker.tls.TLSConfig(
+                client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
+                ca_cert=str(folder / "ca.pem"),
+                verify=True,
+            )
+            client = docker.DockerClient(base_url=f"tcp://{self.lab.address(engine)}:2376", tls=tls, timeout=10)
+            try:
+                client.version()
+            finally:
+                client.close()
+        except (docker.errors.DockerException, OSError) as error:
+            return str(error)
+        return ""
+
+    def _ask(self, name: str, way: t.Callable[[str], str], engine: str) -> None:
+        since, says = 0.0, set()
+        while True:
+            begin = time.monotonic()
+            problem = way(engine)
+            self.asked += 1
+            if problem:
+                since, says = since or begin, says | {problem}
+            if since and (not problem or self._end.is_set()):
+                self.gaps.append(Gap(name, time.monotonic() - since, frozenset(says)))
+                since, says = 0.0, set()
+            if self._end.wait(max(0.0, PAUSE - (time.monotonic() - begin))):
+                return

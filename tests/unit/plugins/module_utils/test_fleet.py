@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _fleet
+
+NAMES = {"engines": ["web1", "web2"], "clients": ["build1"]}
+
+
+def engine(installed: int | None = 300, served: int | None = 300, **more: t.Any) -> dict[str, t.Any]:
+    report = {
+        "engine": {},
+        "cryptography": "43",
+        "certificate": {"days_left": installed} if installed is not None else None,
+        "served": {"days_left": served} if served is not None else None,
+        "reissue": [],
+        "findings": [],
+    }
+    return {"docker_engine_report": {**report, **more}}
+
+
+def client(*days: int | None, **more: t.Any) -> dict[str, t.Any]:
+    identities = [
+        {"name": f"me{n}", "days_left": left, "reasons": [], "ca_outdated": False, **more}
+        for n, left in enumerate(days)
+    ]
+    return {"docker_client_report": {"msg": identities}}
+
+
+FINE = {"web1": engine(), "web2": engine(200, 40), "build1": client(100, 350)}
+
+
+def rows(present: t.Sequence[str] = ("web1", "web2", "build1"), **changed: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    return _fleet.rows(NAMES, {**FINE, **changed}, present)
+
+
+def test_a_fleet_as_it_must_be() -> None:
+    found = rows()
+    assert _fleet.wrong(found) == []
+    assert _fleet.lines(found) == [
+        "web2: 200 days on disk, 40 as served",
+        "me0@build1: 100 days on disk",
+        "web1: 300 days on disk, 300 as served",
+        "me1@build1: 350 days on disk",
+    ]
+    assert (
+        _fleet.summary(found, [])
+        == "4 certificates; nothing was due; the first ends in 40 days (web2); all as they must be"
+    )
+    assert _fleet.summary(found, ["web2"], check=True).startswith("4 certificates; to be renewed on web2; ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"web1": {"docker_engine_report": {"unreachable": True, "msg": "No route."}}}, "web1: No route"),
+        ({"web1": {"docker_engine_report": {"msg": "dockerd is not installed."}}}, "web1: dockerd is not installed"),
+        ({"web1": {}}, "web1: it did not answer"),
+        ({"web1": engine() | {"fleet_failure": {"msg": "undone"}}}, "web1: undone"),
+        ({"web1": engine(reissue=["30 days are left"])}, "web1: 30 days are left"),
+        ({"web1": engine(findings=["it serves another"])}, "web1: it serves another"),
+        ({"web1": engine(cryptography="")}, "web1: Python's cryptography library is missing there"),
+        ({"build1": {"docker_client_report": {"unreachable": True}}}, "build1: it did not answer"),
+        ({"build1": client(5, reasons=["it expires"])}, "me0@build1: it expires"),
+        ({"build1": client(5, ca_outdated=True)}, "me0@build1: it does not hold the trust bundle of the CA host"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_named(changed: dict[str, t.Any], says: str) -> None:
+    found = rows(**changed)
+    assert _fleet.wrong(found) == [says]
+    assert f"NOT AS IT MUST BE: {says.split(':')[0]}" in _fleet.summary(found, [])
+
+
+def test_an_old_report_of_a_host_that_failed_since_does_not_count() -> None:
+    assert _fleet.wrong(rows(present=["web1", "build1"])) == [
+        "web2: it could not be asked, or something failed there before"
+    ]
+
+
+def test_what_is_due() -> None:
+    hosts = {
+        "fine": engine(),
+        "old": engine(reissue=["30 days are left"]),
+        "stale": engine(findings=["it serves another"]),
+        "new": engine(None, None, reissue=["there is no server certificate yet"]),
+        "away": {"docker_engine_report": {"unreachable": True}},
+        "failed": engine(reissue=["x"]) | {"fleet_failure": {"msg": "no"}},
+    }
+    assert _fleet.due(list(hosts), hosts, "engines", force=False) == ["old", "stale"]
+    assert _fleet.due(list(hosts), hosts, "engines", force=True) == ["fine", "old", "stale"]
+    clients = {
+        "fine": client(100),
+        "old": client(100, 5, reasons=["it expires"]),
+        "outdated": client(100, ca_outdated=True),
+        "new": client(None, reasons=["it does not exist yet"]),
+        "away": {"docker_client_report": {"unreachable": True}},
+    }
+    assert _fleet.due(list(clients), clients, "clients", force=False) == ["old", "outdated"]
+    assert _fleet.due(list(clients), clients, "clients", force=True) == ["fine", "old", "outdated"]
