@@ -67,7 +67,7 @@ def docker_ssh_users(
                 "access. Let the play reach it as well, or take it out of the client hosts."
             )
         for result in answer.get("results", []):
-            for key in result.get("keys", []):
+            for key in result.get("public_keys", []):
                 user = users.setdefault(key["account"], {"name": key["account"], "comment": f"identity {key['name']}"})
                 known = list(user.get("public_keys") or [])
                 user["public_keys"] = [*known, key["public_key"]] if key["public_key"] else known

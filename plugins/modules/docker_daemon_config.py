@@ -149,13 +149,12 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule
 
+IMPORT_ERROR = TRACEBACK = ""
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils import _engine, _plan, _transaction
 except ImportError as error:
     IMPORT_ERROR = str(error)
     TRACEBACK = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
 
 
 def main() -> None:

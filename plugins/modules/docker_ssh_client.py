@@ -91,7 +91,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-keys:
+public_keys:
   description: The identities with their public keys.
   returned: success and O(state=present)
   type: list
@@ -161,7 +161,7 @@ def main() -> None:
         result = _ssh_client.run(identities, engines, given["set"], module.check_mode)
     except (_ssh_client.ClientError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=result.changed, keys=result.keys, diff=result.diff)
+    module.exit_json(changed=result.changed, public_keys=result.keys, diff=result.diff)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def test_keys_of_clients_join_the_declared_users() -> None:
         {"name": "new", "account": "docker-new", "public_key": ""},
     ]
     hostvars = {
-        "c1": {"docker_client_ssh": {"results": [{"keys": keys}]}},
+        "c1": {"docker_client_ssh": {"results": [{"public_keys": keys}]}},
         "c2": {"docker_client_ssh": {"results": []}},
     }
     assert docker_ssh_users.docker_ssh_users(declared, ["c1", "c2"], hostvars) == [
