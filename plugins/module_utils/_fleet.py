@@ -35,7 +35,8 @@ def rows(names: t.Mapping[str, t.Sequence[str]], hostvars: HostVars, present: t.
 def due(names: t.Sequence[str], hostvars: HostVars, kind: str, force: bool) -> list[str]:
     """The hosts on which something that exists has to be renewed; what was never made is not for a renewal to make."""
     is_due = {"engines": _engine_due, "clients": _client_due}[kind]
-    return [name for name in names if not hostvars[name].get("fleet_failure") and is_due(hostvars[name], force)]
+    said = {name: hostvars[name] for name in names if name in hostvars}
+    return [name for name, values in said.items() if not values.get("fleet_failure") and is_due(values, force)]
 
 
 def _engine_due(values: Vars, force: bool) -> bool:

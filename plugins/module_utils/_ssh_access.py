@@ -44,7 +44,7 @@ CA_KEYS = SETTINGS / "user_ca_keys"
 SOCKET_PROGRAM = _ssh_accounts.GATE.with_name("docker-ssh-socket")
 UNIT_DROP_IN = "bulkhead-ssh.conf"
 _UNITS = pathlib.Path("/etc/systemd/system")
-_LOCK = pathlib.Path("/var/lib/bulkhead/ssh-lock")
+_LOCK = pathlib.Path("/run/bulkhead-ssh.lock")  # where no removal has to look for it
 
 _NOTICE = "# Written by the role docker_ssh of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 _STARTUPS = re.compile(r"^(\d+):(\d+):(\d+)$")
@@ -171,7 +171,6 @@ def _lock(check_mode: bool) -> t.Iterator[None]:
     if check_mode:
         yield
         return
-    _LOCK.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(_LOCK, "w", encoding="ascii") as file:  # noqa: PTH123
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

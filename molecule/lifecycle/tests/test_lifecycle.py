@@ -128,7 +128,11 @@ def kill(lab: t.Any, mark: str, count: int, *arguments: str) -> None:
     assert sum(mark in each for each in seen) == count, "".join(seen[-60:])
 
 
-def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_phase(lab: t.Any) -> None:
+def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_phase(
+    lab: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they would replace our CA by the system's
+        monkeypatch.delenv(variable, raising=False)
     ca, old = lab.home / ".bulkhead/ca", lab.folder / "old"
     shutil.copytree(lab.home / ".bulkhead/identities", old)
     change = "daemon | Change the engine as one transaction"
@@ -149,7 +153,9 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     report = {f"{gap.client}: {gap.seconds:.2f} s" for gap in watch.gaps}
     print(f"{watch.asked} questions, {len(watch.gaps)} gaps: {sorted(report)}")
     assert [gap for gap in watch.gaps if gap.refused] == []
-    assert [gap for gap in watch.gaps if gap.seconds > GAP] == []
+    # On a machine that has more to do than it can, dockerd starts as much later.
+    allowed = GAP * max(1.0, os.getloadavg()[1] / (os.cpu_count() or 1))
+    assert [gap for gap in watch.gaps if gap.seconds > allowed] == []
     assert watch.asked > 200
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
 
@@ -186,7 +192,7 @@ def test_a_revoked_identity_is_gone_and_stays_so(lab: t.Any) -> None:
     contexts = lab.docker("context", "ls", "--format", "{{.Name}}").split()
     assert {"l12-admin", "lt-admin"} <= set(contexts)
     assert [name for name in contexts if name.endswith("-eve")] == []
-    says(lab.playbook(SITE), "eve of docker_client_identities on localhost was revoked")
+    says(lab.playbook(SITE, *P384), "eve of docker_client_identities on localhost was revoked")
     # Nothing is left to be done: no second rotation.
     before = ca_files(lab)
     succeeds(lab.playbook(REVOKE, *BY_ROTATION, *P384))
@@ -196,6 +202,7 @@ def test_a_revoked_identity_is_gone_and_stays_so(lab: t.Any) -> None:
 def test_remove_gives_everything_back(lab: t.Any) -> None:
     snapshot = "sh /root/snapshot"
     before = sudo(lab, snapshot)
+    assert set(sudo(lab, "getent passwd docker-carol >/dev/null && echo there").values()) == {"there"}
     says(lab.playbook(REMOVE), "Name the hosts that remote access is to be taken from")
     says(
         lab.playbook(REMOVE, "-e", "docker_remove=l12", "-e", "docker_remove_ca=true", "--check"),
