@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _docker_api, _engine, _tls_probe, _x509
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def findings(

@@ -17,8 +17,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import (
     _x509,
 )
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
-
 
 def installed() -> dict[str, t.Any] | None:
     """The server certificate on the disk."""
@@ -30,7 +28,7 @@ def served(found: _engine.Engine) -> dict[str, t.Any] | None:
     """The server certificate that the daemon hands out, which is the one from its last start."""
     for address, port in _engine_report.endpoints(found):
         try:
-            offer = _tls_probe.offer(_LOOPBACK.get(address, address), port)
+            offer = _tls_probe.offer(_proof.reachable(address), port)
         except _tls_probe.ProbeError:
             continue
         return _x509.report(_x509.load_der(offer.certificates[0]))

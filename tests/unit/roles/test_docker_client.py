@@ -50,14 +50,6 @@ def authority(tmp_path: Path, **options: Any) -> dict[str, Any]:
     return {"home": str(tmp_path / "ca"), "docker_ca_dir": str(tmp_path / "ca/ca"), **options}
 
 
-def ran(outcome: Any) -> list[str]:
-    """The tasks that ran a module on the host."""
-    nowhere = {f"ansible.builtin.{name}" for name in ("assert", "debug", "include_role", "include_tasks")}
-    nowhere.add("ansible.builtin.validate_argument_spec")
-    done = {name: result["action"] for name, result in outcome.tasks.items() if not result.get("skipped")}
-    return [name for name, action in done.items() if action not in nowhere]
-
-
 def folder(home: dict[str, Any], name: str = "admin") -> Path:
     return Path(home["home"]) / ".bulkhead/identities" / name
 
@@ -136,7 +128,7 @@ def test_a_fresh_host_gets_an_identity_and_contexts_once(tmp_path: Path, play: P
     for arguments in ((), ("--check",)):
         again = play(hosts, [CLIENT], *arguments)["client"]
         assert (again.failed, again.changed) == (0, 0)
-        assert ran(again) == [
+        assert again.executions == [
             "bundle | Read the trust bundle on the CA host",
             "revoked | Read the names that were revoked",
             "look | Read the public files",
@@ -280,7 +272,7 @@ def test_the_halves_can_be_called_alone(tmp_path: Path, play: Play) -> None:
         {"ca": authority(tmp_path), "client": home},
         [role("docker_client", tasks_from="contexts") | {"when": "inventory_hostname == 'client'"}],
     )["client"]
-    assert (alone.failed, ran(alone)) == (0, ["store | Write the contexts"]), alone.message
+    assert (alone.failed, alone.executions) == (0, ["store | Write the contexts"]), alone.message
     assert_whole(home)
 
 
