@@ -94,22 +94,19 @@ def users(identities: t.Sequence[Identity]) -> list[Record]:
     return [{"user": user, "names": names} for user, names in found.items()]
 
 
-def leaving(identities: t.Sequence[Identity], names: t.Sequence[str], set_name: str) -> list[Record]:
-    """Each user's files to remove: those of ``names``, whoever's they are, or everything that is declared."""
+def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Record]:
+    """What each user loses: the identities of ``names``, whoever's they are, or all that are declared.
+
+    ``ssh`` is for docker_ssh_client. A key that was brought along is not in ``~/.bulkhead`` and stays.
+    """
     declared = users(identities)
     if names and not any(not record["user"] for record in declared):
         declared.append({"user": "", "names": []})
-    ssh = "~/.bulkhead/ssh"
-    shared = [] if names else [f"{ssh}/{set_name}.config", f"{ssh}/{set_name}.known_hosts"]
     return [
         {
             "user": record["user"],
-            "paths": [
-                path
-                for name in names or record["names"]
-                for path in (*folders(name), f"{ssh}/{name}", f"{ssh}/{name}.pub")
-            ]
-            + shared,
+            "paths": [path for name in names or record["names"] for path in folders(name)],
+            "ssh": [{"name": name, "account": account({"name": name})} for name in names or record["names"]],
         }
         for record in declared
     ]

@@ -102,28 +102,30 @@ def run(
     return result
 
 
-def remove(identities: t.Sequence[Identity], set_name: str, check_mode: bool = False) -> Result:
-    """Take away the keys that were made here, the files of the set and, with the last set, the Include line."""
+def remove(
+    identities: t.Sequence[Identity], set_name: str, keep_others: bool = False, check_mode: bool = False
+) -> Result:
+    """Take away the keys that were made here and the files of the set; the Include line goes with the last set.
+
+    With ``keep_others`` the files of the set lose these identities, and go when nobody is left in them.
+    """
     home = pathlib.Path("~").expanduser()
     folder = home / ".bulkhead/ssh"
     own = [folder / identity.name for identity in identities if identity.private_key is None]
-    gone = [
-        path
-        for path in (
-            *own,
-            *(path.with_name(f"{path.name}.pub") for path in own),
-            folder / f"{set_name}.known_hosts",
-            folder / f"{set_name}.config",
-        )
-        if path.exists()
-    ]
+    settings_path = folder / f"{set_name}.config"
+    left = _without(identities, _files.content(settings_path) or b"") if keep_others else b""
+    shared = () if left else (settings_path, folder / f"{set_name}.known_hosts")
+    gone = [path for path in (*own, *(path.with_name(f"{path.name}.pub") for path in own), *shared) if path.exists()]
     targets = [_files.Target(path, None) for path in gone]
+    if left:
+        targets.append(_files.Target(settings_path, left, _files.mode(settings_path, 0o600)))
     config = home / ".ssh/config"
     lines = (_files.content(config) or b"").splitlines(keepends=True)
     if _INCLUDE.encode() in lines and not set(folder.glob("*.config")) - set(gone):
         lines.remove(_INCLUDE.encode())
         real = pathlib.Path(os.path.realpath(config))
         targets.append(_files.Target(real, b"".join(lines) or None, _files.mode(real, 0o600)))
+    targets = [target for target in targets if target.content is None or target.content_differs()]
     # What is said of a removed file is its path; a private key's text is nobody's business.
     result = Result(changed=bool(targets), diff=[{"before": f"{target.path}\n", "after": ""} for target in targets])
     if not check_mode:
@@ -135,6 +137,17 @@ def remove(identities: t.Sequence[Identity], set_name: str, check_mode: bool = F
         if folder.is_dir() and not any(path for path in folder.iterdir() if not path.is_socket()):
             shutil.rmtree(folder)
     return result
+
+
+def _without(identities: t.Sequence[Identity], text: bytes) -> bytes:
+    """The settings of everybody else; nothing where these were the only ones."""
+    notice, *blocks = text.decode().split("\n\n")
+    if not blocks:  # somebody's own text
+        return text
+    blocks[-1] = blocks[-1].rstrip("\n")
+    endings = tuple(f", {identity.name}" for identity in identities)
+    kept = [block for block in blocks if not block.split("\n", 1)[0].endswith(endings)]
+    return ("\n\n".join([notice, *kept]) + "\n").encode() if kept else b""
 
 
 def _home() -> pathlib.Path:

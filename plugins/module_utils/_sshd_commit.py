@@ -22,7 +22,6 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _sshd, _sshd_restore
 
 FOLDER = _sshd_restore.JOURNAL.parent
-_PROGRAM = FOLDER / "restore.py"
 _TIMER = "bulkhead-sshd-restore"
 
 
@@ -33,11 +32,11 @@ class CommitError(Exception):
 def recover() -> bool:
     """Restore at once what an earlier run changed and never confirmed; whether there was such a change."""
     journal = _sshd_restore.claim()
-    if journal is None:
-        return False
-    _disarm()
-    _restore(journal)
-    return True
+    if journal is not None:
+        _disarm()
+        _restore(journal)
+    _sshd_restore.leave()
+    return journal is not None
 
 
 def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, via: _sshd.Connection | None) -> None:
@@ -47,7 +46,7 @@ def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, vi
     try:
         for target in targets:
             target.stage()
-        _files.write(_PROGRAM, inspect.getsource(_sshd_restore).encode(), 0o600)
+        _files.write(_sshd_restore.PROGRAM, inspect.getsource(_sshd_restore).encode(), 0o600)
         journal: dict[str, t.Any] = {
             "files": [
                 {"path": str(x.path), "old": str(x.old), "new": str(x.new), "existed": x.path.exists()} for x in targets
@@ -95,6 +94,7 @@ def confirm(via: _sshd.Connection | None) -> str:
         for leftover in (file["old"], file["new"]):
             pathlib.Path(leftover).unlink(missing_ok=True)
     _sshd_restore.CLAIMED.unlink()
+    _sshd_restore.leave()
     return ""
 
 
@@ -110,7 +110,7 @@ def _arm(seconds: int) -> None:
     _disarm()
     command = (
         *("systemd-run", "--quiet", "--collect", f"--unit={_TIMER}", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=100ms", sys.executable, "-IS", str(_PROGRAM)),
+        *("--timer-property=AccuracySec=100ms", sys.executable, "-IS", str(_sshd_restore.PROGRAM)),
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:

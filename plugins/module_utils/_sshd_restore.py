@@ -10,6 +10,7 @@ happens next: the timer to restore, or the confirmation to keep.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -19,6 +20,7 @@ import typing as t
 
 JOURNAL = pathlib.Path("/var/lib/bulkhead/sshd/journal.json")
 CLAIMED = JOURNAL.with_suffix(".claimed")
+PROGRAM = JOURNAL.with_name("restore.py")
 
 
 def claim() -> dict[str, t.Any] | None:
@@ -46,6 +48,15 @@ def restore(journal: t.Mapping[str, t.Any]) -> None:
     CLAIMED.unlink()
 
 
+def leave() -> None:
+    """Take away what only an open change needs: this program, and the folders unless they hold something else."""
+    with contextlib.suppress(OSError):
+        PROGRAM.unlink()
+    with contextlib.suppress(OSError):
+        PROGRAM.parent.rmdir()
+        PROGRAM.parent.parent.rmdir()
+
+
 def main() -> int:
     syslog.openlog("docker-ssh", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     journal = claim()
@@ -53,6 +64,7 @@ def main() -> int:
         return 0
     syslog.syslog(syslog.LOG_WARNING, "no new connection confirmed the new sshd configuration in time; restoring")
     restore(journal)
+    leave()
     return 0
 
 

@@ -67,6 +67,11 @@ options:
     description: Name of the set that O(engines) lists, and of the files. Several inventories for one user need a set each.
     type: str
     default: bulkhead
+  keep_others:
+    description:
+      - With O(state=absent), the files of O(set) stay for the identities in them that O(identities) does not name.
+    type: bool
+    default: false
   state:
     description:
       - V(absent) removes the keys that were made here for O(identities), the files of O(set) and, with the last set, the C(Include) line.
@@ -139,6 +144,7 @@ def main() -> None:
                 },
             },
             "set": {"type": "str", "default": "bulkhead"},
+            "keep_others": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -156,7 +162,7 @@ def main() -> None:
     ]
     try:
         if given["state"] == "absent":
-            removed = _ssh_client.remove(identities, given["set"], module.check_mode)
+            removed = _ssh_client.remove(identities, given["set"], given["keep_others"], module.check_mode)
             module.exit_json(changed=removed.changed, diff=removed.diff)
         result = _ssh_client.run(identities, engines, given["set"], module.check_mode)
     except (_ssh_client.ClientError, OSError) as error:

@@ -59,6 +59,8 @@ def accepted(lab: t.Any, engine: str, identity: pathlib.Path) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    # In TLS 1.3 a client has shaken hands before it is refused, and may see no more than a connection that was reset.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(identity / "cert.pem", identity / "key.pem")
     try:
         with urllib.request.urlopen(f"https://{lab.address(engine)}:2376/_ping", context=context, timeout=10) as answer:
@@ -212,8 +214,10 @@ def test_remove_gives_everything_back(lab: t.Any) -> None:
 
     succeeds(lab.playbook(REMOVE, *everything))
     was = sudo(lab, "cat /root/before")
-    for name, now in sudo(lab, snapshot).items():
-        assert sorted(set(was[name].splitlines()) ^ set(now.splitlines())) == [], name
+    left = {
+        name: sorted(set(was[name].splitlines()) ^ set(now.splitlines())) for name, now in sudo(lab, snapshot).items()
+    }
+    assert left == {name: [] for name in lab.engines}, json.dumps(left, indent=1)
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
     assert not (lab.home / ".bulkhead").exists()
     assert json.loads((lab.home / ".docker/config.json").read_text()) == {}

@@ -3,14 +3,6 @@ contexts=${DOCKER_CONFIG:-$HOME/.docker}/contexts
 # The lock comes with every run and goes with it; that is no news.
 if [ "$(ls -A "$contexts/.bulkhead" 2>/dev/null)" = lock ]; then rm -r "$contexts/.bulkhead"; fi
 for folder in "$contexts/meta" "$contexts/tls" "$contexts" \
-  "$HOME/.bulkhead/ssh" "$HOME/.bulkhead/identities" "$HOME/.bulkhead/pending" "$HOME/.bulkhead"; do
+  "$HOME/.bulkhead/identities" "$HOME/.bulkhead/pending" "$HOME/.bulkhead"; do
   if rmdir "$folder" 2>/dev/null; then echo "$folder"; fi
 done
-
-# Where no settings of ours are left, the line that reads them goes, too; the file may be a link and stays one.
-include='Include ~/.bulkhead/ssh/*.config'
-if [ ! -e "$HOME/.bulkhead/ssh" ] && grep -qxF "$include" "$HOME/.ssh/config" 2>/dev/null; then
-  rest=$(grep -vxF "$include" "$HOME/.ssh/config" && echo .) || rest=.
-  printf %s "${rest%.}" >"$HOME/.ssh/config"
-  echo "$HOME/.ssh/config"
-fi

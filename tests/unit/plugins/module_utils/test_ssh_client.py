@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import pwd
+import socket
 import subprocess
 
 import pytest
@@ -95,6 +96,46 @@ def test_a_key_can_be_brought_along(home: pathlib.Path) -> None:
         client.run([brought], None, "bulkhead")
     with pytest.raises(client.ClientError, match="does not exist on this host"):
         client.run([client.Identity("admin", "docker-admin", home / "none")], None, "bulkhead", check_mode=True)
+
+
+def test_what_was_made_is_removed_and_nothing_else(home: pathlib.Path) -> None:
+    eve = client.Identity("eve", "docker-eve", None)
+    (home / ".ssh").mkdir()
+    (home / ".ssh/config").write_bytes(b"Host x\n  User y\xff\n")
+    client.run([ADMIN], ENGINES, "other")
+    client.run([ADMIN], ENGINES, "bulkhead")
+    without_eve = files(home)
+    client.run([ADMIN, eve], ENGINES, "bulkhead")
+    with_eve = files(home)
+
+    # One identity, whose place in the settings goes with it.
+    assert client.remove([eve], "bulkhead", keep_others=True, check_mode=True).changed
+    assert files(home) == with_eve
+    done = client.remove([eve], "bulkhead", keep_others=True)
+    assert done.changed
+    assert "PRIVATE" not in str(done.diff)
+    assert files(home) == without_eve
+    assert not client.remove([eve], "bulkhead", keep_others=True).changed
+
+    # The last one of a set, and then the other set, with which the line in the user's own file goes.
+    assert client.remove([ADMIN], "bulkhead", keep_others=True).changed
+    assert sorted(files(home)) == [".bulkhead/ssh/other.config", ".bulkhead/ssh/other.known_hosts", ".ssh/config"]
+    with (home / ".bulkhead/ssh/stays").open("xb"):
+        pass
+    assert client.remove([ADMIN], "other").changed
+    assert files(home) == {".bulkhead/ssh/stays": b"", ".ssh/config": b"Host x\n  User y\xff\n"}
+    assert not client.remove([ADMIN], "other").changed
+
+
+def test_folder_sockets_and_an_emptied_file_go_and_a_key_that_was_brought_stays(home: pathlib.Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / "mine"], check=True)
+    brought = client.Identity("admin", "docker-admin", home / "mine")
+    client.run([brought], ENGINES, "bulkhead")
+    with socket.socket(socket.AF_UNIX) as shared:
+        shared.bind(str(home / ".bulkhead/ssh/x"))
+        client.remove([brought], "bulkhead")
+    assert sorted(files(home)) == ["mine", "mine.pub"]
+    assert not (home / ".bulkhead/ssh").exists()
 
 
 def test_nobody_is_trusted_at_first_sight(home: pathlib.Path) -> None:
