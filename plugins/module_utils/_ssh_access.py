@@ -507,5 +507,6 @@ def _clear(plan: _Plan, service: _service.Systemd, gid: int | None) -> None:
         if _granted(service.socket_path, gid) and pathlib.Path(service.socket_path).exists():
             _socket_acl.revoke(service.socket_path, gid)
         _ssh_accounts.remove_group()
-    for folder in (KEYS, PRINCIPALS, SETTINGS, _ssh_accounts.HOME, _ssh_accounts.GATE.parent):
+    programs = {target.path.parent for target in plan.programs}
+    for folder in (KEYS, PRINCIPALS, SETTINGS, _ssh_accounts.HOME, *programs):
         _files.remove_if_empty(folder)
