@@ -1,4 +1,8 @@
-"""Replaces the CA of this machine, ends that in every possible way, revokes clients, changes passphrases."""
+"""Replaces the CA of this machine, ends that in every possible way, revokes clients, changes passphrases.
+
+Each host of a play is the directory of a CA. CAs are made once and copied, and a copy that only has to be in
+some phase is brought there by the script that the role runs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,12 @@ def entry(name: str, **options: Any) -> dict[str, Any]:
     return {"ansible.builtin.include_role": {"name": "bulkhead.docker.docker_ca", "tasks_from": name}, "vars": options}
 
 
-CA = {"ansible.builtin.include_role": {"name": "bulkhead.docker.docker_ca"}}
+CA = {"ansible.builtin.include_role": {"name": "bulkhead.docker.docker_ca"}, "when": "phases is not defined"}
+# Hosts that have phases go to one after the other.
+ROTATE_TO = entry("rotate", docker_ca_rotate_to="{{ phase }}") | {
+    "loop": "{{ phases | default([]) }}",
+    "loop_control": {"loop_var": "phase"},
+}
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -61,73 +70,108 @@ def assert_whole(ca: Path, passphrase: str = "") -> None:
     assert [name.removeprefix("issuer=") for name in issuers] == [name.removeprefix("subject=") for name in trusted]
 
 
-def test_a_rotation_passes_its_phases_and_another_type_of_key(tmp_path: Path, play: Play) -> None:
-    ca = tmp_path / "ca"
-    host = {"docker_ca_dir": str(ca), "docker_ca_passphrase": "sesame"}
-    new = host | {"docker_ca_key_type": "P-384"}
-    assert play({"h": host}, [CA])["h"].failed == 0
+@pytest.fixture(scope="module")
+def made(module_play: tuple[Path, Play]) -> Path:
+    """CAs: `plain`, `sesame`, which has a passphrase and a client, and `begun`, which has a successor."""
+    root, play = module_play
+    hosts = {name: {"docker_ca_dir": str(root / name)} for name in ("plain", "sesame", "next")}
+    hosts["sesame"]["docker_ca_passphrase"] = "sesame"
+    signing = sign(root / "sesame", root, "alice", "sesame") | {"when": "inventory_hostname == 'sesame'"}
+    for name, outcome in play(hosts, [CA, signing]).items():
+        assert outcome.failed == 0, (name, outcome.message)
+    shutil.copytree(root / "plain", root / "begun")
+    shutil.copytree(root / "next", root / "begun/next")
+    return root
+
+
+def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_path: Path, play: Play) -> None:
+    def host(name: str, *phases: str, **options: str) -> dict[str, Any]:
+        going = {"phases": list(phases)} if phases else {}
+        return {"docker_ca_dir": str(tmp_path / name), "docker_ca_passphrase": "sesame", **going, **options}
+
+    for name in ("ca", "early"):
+        shutil.copytree(made / "sesame", tmp_path / name)
+    ca, new = tmp_path / "ca", {"docker_ca_key_type": "P-384"}
     first = content(ca)
     (old,) = subjects(ca / "ca.pem")
 
-    outcome = play({"h": new}, [entry("rotate", docker_ca_rotate_to="trust")], "--check", "--diff")["h"]
-    assert (outcome.failed, outcome.changed > 0) == (0, True), outcome.message
+    checked = play({"h": host("ca", "trust", **new)}, [ROTATE_TO], "--check", "--diff")["h"]
+    assert (checked.failed, checked.changed) == (0, 1), checked.message
     assert content(ca) == first
 
-    outcome = play({"h": new}, [entry("rotate", docker_ca_rotate_to="retire")])["h"]
-    assert "in the phase none and cannot go to retire at once" in outcome.message
-    assert content(ca) == first
-
-    outcome = play({"h": new}, [entry("rotate", docker_ca_rotate_to="trust")] * 2)["h"]
-    assert outcome.failed == 0, outcome.message
+    outcomes = play(
+        {
+            "h": host("ca", "trust", **new),
+            "early": host("early", "retire", **new),
+            "none": host("none", "trust", **new),
+        },
+        [ROTATE_TO],
+    )
+    assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 6), outcomes["h"].message
+    assert "in the phase none and cannot go to retire at once" in outcomes["early"].message
+    assert content(tmp_path / "early") == first
+    assert "There is no CA in" in outcomes["none"].message
+    assert not (tmp_path / "none").exists()
     assert_whole(ca, "sesame")
     assert len(subjects(ca / "ca.pem")) == 2
     assert subjects(ca / "ca.pem")[0] == old
 
     # An ordinary run in between leaves it alone; with the new type in the inventory already, it says what to do.
-    assert play({"h": host}, [CA])["h"].changed == 0
-    assert "end the rotation that is under way" in play({"h": new}, [CA])["h"].message
-
-    outcome = play({"h": new}, [entry("rotate", docker_ca_rotate_to="reissue")] * 2)["h"]
-    assert outcome.failed == 0, outcome.message
+    shutil.copytree(ca, tmp_path / "trusting")
+    trusting = content(ca)
+    outcomes = play(
+        {
+            "h": host("ca", "trust", "reissue", "reissue", **new),
+            "same": host("trusting"),
+            "other": host("trusting", **new),
+        },
+        [CA, ROTATE_TO],
+    )
+    assert outcomes["h"].failed == 0, outcomes["h"].message
+    assert outcomes["h"].changed == 1  # going to a phase that it is in changes nothing
+    assert (outcomes["same"].failed, outcomes["same"].changed) == (0, 0), outcomes["same"].message
+    assert "end the rotation that is under way" in outcomes["other"].message
+    assert content(tmp_path / "trusting") == trusting
     assert_whole(ca, "sesame")
     assert subjects(ca / "ca.pem")[1] == old
-    assert (play({"h": new}, [CA])["h"].failed, play({"h": new}, [CA])["h"].changed) == (0, 0)
 
-    outcome = play({"h": new}, [entry("rotate", docker_ca_rotate_to=phase) for phase in ("trust", "retire", "done")])[
-        "h"
-    ]
-    assert outcome.failed == 0, outcome.message
+    shutil.copytree(ca, tmp_path / "reissuing")
+    outcomes = play(
+        {"h": host("ca", "trust", "retire", "done", **new), "between": host("reissuing", **new)}, [CA, ROTATE_TO]
+    )
+    assert outcomes["h"].failed == 0, outcomes["h"].message
+    assert (outcomes["between"].failed, outcomes["between"].changed) == (0, 0), outcomes["between"].message
     assert_whole(ca, "sesame")
     assert old not in subjects(ca / "ca.pem")
     assert sorted(content(ca)) == sorted(first)
     assert "secp384r1" in openssl("x509", "-in", ca / "ca-cert.pem", "-noout", "-text")
-    assert (play({"h": new}, [CA])["h"].failed, play({"h": new}, [CA])["h"].changed) == (0, 0)
+    again = play({"h": host("ca", **new)}, [CA])["h"]
+    assert (again.failed, again.changed) == (0, 0), again.message
 
 
-def test_a_successor_can_be_brought_along_and_is_another_ca(tmp_path: Path, play: Play) -> None:
-    ca = tmp_path / "ca"
-    host = {"docker_ca_dir": str(ca)}
+def test_a_successor_can_be_brought_along_and_is_another_ca(made: Path, tmp_path: Path, play: Play) -> None:
     usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "4000", "-subj", "/CN=mine")
     files = ("-keyout", tmp_path / "mine.key", "-out", tmp_path / "mine.pem", "-nodes")
     openssl("req", "-x509", "-newkey", "rsa:2048", *files, *usage)
-    brought = host | {
+    brought = {
         "docker_ca_existing_certificate": str(tmp_path / "mine.pem"),
         "docker_ca_existing_private_key": str(tmp_path / "mine.key"),
     }
-    phases = [entry("rotate", docker_ca_rotate_to=phase) for phase in PHASES]
-    outcome = play({"h": host}, [CA])["h"]
-    outcome = play({"h": brought}, phases)["h"]
-    assert outcome.failed == 0, outcome.message
-    assert (ca / "ca.pem").read_text() == (tmp_path / "mine.pem").read_text()
-    before = content(ca)
-    assert "has the name of the present CA" in play({"h": brought}, phases)["h"].message
-    assert content(ca) == before
-
-
-def test_a_rotation_without_a_ca_is_refused(tmp_path: Path, play: Play) -> None:
-    outcome = play({"h": {"docker_ca_dir": str(tmp_path / "ca")}}, [entry("rotate", docker_ca_rotate_to="trust")])["h"]
-    assert "There is no CA in" in outcome.message
-    assert not (tmp_path / "ca").exists()
+    for name in ("ca", "same"):
+        shutil.copytree(made / "plain", tmp_path / name)
+    shutil.copy(tmp_path / "mine.pem", tmp_path / "same/ca-cert.pem")
+    before = content(tmp_path / "same")
+    hosts = {name: {"docker_ca_dir": str(tmp_path / name), "phases": ["trust"], **brought} for name in ("ca", "same")}
+    outcomes = play(hosts, [ROTATE_TO])
+    assert "has the name of the present CA" in outcomes["same"].message
+    assert (outcomes["same"].failed, outcomes["same"].changed) == (1, 0)
+    assert content(tmp_path / "same") == before
+    assert outcomes["ca"].failed == 0, outcomes["ca"].message
+    assert_whole(tmp_path / "ca")
+    for phase in PHASES[1:]:
+        assert step(tmp_path / "ca", phase) == 0
+    assert_whole(tmp_path / "ca")
+    assert (tmp_path / "ca/ca.pem").read_text() == (tmp_path / "mine.pem").read_text()
 
 
 # Every command that changes something is one at which the script can be killed.
@@ -139,25 +183,15 @@ step=0
 """
 
 
-@pytest.fixture(scope="module")
-def begun(module_play: tuple[Path, Play]) -> Path:
-    """A CA with a successor that nobody trusts yet."""
-    root, play = module_play
-    for name in ("ca", "ca/next"):
-        outcome = play({"h": {"docker_ca_dir": str(root / name)}}, [CA])["h"]
-        assert outcome.failed == 0, outcome.message
-    return root / "ca"
-
-
 def step(ca: Path, phase: str, kill: int = 0) -> int:
     script = (KILLER.replace("$KILL", str(kill)) if kill else "") + ROTATE.read_text()
     return subprocess.run(["sh", "-s", ca, phase], input=script, text=True, capture_output=True, check=False).returncode
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_a_step_that_is_killed_anywhere_is_ended_by_the_next_run(begun: Path, tmp_path: Path, index: int) -> None:
+def test_a_step_that_is_killed_anywhere_is_ended_by_the_next_run(made: Path, tmp_path: Path, index: int) -> None:
     base = tmp_path / "base"
-    shutil.copytree(begun, base)
+    shutil.copytree(made / "begun", base)
     for phase in PHASES[:index]:
         assert step(base, phase) == 0
     wanted = tmp_path / "wanted"
@@ -176,15 +210,16 @@ def test_a_step_that_is_killed_anywhere_is_ended_by_the_next_run(begun: Path, tm
     assert kills > 3
 
 
-def sign(ca: Path, directory: Path, name: str) -> dict[str, Any]:
+def sign(ca: Path, directory: Path, name: str, passphrase: str = "") -> dict[str, Any]:
     key = directory / "client.key"
     if not key.exists():
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
     usage = ("-addext", "keyUsage=critical,digitalSignature", "-addext", "extendedKeyUsage=clientAuth")
     return entry(
         "sign",
-        docker_ca_sign_host="h",
+        docker_ca_sign_host="{{ inventory_hostname }}",
         docker_ca_sign_dir=str(ca),
+        docker_ca_sign_passphrase=passphrase,
         docker_ca_sign_request=openssl("req", "-new", "-key", key, "-subj", f"/CN={name}", *usage),
         docker_ca_sign_name=name,
         docker_ca_sign_usage="client",
@@ -201,11 +236,12 @@ def revoked(ca: Path) -> list[int]:
     return [text.stdout.count("Serial Number:") for text in texts]
 
 
-def test_a_revoked_client_is_listed_and_gets_nothing_any_more(tmp_path: Path, play: Play) -> None:
+def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_path: Path, play: Play) -> None:
     ca = tmp_path / "ca"
+    shutil.copytree(made / "begun", ca)
     host = {"h": {"docker_ca_dir": str(ca)}}
     # The second name is the first one's in a file name.
-    signed = play(host, [CA, *(sign(ca, tmp_path, name) for name in ("al@ce", "al@ce", "al_ce"))])["h"]
+    signed = play(host, [sign(ca, tmp_path, name) for name in ("al@ce", "al@ce", "al_ce")])["h"]
     assert signed.failed == 0, signed.message
     assert len(list((ca / "issued").iterdir())) == 3
 
@@ -219,61 +255,80 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(tmp_path: Path, pl
     assert (done.failed, done.changed) == (0, 3), done.message
     assert revoked(ca) == [2]
     assert len(done.tasks["revoke | Tell which of its certificates engines still accept"]["msg"]) == 2
-    assert (play(host, [revoke])["h"].failed, play(host, [revoke])["h"].changed) == (0, 0)
-    assert "al@ce was revoked on the CA host h" in play(host, [sign(ca, tmp_path, "al@ce")])["h"].message
-    assert play(host, [sign(ca, tmp_path, "al_ce")])["h"].failed == 0
+    # Once more there is nothing to change, and the name gets no certificate any more.
+    again = play(host, [revoke, sign(ca, tmp_path, "al@ce")])["h"]
+    assert (again.failed, again.changed) == (1, 0), again.message
+    assert "al@ce was revoked on the CA host h" in again.message
+    assert revoked(ca) == [2]
 
-    # A certificate of the old CA is listed while the CA is replaced, too, and the successor's list is kept beside it.
-    rotated = [entry("rotate", docker_ca_rotate_to=phase) for phase in PHASES]
-    both = play(host, [*rotated[:2], sign(ca, tmp_path, "al_ce"), entry("revoke", docker_ca_revoke_name="al_ce")])["h"]
+    # The other name still gets one. A certificate of the old CA is listed while the CA is replaced, too, and the
+    # successor's list is kept beside it.
+    for phase in PHASES[:2]:
+        assert step(ca, phase) == 0
+    both = play(host, [sign(ca, tmp_path, "al_ce"), entry("revoke", docker_ca_revoke_name="al_ce")])["h"]
     assert both.failed == 0, both.message
-    assert revoked(ca) == [1, 4]
+    assert revoked(ca) == [1, 3]
     assert_whole(ca)
-    play(host, rotated)
+    for phase in PHASES[2:]:
+        assert step(ca, phase) == 0
     assert revoked(ca) == [1]
 
-    again = play(host, [entry("revoke", docker_ca_revoke_name="al@ce", docker_ca_revoke_state="absent")])["h"]
-    assert again.failed == 0, again.message
-    assert play(host, [sign(ca, tmp_path, "al@ce")])["h"].failed == 0
+    unmark = entry("revoke", docker_ca_revoke_name="al@ce", docker_ca_revoke_state="absent")
+    unmarked = play(host, [unmark, sign(ca, tmp_path, "al@ce")])["h"]
+    assert unmarked.failed == 0, unmarked.message
+    assert revoked(ca) == [1]
 
 
-def test_what_cannot_be_revoked_is_refused(tmp_path: Path, play: Play) -> None:
+def test_what_cannot_be_revoked_is_refused(made: Path, tmp_path: Path, play: Play) -> None:
     ca = tmp_path / "ca"
-    host = {"h": {"docker_ca_dir": str(ca), "docker_ca_passphrase": "sesame"}}
-    signing = sign(ca, tmp_path, "alice")
-    signing["vars"]["docker_ca_sign_passphrase"] = "sesame"
-    assert play(host, [CA, signing])["h"].failed == 0
+    shutil.copytree(made / "sesame", ca)
     before = content(ca)
-    for name, passphrase, says in (
-        ("../x", "sesame", "is not the name of an identity"),
-        ("bob", "sesame", "has never issued a client certificate for bob"),
-        ("alice", "wrong", "Nothing was changed"),
-    ):
-        host["h"]["docker_ca_passphrase"] = passphrase
-        assert says in play(host, [entry("revoke", docker_ca_revoke_name=name)])["h"].message
+    cases = {
+        "path": ("../x", "sesame", "is not the name of an identity"),
+        "unknown": ("bob", "sesame", "has never issued a client certificate for bob"),
+        "passphrase": ("alice", "wrong", "Nothing was changed"),
+    }
+    hosts = {
+        host: {"docker_ca_dir": str(ca), "docker_ca_passphrase": passphrase, "docker_ca_revoke_name": name}
+        for host, (name, passphrase, _) in cases.items()
+    }
+    outcomes = play(hosts, [entry("revoke")])
+    for host, (_, _, says) in cases.items():
+        assert (outcomes[host].failed, outcomes[host].changed) == (1, 0), host
+        assert says in outcomes[host].message, host
     assert content(ca) == before
 
 
-def test_the_passphrase_changes_alone(tmp_path: Path, play: Play) -> None:
-    ca = tmp_path / "ca"
-    host = {"docker_ca_dir": str(ca), "docker_ca_passphrase": "old"}
-    begun = play({"h": host}, [CA, entry("rotate", docker_ca_rotate_to="trust")])["h"]
-    assert begun.failed == 0, begun.message
+def test_the_passphrase_changes_alone(made: Path, tmp_path: Path, play: Play) -> None:
+    ca, wrong, plain = (tmp_path / name for name in ("ca", "wrong", "plain"))
+    shutil.copytree(made / "sesame", ca)
+    shutil.copytree(made / "next", ca / "next")
+    encrypted = ("-aes256", "-passout", "pass:sesame", "-out", ca / "next/ca-key.pem")
+    openssl("pkey", "-in", made / "next/ca-key.pem", *encrypted)
+    assert step(ca, "trust") == 0
+    shutil.copytree(ca, wrong)
     before = content(ca)
+
+    def host(directory: Path, new: str, old: str) -> dict[str, str]:
+        return {"docker_ca_dir": str(directory), "docker_ca_passphrase": new, "docker_ca_old_passphrase": old}
+
+    right = host(ca, "new", "sesame")
     changing = entry("passphrase")
-    wrong = host | {"docker_ca_passphrase": "new", "docker_ca_old_passphrase": "wrong"}
-    assert "Nothing was changed" in play({"h": wrong}, [changing])["h"].message
-    right = wrong | {"docker_ca_old_passphrase": "old"}
     checked = play({"h": right}, [changing], "--check")["h"]
     assert (checked.failed, checked.changed) == (0, 1), checked.message
     assert content(ca) == before
 
-    done = play({"h": right}, [changing])["h"]
-    assert (done.failed, done.changed) == (0, 1), done.message
+    outcomes = play({"h": right, "wrong": host(wrong, "new", "wrong")}, [changing])
+    assert (outcomes["wrong"].failed, outcomes["wrong"].changed) == (1, 0)
+    assert "Nothing was changed" in outcomes["wrong"].message
+    assert content(wrong) == before
+    assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 1), outcomes["h"].message
     assert {name for name, text in content(ca).items() if before[name] != text} == {"ca-key.pem", "next/ca-key.pem"}
     assert_whole(ca, "new")
     openssl("pkey", "-in", ca / "next/ca-key.pem", "-passin", "pass:new", "-noout")
-    assert (play({"h": right}, [changing])["h"].failed, play({"h": right}, [changing])["h"].changed) == (0, 0)
-    decrypted = host | {"docker_ca_passphrase": "", "docker_ca_old_passphrase": "new"}
-    assert play({"h": decrypted}, [changing])["h"].failed == 0
-    assert_whole(ca)
+
+    shutil.copytree(ca, plain)
+    outcomes = play({"h": right, "decrypted": host(plain, "", "new")}, [changing])
+    assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 0), outcomes["h"].message
+    assert outcomes["decrypted"].failed == 0, outcomes["decrypted"].message
+    assert_whole(plain)

@@ -1,18 +1,26 @@
-"""Runs the role docker_client on this machine; each host is a home, and the CA is another one."""
+"""Runs the role docker_client on this machine; each host is a home, and the CA is another one.
+
+Nearly all that a play costs is the modules that it starts. So the homes that tests begin with are made once and copied,
+what only decides is held where it decides (module_utils/test_client.py), and what can share a play does.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.bulkhead.docker.plugins.module_utils import _client
 
 Play = Callable[..., dict[str, Any]]
 
@@ -25,8 +33,14 @@ def role(name: str, **options: Any) -> dict[str, Any]:
 
 
 CA = role("docker_ca") | {"when": "inventory_hostname == 'ca'"}
-CLIENT = role("docker_client") | {"when": "inventory_hostname not in ['ca', 'gone']"}
-ABSENT = role("docker_client", tasks_from="absent") | {"when": "inventory_hostname == 'client'"}
+CLIENT = role("docker_client") | {"when": "inventory_hostname not in ['ca', 'gone', 'halves']"}
+IDENTITY, CONTEXTS = (
+    role("docker_client", tasks_from=name) | {"when": "inventory_hostname == 'halves'"}
+    for name in ("identity", "contexts")
+)
+ABSENT = role("docker_client", tasks_from="absent") | {"when": "inventory_hostname != 'ca'"}
+LOOK = Path(__file__).parents[3] / "roles/docker_client/files/look.sh"
+IDENTITIES = [{"name": "alice"}, {"name": "build.server", "valid_days": 90}]
 ENGINES = [{"name": "web1", "address": "192.0.2.1"}, {"name": "web2", "address": "2001:db8::2", "port": 2377}]
 
 
@@ -40,6 +54,7 @@ def host(tmp_path: Path, name: str = "client", **options: Any) -> dict[str, Any]
         "home": str(tmp_path / name),
         "docker_client_ca_host": "ca",
         "docker_client_ca_dir": str(tmp_path / "ca/ca"),
+        "docker_client_ca_passphrase": "sesame",
         "docker_client_engines": ENGINES,
         **options,
     }
@@ -47,7 +62,12 @@ def host(tmp_path: Path, name: str = "client", **options: Any) -> dict[str, Any]
 
 def authority(tmp_path: Path, **options: Any) -> dict[str, Any]:
     (tmp_path / "ca").mkdir(exist_ok=True)
-    return {"home": str(tmp_path / "ca"), "docker_ca_dir": str(tmp_path / "ca/ca"), **options}
+    return {
+        "home": str(tmp_path / "ca"),
+        "docker_ca_dir": str(tmp_path / "ca/ca"),
+        "docker_ca_passphrase": "sesame",
+        **options,
+    }
 
 
 def folder(home: dict[str, Any], name: str = "admin") -> Path:
@@ -97,26 +117,61 @@ def assert_whole(home: dict[str, Any], name: str = "admin") -> None:
             assert (tls / "ca.pem").read_bytes() == (where / "ca.pem").read_bytes()
 
 
-def test_a_fresh_host_gets_an_identity_and_contexts_once(tmp_path: Path, play: Play) -> None:
-    home = host(tmp_path, docker_client_ca_passphrase="sesame", docker_client_current="web2")
-    hosts = {"ca": authority(tmp_path, docker_ca_passphrase="sesame"), "client": home}
-    checked = play(hosts, [CA, CLIENT], "--check", "--diff")["client"]
-    assert checked.failed == 0, checked.message
-    assert content(Path(home["home"])) == {}
-    assert checked.tasks["store | Write the contexts"]["results"][0]["changed"]
+@dataclass(frozen=True)
+class Start:
+    """Homes as the role leaves them on fresh hosts, their CA, and what the role said on the way.
 
-    play(hosts, [CA])
-    checked = play(hosts, [CLIENT], "--check", "--diff")["client"]
-    assert checked.failed == 0, checked.message
-    assert content(Path(home["home"])) == {}
+    The host `client` runs the whole role, `halves` one half after the other.
+    """
 
-    first = play(hosts, [CLIENT], "--diff")["client"]
+    root: Path
+    checked: list[Any]
+    left_by_check: list[str]
+    first: dict[str, Any]
+    made: dict[str, dict[str, tuple[str, bytes]]]
+    again: dict[str, Any]
+    checked_again: Any
+
+    def copy(self, to: Path, *names: str) -> None:
+        """No file in a home names the home: a copy is as good as one that the role has made."""
+        for name in names:
+            shutil.copytree(self.root / name, to / name, ignore=shutil.ignore_patterns(".ansible"))
+
+    def client(self, to: Path, name: str, origin: str = "client", **options: Any) -> dict[str, Any]:
+        shutil.copytree(self.root / origin, to / name, ignore=shutil.ignore_patterns(".ansible"))
+        return host(to, name, **options)
+
+
+@pytest.fixture(scope="module")
+def start(module_play: tuple[Path, Play]) -> Start:
+    root, play = module_play
+    ca, client = {"ca": authority(root)}, {"client": host(root, docker_client_current="web2")}
+    halves = {"halves": host(root, "halves", docker_client_identities=IDENTITIES)}
+    checked = [play(ca | client, [CA, CLIENT], "--check", "--diff")["client"]]
+    made = play(ca, [CA])["ca"]
+    assert made.failed == 0, made.message
+    checked.append(play(ca | client, [CLIENT], "--check", "--diff")["client"])
+    left_by_check = list(content(root / "client"))
+    first = play(ca | client | halves, [CLIENT, IDENTITY], "--diff")
+    left = {name: content(root / name) for name in ("client", "halves")}
+    again = play(ca | client | halves, [CLIENT, CONTEXTS])
+    checked_again = play(ca | client, [CLIENT], "--check")["client"]
+    return Start(root, checked, left_by_check, first, left, again, checked_again)
+
+
+def test_a_fresh_host_gets_an_identity_and_contexts_once(start: Start) -> None:
+    for checked in start.checked:
+        assert checked.failed == 0, checked.message
+        assert checked.tasks["store | Write the contexts"]["results"][0]["changed"]
+    assert start.left_by_check == []
+
+    home, first = host(start.root), start.first["client"]
     assert first.failed == 0, first.message
     assert_whole(home)
     key = (folder(home) / "key.pem").read_text().split("-----")[2].split()[0]
     assert key not in json.dumps(first.tasks)
     assert "PRIVATE KEY" not in json.dumps(first.tasks)
-    for path in (tmp_path / "ca").rglob("*.pem"):
+    for path in (start.root / "ca").rglob("*.pem"):
         assert path.name == "ca-key.pem" or "PRIVATE KEY" not in path.read_text()
     assert {name: context["Endpoints"]["docker"]["Host"] for name, context in contexts(home).items()} == {
         "web1": "tcp://192.0.2.1:2376",
@@ -124,126 +179,27 @@ def test_a_fresh_host_gets_an_identity_and_contexts_once(tmp_path: Path, play: P
     }
     assert json.loads((Path(home["home"]) / ".docker/config.json").read_text()) == {"currentContext": "web2"}
 
-    made = content(Path(home["home"]))
-    for arguments in ((), ("--check",)):
-        again = play(hosts, [CLIENT], *arguments)["client"]
-        assert (again.failed, again.changed) == (0, 0)
+    for again in (start.again["client"], start.checked_again):
+        assert (again.failed, again.changed) == (0, 0), again.message
         assert again.executions == [
             "bundle | Read the trust bundle on the CA host",
             "revoked | Read the names that were revoked",
             "look | Read the public files",
             "store | Write the contexts",
         ]
-    assert content(Path(home["home"])) == made
+    assert content(Path(home["home"])) == start.made["client"]
 
 
-def test_what_makes_an_identity_due(tmp_path: Path, play: Play) -> None:
-    names = ["soon", "type", "force", "cert", "pair", "foreign", "mode", "bundle"]
-    hosts = {name: host(tmp_path, name) for name in names}
-    hosts["soon"]["docker_client_valid_days"] = 20
-    hosts["soon"]["docker_client_renew_days"] = 10
-    ca = {"ca": authority(tmp_path)}
-    assert not [outcome.message for outcome in play(ca | hosts, [CA, CLIENT]).values() if outcome.failed]
-    before = {name: {path.name: path.read_bytes() for path in folder(home).iterdir()} for name, home in hosts.items()}
-
-    hosts["soon"] = host(tmp_path, "soon")
-    hosts["type"]["docker_client_key_type"] = "RSA"
-    hosts["force"]["docker_client_renew_force"] = True
-    (folder(hosts["cert"]) / "cert.pem").unlink()
-    (folder(hosts["pair"]) / "key.pem").write_bytes(before["soon"]["key.pem"])
-    subject = ("-subj", "/CN=admin", "-out", folder(hosts["foreign"]) / "cert.pem")
-    openssl("req", "-x509", "-key", folder(hosts["foreign"]) / "key.pem", *subject)
-    (folder(hosts["mode"]) / "key.pem").chmod(0o644)
-    folder(hosts["mode"]).chmod(0o755)
-    for path in Path(hosts["bundle"]["home"]).rglob("ca.pem"):  # in the contexts, too
-        path.write_text(openssl("x509", "-in", folder(hosts["foreign"]) / "cert.pem"))
-
-    reasons = {
-        "soon": "it expires on",
-        "type": "its key is P-256, not RSA 3072",
-        "force": "docker_client_renew_force is set",
-        "cert": "it has no certificate",
-        "pair": "do not belong together",
-        "foreign": "it is not issued by the CA",
-        "mode": "",
-        "bundle": "",
-    }
-    states = {name: content(Path(home["home"])) for name, home in hosts.items()}
-    checked = play(ca | hosts, [CLIENT], "--check", "--diff")
-    assert {name: content(Path(home["home"])) for name, home in hosts.items()} == states
-    done = play(ca | hosts, [CLIENT], "--diff")
-    for name, reason in reasons.items():
-        assert (checked[name].failed, done[name].failed) == (0, 0), (name, checked[name].message, done[name].message)
-        for outcome in (checked[name], done[name]):
-            assert outcome.changed > 0, name
-            said = outcome.tasks.get("request | Say why", {}).get("msg", "")
-            assert reason in said, (name, said)
-            assert bool(said) == bool(reason), (name, said)
-            # A new certificate or trust bundle is in the contexts, too; a mode is the folder's alone.
-            assert outcome.tasks["store | Write the contexts"]["results"][0]["changed"] == (name != "mode"), name
-        assert_whole(hosts[name])
-        kept = (folder(hosts[name]) / "key.pem").read_bytes() == before[name]["key.pem"]
-        assert kept == (name in ("soon", "cert", "foreign", "mode", "bundle")), name
-    hosts["force"]["docker_client_renew_force"] = False
-    assert {outcome.changed for outcome in play(ca | hosts, [CLIENT]).values()} == {0}
+def test_the_halves_can_be_called_alone(start: Start) -> None:
+    issued, alone = start.first["halves"], start.again["halves"]
+    assert issued.failed == 0, issued.message
+    assert ".bulkhead/identities/alice/cert.pem" in start.made["halves"]
+    assert not [name for name in start.made["halves"] if name.startswith(".docker")]
+    assert (alone.failed, alone.executions) == (0, ["store | Write the contexts"]), alone.message
 
 
-def test_a_run_that_was_interrupted_is_ended(tmp_path: Path, play: Play) -> None:
-    names = ["key", "both", "torn", "first"]
-    hosts = {name: host(tmp_path, name) for name in names}
-    ca = {"ca": authority(tmp_path)}
-    assert not [outcome.message for outcome in play(ca | hosts, [CA, CLIENT]).values() if outcome.failed]
-    old = {name: (folder(home) / "key.pem").read_bytes() for name, home in hosts.items()}
-    pending = {name: Path(home["home"]) / ".bulkhead/pending/admin" for name, home in hosts.items()}
-    for name in names:
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pending[name] / "key.pem")
-    for name in ("both", "torn"):  # the certificate of the new key waits, too
-        subject = ("-subj", "/CN=admin", "-out", pending[name] / "cert.pem")
-        openssl("req", "-x509", "-key", pending[name] / "key.pem", *subject)
-    new = {name: (pending[name] / "key.pem").read_bytes() for name in names}
-    (pending["torn"] / "key.pem").replace(folder(hosts["torn"]) / "key.pem")
-    for path in folder(hosts["first"]).iterdir():
-        path.unlink()
-    done = play(ca | hosts, [CLIENT])
-    for name, home in hosts.items():
-        assert done[name].failed == 0, done[name].message
-        assert_whole(home)
-        key = (folder(home) / "key.pem").read_bytes()
-        assert key == new[name] != old[name], name
-    assert {outcome.changed for outcome in play(ca | hosts, [CLIENT]).values()} == {0}
-
-
-def test_a_ca_that_changes_reaches_identities_and_contexts(tmp_path: Path, play: Play) -> None:
-    home = host(tmp_path)
-    hosts = {"ca": authority(tmp_path), "client": home}
-    play(hosts, [CA, CLIENT])
-    ca = tmp_path / "ca/ca"
-    old = (ca / "ca.pem").read_text()
-    # A second CA is trusted, but the first one still signs.
-    new = ("-newkey", "rsa:2048", "-nodes", "-subj", "/CN=next", "-keyout", tmp_path / "key", "-out", tmp_path / "cert")
-    openssl("req", "-x509", *new)
-    (ca / "ca.pem").write_text(old + (tmp_path / "cert").read_text())
-    certificate = (folder(home) / "cert.pem").read_bytes()
-    trusted = play(hosts, [CLIENT])["client"]
-    assert (trusted.failed, trusted.changed) == (0, 2), trusted.message
-    assert (folder(home) / "ca.pem").read_text().count("BEGIN CERTIFICATE") == 2
-    assert (folder(home) / "cert.pem").read_bytes() == certificate
-    assert_whole(home)
-    # The next one signs.
-    ca.rename(tmp_path / "old")
-    play(hosts, [CA])
-    (ca / "ca.pem").write_text((ca / "ca.pem").read_text() + old)
-    reissued = play(hosts, [CLIENT])["client"]
-    assert reissued.failed == 0, reissued.message
-    assert (folder(home) / "cert.pem").read_bytes() != certificate
-    assert_whole(home)
-    assert play(hosts, [CLIENT])["client"].changed == 0
-
-
-def test_several_identities_and_engines_that_go(tmp_path: Path, play: Play) -> None:
-    home = host(tmp_path, docker_client_identities=[{"name": "alice"}, {"name": "build.server", "valid_days": 90}])
-    first = play({"ca": authority(tmp_path), "client": home}, [CA, CLIENT])["client"]
-    assert first.failed == 0, first.message
+def test_several_identities_have_contexts_of_their_own(start: Start) -> None:
+    home = host(start.root, "halves")
     assert sorted(contexts(home)) == ["web1-alice", "web1-build.server", "web2-alice", "web2-build.server"]
     assert_whole(home, "alice")
     assert_whole(home, "build.server")
@@ -252,28 +208,190 @@ def test_several_identities_and_engines_that_go(tmp_path: Path, play: Play) -> N
     with pytest.raises(subprocess.CalledProcessError):
         openssl(*end, str(91 * 86400))
 
-    home |= {"docker_client_engines": ENGINES[:1], "docker_client_context_name": "{identity}.{engine}"}
-    assert play({"ca": authority(tmp_path), "client": home}, [CLIENT])["client"].failed == 0
-    assert len(contexts(home)) == 6
-    home["docker_client_remove_gone"] = True
-    assert play({"ca": authority(tmp_path), "client": home}, [CLIENT])["client"].failed == 0
-    assert sorted(contexts(home)) == ["alice.web1", "build.server.web1"]
+
+def judged(home: dict[str, Any], key: str = "P-256", renew_days: int = 30) -> dict[str, Any]:
+    """What the role's look at a home and the judgement make of it, without a play."""
+    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
+    look = subprocess.run(["sh", LOOK], input="admin\n", env=env, capture_output=True, text=True, check=True).stdout
+    bundle = (Path(home["docker_client_ca_dir"]) / "ca.pem").read_text()
+    looks = {"": yaml.safe_load(look)}
+    (record,) = _client.judge([{"name": "admin"}], looks, bundle, key, 365, renew_days, force=False)
+    return record
 
 
-def test_the_halves_can_be_called_alone(tmp_path: Path, play: Play) -> None:
-    home = host(tmp_path)
-    play(
-        {"ca": authority(tmp_path), "client": home},
-        [CA, role("docker_client", tasks_from="identity") | {"when": "inventory_hostname == 'client'"}],
+def test_what_makes_an_identity_due_is_seen_in_its_files(start: Start, tmp_path: Path) -> None:
+    names = ["whole", "cert", "key", "pair", "foreign", "waits", "torn"]
+    hosts = {name: start.client(tmp_path, name) for name in names}
+    for name, file in (("cert", "cert"), ("key", "key")):
+        (folder(hosts[name]) / f"{file}.pem").unlink()
+    new_key(folder(hosts["pair"]))
+    self_signed(folder(hosts["foreign"]))
+    pending = {name: Path(home["home"]) / ".bulkhead/pending/admin" for name, home in hosts.items()}
+    new_key(pending["waits"])
+    new_key(pending["torn"])
+    self_signed(pending["torn"])
+    (pending["torn"] / "key.pem").replace(folder(hosts["torn"]) / "key.pem")
+    start.copy(tmp_path, "ca")
+    found = {name: judged(home) for name, home in hosts.items()}
+    assert {name: ("; ".join(record["reasons"]), record["new_key"]) for name, record in found.items()} == {
+        "whole": ("", False),
+        "cert": ("it has no certificate", False),
+        "key": ("it has no private key", True),
+        "pair": ("its key and its certificate do not belong together", True),
+        "foreign": ("it is not issued by the CA of the trust bundle", False),
+        "waits": ("an earlier run was interrupted", True),
+        "torn": ("an earlier run was interrupted", False),
+    }
+
+
+def new_key(directory: Path) -> Path:
+    curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    openssl("genpkey", *curve, "-out", directory / "key.pem")
+    return directory / "key.pem"
+
+
+def self_signed(directory: Path) -> None:
+    """Makes a certificate for the key that is there, which is not the CA's."""
+    files = ("-key", directory / "key.pem", "-out", directory / "cert.pem")
+    openssl("req", "-x509", *files, "-days", "365", "-subj", "/CN=admin", "-addext", "extendedKeyUsage=clientAuth")
+
+
+def other_authority(directory: Path) -> None:
+    """Makes a CA whose key has no passphrase, as far as signing needs one."""
+    (directory / "issued").mkdir(parents=True)
+    key = directory / "ca-key.pem"
+    new_key(directory).replace(key)
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "4000", "-subj", "/CN=next")
+    openssl("req", "-x509", "-key", key, *usage, "-out", directory / "ca-cert.pem")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Homes that need something, what was in them, and what became of them in check mode, a run and a second one."""
+
+    hosts: dict[str, dict[str, Any]]
+    before: dict[str, dict[str, bytes]]
+    waiting: dict[str, bytes]
+    changed_by_check: list[str]
+    checked: dict[str, Any]
+    done: dict[str, Any]
+    contexts_of_two: list[str]
+    again: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
+    _, play = module_play
+    root = start.root / "fleet"
+    root.mkdir()
+    start.copy(root, "ca")
+    other_authority(root / "next")
+    hosts = {name: start.client(root, name) for name in ("type", "mode", "trusted", "reissued", "torn", "first")}
+    hosts["two"] = start.client(root, "two", "halves", docker_client_identities=IDENTITIES)
+    before = {
+        name: {path.name: path.read_bytes() for path in folder(home).iterdir()}
+        for name, home in hosts.items()
+        if name != "two"
+    }
+
+    hosts["type"]["docker_client_key_type"] = "RSA"
+    (folder(hosts["mode"]) / "key.pem").chmod(0o644)
+    folder(hosts["mode"]).chmod(0o755)
+    # A second CA is trusted, but the first one still signs.
+    start.copy(root / "trusting", "ca")
+    old, new = ((root / name).read_text() for name in ("ca/ca/ca.pem", "next/ca-cert.pem"))
+    (root / "trusting/ca/ca/ca.pem").write_text(old + new)
+    hosts["trusted"]["docker_client_ca_dir"] = str(root / "trusting/ca/ca")
+    # The second one signs, with a key that has no passphrase; and what is there expires within the window.
+    (root / "next/ca.pem").write_text(new + old)
+    hosts["reissued"] |= {"docker_client_ca_dir": str(root / "next"), "docker_client_ca_passphrase": ""}
+    hosts["reissued"] |= {"docker_client_valid_days": 400, "docker_client_renew_days": 366}
+    # Runs that were interrupted.
+    pending = {name: Path(hosts[name]["home"]) / ".bulkhead/pending/admin" for name in ("torn", "first")}
+    waiting = {name: new_key(directory).read_bytes() for name, directory in pending.items()}
+    for directory in pending.values():  # the certificate of the new key waits, too
+        self_signed(directory)
+    (pending["torn"] / "key.pem").replace(folder(hosts["torn"]) / "key.pem")
+    for path in folder(hosts["first"]).iterdir():
+        path.unlink()
+    # An engine that goes, and other names.
+    hosts["two"] |= {"docker_client_engines": ENGINES[:1], "docker_client_context_name": "{identity}.{engine}"}
+
+    ca = {"ca": authority(root)}
+    states = {name: content(Path(home["home"])) for name, home in hosts.items()}
+    due = {name: hosts[name] for name in ("type", "mode", "trusted", "reissued")}
+    checked = play(ca | due, [CLIENT], "--check", "--diff")
+    changed_by_check = [name for name, home in hosts.items() if content(Path(home["home"])) != states[name]]
+    done = play(ca | hosts, [CLIENT], "--diff")
+    contexts_of_two = sorted(contexts(hosts["two"]))
+    hosts["two"]["docker_client_remove_gone"] = True
+    again = play(ca | {name: hosts[name] for name in ("type", "trusted", "reissued", "torn", "two")}, [CLIENT])
+    return Fleet(hosts, before, waiting, changed_by_check, checked, done, contexts_of_two, again)
+
+
+REASONS = {
+    "type": ["its key is P-256, not RSA 3072"],
+    "reissued": ["it is not issued by the CA of the trust bundle", "it expires on"],
+    "trusted": [],
+    "mode": [],
+}
+
+
+@pytest.mark.parametrize("name", list(REASONS))
+def test_what_is_due_is_told_and_done(fleet: Fleet, name: str) -> None:
+    assert fleet.changed_by_check == []
+    for outcome in (fleet.checked[name], fleet.done[name]):
+        assert outcome.failed == 0, outcome.message
+        assert outcome.changed > 0
+        said = outcome.tasks.get("request | Say why", {}).get("msg", "")
+        assert [reason for reason in REASONS[name] if reason not in said] == [], said
+        assert bool(said) == bool(REASONS[name]), said
+        # A new certificate or trust bundle is in the contexts, too; a mode is the folder's alone.
+        assert outcome.tasks["store | Write the contexts"]["results"][0]["changed"] == (name != "mode")
+        assert "PRIVATE KEY" not in json.dumps(outcome.tasks)
+    assert_whole(fleet.hosts[name])
+    kept = {
+        file for file, text in fleet.before[name].items() if (folder(fleet.hosts[name]) / file).read_bytes() == text
+    }
+    assert (
+        kept
+        == {
+            "type": {"ca.pem"},
+            "reissued": {"key.pem"},
+            "trusted": {"key.pem", "cert.pem"},
+            "mode": {"key.pem", "cert.pem", "ca.pem"},
+        }[name]
     )
-    assert (folder(home) / "cert.pem").exists()
-    assert not (Path(home["home"]) / ".docker").exists()
-    alone = play(
-        {"ca": authority(tmp_path), "client": home},
-        [role("docker_client", tasks_from="contexts") | {"when": "inventory_hostname == 'client'"}],
-    )["client"]
-    assert (alone.failed, alone.executions) == (0, ["store | Write the contexts"]), alone.message
-    assert_whole(home)
+
+
+def test_a_bundle_that_grows_is_the_only_thing_to_be_written(fleet: Fleet) -> None:
+    for outcome in (fleet.checked["trusted"], fleet.done["trusted"]):
+        assert (outcome.failed, outcome.changed) == (0, 2), outcome.message
+    for name in ("trusted", "reissued"):
+        assert (folder(fleet.hosts[name]) / "ca.pem").read_text().count("BEGIN CERTIFICATE") == 2
+
+
+@pytest.mark.parametrize("name", ["torn", "first"])
+def test_a_run_that_was_interrupted_is_ended(fleet: Fleet, name: str) -> None:
+    assert fleet.done[name].failed == 0, fleet.done[name].message
+    assert_whole(fleet.hosts[name])
+    assert (folder(fleet.hosts[name]) / "key.pem").read_bytes() == fleet.waiting[name] != fleet.before[name]["key.pem"]
+
+
+def test_after_that_nothing_is_due(fleet: Fleet) -> None:
+    for name, outcome in fleet.again.items():
+        assert (outcome.failed, name == "two" or outcome.changed == 0) == (0, True), (name, outcome.message)
+    for name in fleet.before:
+        key, days = "RSA 3072" if name == "type" else "P-256", 366 if name == "reissued" else 30
+        record = judged(fleet.hosts[name], key, days)
+        assert (record["reasons"], record["repairs"], record["ca_outdated"]) == ([], [], False), name
+
+
+def test_contexts_of_engines_that_go_are_kept_until_that_is_wanted(fleet: Fleet) -> None:
+    for outcome in (fleet.done["two"], fleet.again["two"]):
+        assert (outcome.failed, outcome.changed) == (0, 1), outcome.message
+    assert len(fleet.contexts_of_two) == 6
+    assert sorted(contexts(fleet.hosts["two"])) == ["alice.web1", "build.server.web1"]
 
 
 @pytest.fixture
@@ -292,14 +410,15 @@ PYTHON = "/usr/bin/python3"  # other users cannot enter root's virtual environme
     not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", "import cryptography"], check=False).returncode != 0,
     reason="the system's Python has no cryptography",
 )
-def test_another_user_s_identity_is_that_user_s(public: Path, tmp_path: Path, play: Play) -> None:
+def test_another_user_s_identity_is_that_user_s(start: Start, public: Path, tmp_path: Path, play: Play) -> None:
+    start.copy(tmp_path, "ca")
     identities = [{"name": "bob", "user": "nobody"}, {"name": "me", "user": "root"}]
     home = host(public, docker_client_identities=identities, docker_client_ca_dir=str(tmp_path / "ca/ca"))
     home |= {"ansible_become_method": "ansible.builtin.su", "ansible_become_flags": "-s /bin/sh"}
     home |= {"ansible_python_interpreter": PYTHON}
     Path(home["home"]).chmod(0o777)
     hosts = {"ca": authority(tmp_path), "client": home}
-    done = play(hosts, [CA, CLIENT])["client"]
+    done = play(hosts, [CLIENT])["client"]
     assert done.failed == 0, done.message
     assert_whole(home, "bob")
     assert_whole(home, "me")
@@ -309,16 +428,21 @@ def test_another_user_s_identity_is_that_user_s(public: Path, tmp_path: Path, pl
     assert play(hosts, [CLIENT])["client"].changed == 0
 
 
-def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, play: Play) -> None:
-    ca = {"ca": authority(tmp_path, docker_ca_passphrase="sesame")}
-    assert play(ca, [CA])["ca"].failed == 0
+def test_what_cannot_work_is_refused_before_anything_is_changed(start: Start, tmp_path: Path, play: Play) -> None:
+    start.copy(tmp_path, "ca")
+    ca = {"ca": authority(tmp_path)}
+    ca["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     cases: dict[str, tuple[dict[str, Any], str]] = {
-        "otherca": ({"docker_client_ca_dir": "/nonexistent"}, "There is none: run the role docker_ca there first"),
+        "otherca": ({"docker_client_ca_dir": "/nonexistent"}, "There is none: run the role docker_ca there first."),
+        "noca": ({"docker_client_ca_host": "gone"}, "Connection refused"),
         "passphrase": (
             {"docker_client_ca_passphrase": "wrong"},
             "docker_client_ca_passphrase that was given (it is set)",
         ),
-        "nopassphrase": ({}, "docker_client_ca_passphrase that was given (none)"),
+        "nopassphrase": (
+            {"docker_client_ca_passphrase": ""},
+            "docker_client_ca_passphrase that was given (none)",
+        ),
         "slash": ({"docker_client_identities": [{"name": "../x"}]}, "cannot be the name of a folder"),
         "twice": ({"docker_client_identities": [{"name": "a"}, {"name": "a"}]}, "names 'a' twice"),
         "window": ({"docker_client_valid_days": 30}, "renews in every run"),
@@ -344,39 +468,21 @@ def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, 
         assert content(Path(hosts[name]["home"])) == {}, name
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"docker_client_ca_dir": "/nonexistent"}, "There is none: run the role docker_ca there first."),
-        ({"docker_client_ca_host": "gone"}, "Connection refused"),
-    ],
-)
-def test_a_ca_that_gives_no_bundle_is_named(tmp_path: Path, play: Play, options: dict[str, Any], says: str) -> None:
-    home = host(tmp_path, **options)
-    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
-    outcome = play({"ca": authority(tmp_path), "gone": gone, "client": home}, [CLIENT])["client"]
-    assert (outcome.failed, outcome.changed) == (1, 0)
-    assert says in outcome.message
-    assert content(Path(home["home"])) == {}
-
-
-def test_a_revoked_identity_is_refused_or_left_out_and_removed(tmp_path: Path, play: Play) -> None:
-    home = host(tmp_path, docker_client_identities=[{"name": "alice"}, {"name": "bob"}])
+def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp_path: Path, play: Play) -> None:
+    start.copy(tmp_path, "ca")
+    home = start.client(tmp_path, "client", "halves", docker_client_identities=IDENTITIES)
     ca = authority(tmp_path, docker_ca_revoke_name="alice")
-    done = play(
-        {"ca": ca, "client": home},
-        [CA, CLIENT, role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}],
-    )["client"]
-    assert done.failed == 0, done.message
-    assert sorted(contexts(home)) == ["web1-alice", "web1-bob", "web2-alice", "web2-bob"]
     # A copy that somebody made is not ours.
     env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
     subprocess.run(["docker", "context", "create", "copy", "--from", "web1-alice"], env=env, check=True)
 
     before = content(Path(home["home"]))
     forced = home | {"docker_client_renew_force": True}
-    refused = play({"ca": ca, "client": forced}, [CLIENT])["client"]
-    assert "alice of docker_client_identities on client was revoked" in refused.message
+    revoke = role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}
+    outcomes = play({"ca": ca, "client": forced}, [revoke, CLIENT])
+    assert outcomes["ca"].failed == 0, outcomes["ca"].message
+    assert outcomes["client"].failed == 1
+    assert "alice of docker_client_identities on client was revoked" in outcomes["client"].message
     assert content(Path(home["home"])) == before
 
     absent = ABSENT | {"vars": {"docker_client_absent_names": ["alice"]}}
@@ -385,36 +491,41 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(tmp_path: Path, p
     assert content(Path(home["home"])) == before
     gone = play({"ca": ca, "client": home}, [absent])["client"]
     assert (gone.failed, gone.changed) == (0, 2), gone.message
-    assert (play({"ca": ca, "client": home}, [absent])["client"]).changed == 0
     assert not folder(home, "alice").exists()
-    assert sorted(contexts(home)) == ["copy", "web1-bob", "web2-bob"]
+    assert sorted(contexts(home)) == ["copy", "web1-build.server", "web2-build.server"]
 
     # The others' contexts keep their names, although their user has one identity only.
+    key = (folder(home, "build.server") / "key.pem").read_bytes()
     skipping = forced | {"docker_client_skip_revoked": True}
-    left = play({"ca": ca, "client": skipping}, [CLIENT])["client"]
+    left = play({"ca": ca, "client": skipping}, [absent, CLIENT])["client"]
     assert left.failed == 0, left.message
+    removals = {name: result for name, result in left.tasks.items() if name.startswith("absent | ")}
+    assert len(removals) == 4
+    assert not [name for name, result in removals.items() if result["changed"]]
     assert (
         "alice on client was revoked and is left out" in left.tasks["signing | Say whose identity is left out"]["msg"]
     )
-    assert sorted(contexts(home)) == ["copy", "web1-bob", "web2-bob"]
+    assert sorted(contexts(home)) == ["copy", "web1-build.server", "web2-build.server"]
     assert not folder(home, "alice").exists()
-    assert_whole(home, "bob")
+    assert "docker_client_renew_force is set" in left.tasks["request | Say why"]["msg"]
+    assert (folder(home, "build.server") / "key.pem").read_bytes() != key
+    assert_whole(home, "build.server")
 
 
-def test_everything_can_be_removed_and_nothing_else_is(tmp_path: Path, play: Play) -> None:
-    home, ca, absent = host(tmp_path), authority(tmp_path), ABSENT
-    docker = Path(home["home"]) / ".docker"
-    play({"ca": ca, "client": home}, [CA, CLIENT])
-    assert play({"ca": ca, "client": home}, [absent])["client"].failed == 0
-    assert not (Path(home["home"]) / ".bulkhead").exists()
-    assert sorted(path.name for path in docker.iterdir()) == ["config.json"]
-
-    play({"ca": ca, "client": home}, [CLIENT])
-    other = Path(home["home"]) / ".bulkhead/identities/other"
+def test_everything_can_be_removed_and_nothing_else_is(start: Start, tmp_path: Path, play: Play) -> None:
+    hosts = {name: start.client(tmp_path, name) for name in ("client", "shared")}
+    client, shared = (Path(home["home"]) for home in hosts.values())
+    other = shared / ".bulkhead/identities/other"
     other.mkdir()
-    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
+    env = {"HOME": str(shared), "PATH": os.environ["PATH"]}
     subprocess.run(["docker", "context", "create", "own", "--docker", "host=unix:///x"], env=env, check=True)
-    assert play({"ca": ca, "client": home}, [absent])["client"].failed == 0
-    assert list(contexts(home)) == ["own"]
+    for outcome in play(hosts, [ABSENT]).values():
+        assert outcome.failed == 0, outcome.message
+    assert not (client / ".bulkhead").exists()
+    assert sorted(path.name for path in (client / ".docker").iterdir()) == ["config.json"]
+    assert list(contexts(hosts["shared"])) == ["own"]
     assert list(other.parent.iterdir()) == [other]
-    assert (play({"ca": ca, "client": home}, [absent])["client"]).changed == 0
+    left = content(tmp_path)
+    for outcome in play(hosts, [ABSENT]).values():
+        assert (outcome.failed, outcome.changed) == (0, 0), outcome.message
+    assert content(tmp_path) == left

@@ -115,6 +115,7 @@ def test_a_whole_identity_needs_nothing(issued: dict[str, str]) -> None:
         ({"cert": ""}, {}, "cannot be read", False),
         ({"fits": False}, {}, "do not belong together", True),
         ({"fits": False, "pending": ["cert"]}, {}, "was interrupted", False),
+        ({"pending": ["key"]}, {}, "was interrupted", True),
         ({"fits": False, "pending": ["key", "cert"]}, {}, "was interrupted", True),
         ({}, {"force": True}, "docker_client_renew_force", True),
         ({}, {"key": "P-384"}, "its key is P-256, not P-384", True),
