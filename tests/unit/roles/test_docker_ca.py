@@ -21,13 +21,14 @@ ON_AN_UNCHANGED_RUN = ["look | Read the public files", "look | Try the passphras
 
 # CAs that the role makes.
 MADE: dict[str, dict[str, Any]] = {
-    "p256": {"docker_ca_passphrase": "sesame"},
+    "p256": {"docker_ca_passphrase": "opensesame"},
     "p384": {"docker_ca_key_type": "P-384"},
     "rsa": {"docker_ca_key_type": "RSA", "docker_ca_key_size": 2048},
 }
 # What a second run finds: a copy of which CA, what is different in the variables, and how the role refuses it.
 REFUSED_LATER: dict[str, tuple[str, dict[str, Any], str]] = {
-    "passphrase": ("p256", {"docker_ca_passphrase": "wrong"}, "docker_ca_passphrase"),
+    "passphrase": ("p256", {"docker_ca_passphrase": "wrong secret"}, "cannot be read with the docker_ca_passphrase"),
+    "brief": ("p384", {"docker_ca_passphrase": "7 signs"}, "has fewer than 8 characters"),
     "type": ("p384", {"docker_ca_key_type": "RSA"}, "key of type P-384, docker_ca_key_type asks for RSA 3072"),
     "lost": ("p384", {}, "ca-key.pem is missing"),
     "swapped": ("rsa", {"docker_ca_key_type": "P-384"}, "ca-key.pem belongs to another certificate"),
@@ -111,7 +112,7 @@ def fleet(module_play: tuple[Path, Play]) -> Fleet:
     def directory(name: str) -> dict[str, Any]:
         return {"docker_ca_dir": str(root / "ca" / name)}
 
-    mine = {"docker_ca_existing_passphrase": "old", "docker_ca_passphrase": "new"}
+    mine = {"docker_ca_existing_passphrase": "old", "docker_ca_passphrase": "new secret"}
     made = {name: variables | directory(name) for name, variables in MADE.items()}
     made["mine"] = brought("mine.pem", "old.key") | mine | directory("mine")
     refused = {name: brought(*files[:2]) | directory(name) for name, files in REFUSED_AT_ONCE.items()}
@@ -199,7 +200,7 @@ def test_an_existing_ca_is_never_harmed(fleet: Fleet, name: str) -> None:
 def test_a_ca_can_be_brought_along(fleet: Fleet) -> None:
     assert fleet.first["mine"].failed == 0, fleet.first["mine"].message
     taken = fleet.root / "ca/mine"
-    openssl("pkey", "-in", taken / "ca-key.pem", "-passin", "pass:new", "-noout")
+    openssl("pkey", "-in", taken / "ca-key.pem", "-passin", "pass:new secret", "-noout")
     assert (taken / "ca.pem").read_text() == (fleet.root / "mine.pem").read_text()
     openssl("crl", "-in", taken / "crl.pem", "-CAfile", taken / "ca.pem", "-noout")
 
@@ -236,7 +237,7 @@ def test_only_the_request_that_was_meant_is_signed(fleet: Fleet, tmp_path: Path,
         "vars": {
             "docker_ca_sign_host": "good",
             "docker_ca_sign_dir": str(ca),
-            "docker_ca_sign_passphrase": "{{ passphrase | default('sesame') }}",
+            "docker_ca_sign_passphrase": "{{ passphrase | default('opensesame') }}",
             "docker_ca_sign_request": "{{ csr }}",
             "docker_ca_sign_name": "engine/1",
             "docker_ca_sign_usage": "server",

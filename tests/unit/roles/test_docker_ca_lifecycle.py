@@ -72,11 +72,11 @@ def assert_whole(ca: Path, passphrase: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def made(module_play: tuple[Path, Play]) -> Path:
-    """CAs: `plain`, `sesame`, which has a passphrase and a client, and `begun`, which has a successor."""
+    """CAs: `plain`, `opensesame`, which has a passphrase and a client, and `begun`, which has a successor."""
     root, play = module_play
-    hosts = {name: {"docker_ca_dir": str(root / name)} for name in ("plain", "sesame", "next")}
-    hosts["sesame"]["docker_ca_passphrase"] = "sesame"
-    signing = sign(root / "sesame", root, "alice", "sesame") | {"when": "inventory_hostname == 'sesame'"}
+    hosts = {name: {"docker_ca_dir": str(root / name)} for name in ("plain", "opensesame", "next")}
+    hosts["opensesame"]["docker_ca_passphrase"] = "opensesame"
+    signing = sign(root / "opensesame", root, "alice", "opensesame") | {"when": "inventory_hostname == 'opensesame'"}
     for name, outcome in play(hosts, [CA, signing]).items():
         assert outcome.failed == 0, (name, outcome.message)
     shutil.copytree(root / "plain", root / "begun")
@@ -87,10 +87,10 @@ def made(module_play: tuple[Path, Play]) -> Path:
 def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_path: Path, play: Play) -> None:
     def host(name: str, *phases: str, **options: str) -> dict[str, Any]:
         going = {"phases": list(phases)} if phases else {}
-        return {"docker_ca_dir": str(tmp_path / name), "docker_ca_passphrase": "sesame", **going, **options}
+        return {"docker_ca_dir": str(tmp_path / name), "docker_ca_passphrase": "opensesame", **going, **options}
 
     for name in ("ca", "early"):
-        shutil.copytree(made / "sesame", tmp_path / name)
+        shutil.copytree(made / "opensesame", tmp_path / name)
     ca, new = tmp_path / "ca", {"docker_ca_key_type": "P-384"}
     first = content(ca)
     (old,) = subjects(ca / "ca.pem")
@@ -112,7 +112,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     assert content(tmp_path / "early") == first
     assert "There is no CA in" in outcomes["none"].message
     assert not (tmp_path / "none").exists()
-    assert_whole(ca, "sesame")
+    assert_whole(ca, "opensesame")
     assert len(subjects(ca / "ca.pem")) == 2
     assert subjects(ca / "ca.pem")[0] == old
 
@@ -132,7 +132,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     assert (outcomes["same"].failed, outcomes["same"].changed) == (0, 0), outcomes["same"].message
     assert "end the rotation that is under way" in outcomes["other"].message
     assert content(tmp_path / "trusting") == trusting
-    assert_whole(ca, "sesame")
+    assert_whole(ca, "opensesame")
     assert subjects(ca / "ca.pem")[1] == old
 
     shutil.copytree(ca, tmp_path / "reissuing")
@@ -141,7 +141,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     )
     assert outcomes["h"].failed == 0, outcomes["h"].message
     assert (outcomes["between"].failed, outcomes["between"].changed) == (0, 0), outcomes["between"].message
-    assert_whole(ca, "sesame")
+    assert_whole(ca, "opensesame")
     assert old not in subjects(ca / "ca.pem")
     assert sorted(content(ca)) == sorted(first)
     assert "secp384r1" in openssl("x509", "-in", ca / "ca-cert.pem", "-noout", "-text")
@@ -281,11 +281,11 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
 
 def test_what_cannot_be_revoked_is_refused(made: Path, tmp_path: Path, play: Play) -> None:
     ca = tmp_path / "ca"
-    shutil.copytree(made / "sesame", ca)
+    shutil.copytree(made / "opensesame", ca)
     before = content(ca)
     cases = {
-        "path": ("../x", "sesame", "is not the name of an identity"),
-        "unknown": ("bob", "sesame", "has never issued a client certificate for bob"),
+        "path": ("../x", "opensesame", "is not the name of an identity"),
+        "unknown": ("bob", "opensesame", "has never issued a client certificate for bob"),
         "passphrase": ("alice", "wrong", "Nothing was changed"),
     }
     hosts = {
@@ -301,9 +301,9 @@ def test_what_cannot_be_revoked_is_refused(made: Path, tmp_path: Path, play: Pla
 
 def test_the_passphrase_changes_alone(made: Path, tmp_path: Path, play: Play) -> None:
     ca, wrong, plain = (tmp_path / name for name in ("ca", "wrong", "plain"))
-    shutil.copytree(made / "sesame", ca)
+    shutil.copytree(made / "opensesame", ca)
     shutil.copytree(made / "next", ca / "next")
-    encrypted = ("-aes256", "-passout", "pass:sesame", "-out", ca / "next/ca-key.pem")
+    encrypted = ("-aes256", "-passout", "pass:opensesame", "-out", ca / "next/ca-key.pem")
     openssl("pkey", "-in", made / "next/ca-key.pem", *encrypted)
     assert step(ca, "trust") == 0
     shutil.copytree(ca, wrong)
@@ -312,23 +312,25 @@ def test_the_passphrase_changes_alone(made: Path, tmp_path: Path, play: Play) ->
     def host(directory: Path, new: str, old: str) -> dict[str, str]:
         return {"docker_ca_dir": str(directory), "docker_ca_passphrase": new, "docker_ca_old_passphrase": old}
 
-    right = host(ca, "new", "sesame")
+    right = host(ca, "new secret", "opensesame")
     changing = entry("passphrase")
     checked = play({"h": right}, [changing], "--check")["h"]
     assert (checked.failed, checked.changed) == (0, 1), checked.message
     assert content(ca) == before
 
-    outcomes = play({"h": right, "wrong": host(wrong, "new", "wrong")}, [changing])
+    refused = {"wrong": host(wrong, "new secret", "wrong"), "brief": host(wrong, "7 signs", "opensesame")}
+    outcomes = play({"h": right, **refused}, [changing])
+    assert "has fewer than 8 characters" in outcomes["brief"].message
     assert (outcomes["wrong"].failed, outcomes["wrong"].changed) == (1, 0)
     assert "Nothing was changed" in outcomes["wrong"].message
     assert content(wrong) == before
     assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 1), outcomes["h"].message
     assert {name for name, text in content(ca).items() if before[name] != text} == {"ca-key.pem", "next/ca-key.pem"}
-    assert_whole(ca, "new")
-    openssl("pkey", "-in", ca / "next/ca-key.pem", "-passin", "pass:new", "-noout")
+    assert_whole(ca, "new secret")
+    openssl("pkey", "-in", ca / "next/ca-key.pem", "-passin", "pass:new secret", "-noout")
 
     shutil.copytree(ca, plain)
-    outcomes = play({"h": right, "decrypted": host(plain, "", "new")}, [changing])
+    outcomes = play({"h": right, "decrypted": host(plain, "", "new secret")}, [changing])
     assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 0), outcomes["h"].message
     assert outcomes["decrypted"].failed == 0, outcomes["decrypted"].message
     assert_whole(plain)

@@ -54,7 +54,7 @@ def host(tmp_path: Path, name: str = "client", **options: Any) -> dict[str, Any]
         "home": str(tmp_path / name),
         "docker_client_ca_host": "ca",
         "docker_client_ca_dir": str(tmp_path / "ca/ca"),
-        "docker_client_ca_passphrase": "sesame",
+        "docker_client_ca_passphrase": "opensesame",
         "docker_client_engines": ENGINES,
         **options,
     }
@@ -65,7 +65,7 @@ def authority(tmp_path: Path, **options: Any) -> dict[str, Any]:
     return {
         "home": str(tmp_path / "ca"),
         "docker_ca_dir": str(tmp_path / "ca/ca"),
-        "docker_ca_passphrase": "sesame",
+        "docker_ca_passphrase": "opensesame",
         **options,
     }
 
