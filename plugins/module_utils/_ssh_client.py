@@ -125,7 +125,7 @@ def remove(
         lines.remove(_INCLUDE.encode())
         real = pathlib.Path(os.path.realpath(config))
         targets.append(_files.Target(real, b"".join(lines) or None, _files.mode(real, 0o600)))
-    targets = [target for target in targets if target.content is None or target.content_differs()]
+    targets = [target for target in targets if target.content_differs()]
     # What is said of a removed file is its path; a private key's text is nobody's business.
     result = Result(changed=bool(targets), diff=[{"before": f"{target.path}\n", "after": ""} for target in targets])
     if not check_mode:
