@@ -17,6 +17,7 @@ class FilterModule:
             "docker_fleet": _fleet.rows,
             "docker_fleet_due": _fleet.due,
             "docker_fleet_lines": _fleet.lines,
+            "docker_fleet_renewed": _fleet.renewed,
             "docker_fleet_summary": _fleet.summary,
             "docker_fleet_wrong": _fleet.wrong,
         }

@@ -106,7 +106,7 @@ def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Re
         {
             "user": record["user"],
             "paths": [path for name in names or record["names"] for path in folders(name)],
-            "ssh": [{"name": name, "account": account({"name": name})} for name in names or record["names"]],
+            "ssh": [_ssh_identity({"name": name}) for name in names or record["names"]],
         }
         for record in declared
     ]
@@ -188,11 +188,15 @@ def ssh_users(identities: t.Sequence[Identity]) -> list[Record]:
     """Each user's identities as docker_ssh_client takes them."""
     found: dict[str, list[Record]] = {}
     for identity in identities:
-        entry = {"name": identity["name"], "account": account(identity)}
-        if identity.get("ssh_private_key"):
-            entry["private_key"] = identity["ssh_private_key"]
-        found.setdefault(_user(identity), []).append(entry)
+        found.setdefault(_user(identity), []).append(_ssh_identity(identity))
     return [{"user": user, "identities": entries} for user, entries in found.items()]
+
+
+def _ssh_identity(identity: Identity) -> Record:
+    entry = {"name": identity["name"], "account": account(identity)}
+    if identity.get("ssh_private_key"):
+        entry["private_key"] = identity["ssh_private_key"]
+    return entry
 
 
 def ssh_engines(engines: t.Sequence[t.Mapping[str, t.Any]]) -> list[Record]:

@@ -39,6 +39,12 @@ def due(names: t.Sequence[str], hostvars: HostVars, kind: str, force: bool) -> l
     return [name for name, values in said.items() if not values.get("fleet_failure") and is_due(values, force)]
 
 
+def renewed(names: t.Sequence[str], hostvars: HostVars) -> list[str]:
+    """The hosts for which the playbook has said that something is renewed."""
+    said = ("fleet_renewed_identities", "fleet_renewed_engine")
+    return [name for name in names if any((hostvars[name].get(word) or {}).get("msg") for word in said)]
+
+
 def _engine_due(values: Vars, force: bool) -> bool:
     report = values.get("docker_engine_report") or {}
     return bool(report.get("certificate") and (force or report["reissue"] or report["findings"]))

@@ -98,3 +98,15 @@ def test_what_is_due() -> None:
     }
     assert _fleet.due(list(clients), clients, "clients", force=False) == ["old", "outdated"]
     assert _fleet.due(list(clients), clients, "clients", force=True) == ["fine", "old", "outdated"]
+
+
+def test_a_host_is_renewed_that_was_said_to_be_and_not_skipped() -> None:
+    said, skipped = {"msg": "it is renewed"}, {"skipped": True}
+    hosts = {
+        "both": {"fleet_renewed_identities": said, "fleet_renewed_engine": said},
+        "engine": {"fleet_renewed_engine": said},
+        "client": {"fleet_renewed_identities": said, "fleet_renewed_engine": skipped},
+        "stopped": {"fleet_renewed_engine": skipped},
+        "idle": {},
+    }
+    assert _fleet.renewed(list(hosts), hosts) == ["both", "engine", "client"]
