@@ -41,8 +41,9 @@ _value:
     - The address is C(docker_engine_address), else C(ansible_host), else the inventory name.
     - The port is C(docker_engine_port), else 2376.
     - >-
-      The port of sshd is C(ansible_port), else what the role P(bulkhead.docker.docker_ssh#role) has found in this run,
-      else 22. The host keys are those that this role has read over Ansible's connection; without it there are none.
+      The port of sshd is C(ansible_port), else what the role P(bulkhead.docker.docker_ssh#role) or a look of the role
+      P(bulkhead.docker.docker_engine#role) has found in this run, else 22. The host keys are those that one of them has
+      read over Ansible's connection; without it there are none.
   type: list
   elements: dict
   sample: [{name: web1, address: 192.0.2.10, port: 2376, ssh_port: 22, ssh_host_keys: [ssh-ed25519 AAAA]}]
@@ -65,7 +66,9 @@ def docker_endpoints(names: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[
 
 
 def _ssh_server(variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    return variables.get("docker_ssh_server") or {}
+    looks = (variables.get(name) or {} for name in ("docker_engine_report", "docker_engine_look"))
+    found = [variables.get("docker_ssh_server"), *((look.get("engine") or {}).get("ssh_server") for look in looks)]
+    return next((server for server in found if server and server.get("host_keys")), {})
 
 
 class FilterModule:

@@ -97,19 +97,26 @@ def users(identities: t.Sequence[Identity]) -> list[Record]:
 def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Record]:
     """What each user loses: the identities of ``names``, whoever's they are, or all that are declared.
 
-    ``ssh`` is for docker_ssh_client. A key that was brought along is not in ``~/.bulkhead`` and stays.
+    ``ssh`` is for docker_ssh_client. A key that was brought along is not in ``~/.bulkhead`` and stays. ``accounts`` are
+    those that no identity of the user logs in to any more.
     """
     declared = users(identities)
     if names and not any(not record["user"] for record in declared):
         declared.append({"user": "", "names": []})
-    return [
-        {
-            "user": record["user"],
-            "paths": [path for name in names or record["names"] for path in folders(name)],
-            "ssh": [_ssh_identity({"name": name}) for name in names or record["names"]],
-        }
-        for record in declared
-    ]
+    found = []
+    for record in declared:
+        theirs = {identity["name"]: identity for identity in identities if _user(identity) == record["user"]}
+        going = [theirs.get(name, {"name": name}) for name in names or record["names"]]
+        staying = {account(identity) for identity in theirs.values() if identity not in going}
+        found.append(
+            {
+                "user": record["user"],
+                "paths": [path for identity in going for path in folders(identity["name"])],
+                "ssh": [_ssh_identity(identity) for identity in going],
+                "accounts": sorted({account(identity) for identity in going} - staying),
+            }
+        )
+    return found
 
 
 def stores(

@@ -63,7 +63,9 @@ class Wanted:
     current: str = ""  # empty: whichever is current now
     set_name: str = ""  # new contexts are marked as members of this set
     remove_gone: bool = False  # members of the set that are not among the contexts
-    gone: t.Callable[[bytes], bool] | None = None  # tells of a client's certificate whether our contexts with it go
+    gone: t.Callable[[str, bytes], bool] | None = (
+        None  # tells of host and certificate whether our contexts with them go
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +190,10 @@ class _Found:
     @property
     def metadata(self) -> dict[str, t.Any]:
         return t.cast("dict[str, t.Any]", (self.meta or {}).get("Metadata") or {})
+
+    @property
+    def host(self) -> str:
+        return str((((self.meta or {}).get("Endpoints") or {}).get("docker") or {}).get("Host") or "")
 
     def marker(self, name: str) -> dict[str, t.Any] | None:
         """What this collection wrote about it; None when somebody else made it, or a copy of it."""
@@ -420,7 +426,7 @@ def _gone(store: Store, wanted: Wanted, declared: t.Mapping[str, Context]) -> tu
             continue
         is_member = wanted.remove_gone and marker.get("set") == wanted.set_name
         certificate, _ = found.tls.get(CERT, (b"", 0))
-        if is_member or (wanted.gone and certificate and wanted.gone(certificate)):
+        if is_member or (wanted.gone and wanted.gone(found.host, certificate)):
             gone.add(name)
     return sorted(gone), damaged
 

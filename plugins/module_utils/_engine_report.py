@@ -11,7 +11,7 @@ import pathlib
 import re
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _daemon_json, _engine
+from ansible_collections.bulkhead.docker.plugins.module_utils import _daemon_json, _engine, _sshd
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
 # RFC 1123 labels, the first of which may be the wildcard of a certificate.
@@ -63,7 +63,16 @@ def engine(found: _engine.Engine) -> dict[str, t.Any]:
         "containers_running": int((found.info or {}).get("ContainersRunning") or 0),
         "managed": bool(found.state.managed.previous),
         "ssh_accounts": _SSH_ACCOUNTS.exists(),
+        "ssh_server": _ssh_server() if _SSH_ACCOUNTS.exists() else None,
     }
+
+
+def _ssh_server() -> dict[str, t.Any] | None:
+    try:
+        port, host_keys = _sshd.Sshd().port_and_host_keys(_sshd.connection())
+    except _sshd.SshdError:  # an engine does not need one
+        return None
+    return {"port": port, "host_keys": host_keys}
 
 
 def _verifies(found: _engine.Engine) -> bool:

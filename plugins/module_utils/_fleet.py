@@ -105,15 +105,15 @@ def lines(found: t.Sequence[Row]) -> list[str]:
 
 
 def wrong(found: t.Sequence[Row]) -> list[str]:
-    """A sentence for each that is not as it must be."""
-    return [f"{row['name']}: {'; '.join(row['wrong'])}" for row in found if row["wrong"]]
+    """A sentence for each that is not as it must be; one is enough for a host that failed as an engine and as a client."""
+    return list(dict.fromkeys(f"{row['name']}: {'; '.join(row['wrong'])}" for row in found if row["wrong"]))
 
 
 def summary(found: t.Sequence[Row], renewed: t.Sequence[str], check: bool = False) -> str:
     """All of it in one line."""
     known = [row for row in found if row["days"] is not None]
     first = min(known, key=lambda row: t.cast("int", row["days"]), default=None)
-    bad = [row["name"] for row in found if row["wrong"]]
+    bad = dict.fromkeys(row["name"] for row in found if row["wrong"])
     return "; ".join(
         [
             f"{len(found)} certificates",

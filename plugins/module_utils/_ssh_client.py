@@ -59,13 +59,22 @@ class Result:
 
     changed: bool = False
     keys: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    unknown: list[str] = dataclasses.field(default_factory=list)  # engines of which no host key is known
     diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
 def run(
-    identities: t.Sequence[Identity], engines: t.Sequence[Engine] | None, set_name: str, check_mode: bool = False
+    identities: t.Sequence[Identity],
+    engines: t.Sequence[Engine] | None,
+    set_name: str,
+    require_host_keys: bool = True,
+    check_mode: bool = False,
 ) -> Result:
-    """Make the keys that are missing and, where engines are given, write what ssh reads about them."""
+    """Make the keys that are missing and, where engines are given, write what ssh reads about them.
+
+    An engine without host keys keeps those that an earlier run has written down. Where there are none and
+    ``require_host_keys`` is off, its settings are written, with which ssh refuses it.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", set_name):
         raise ClientError(f"'{set_name}' cannot be the name of a set; use letters, digits and '.', '_', '-'.")
     home = _home()
@@ -82,10 +91,17 @@ def run(
         )
     if engines is None:
         return result
-    refuse_unknown_hosts(engines)
+    known_hosts_path = folder / f"{set_name}.known_hosts"
+    engines = _with_known_keys(engines, (_files.content(known_hosts_path) or b"").decode())
+    result.unknown = [engine.name for engine in engines if not engine.host_keys]
+    if result.unknown and require_host_keys:
+        raise ClientError(
+            f"the SSH host keys of {', '.join(result.unknown)} are not known, and nobody is trusted at first sight; "
+            "run the role docker_ssh for them in the same play, or set ssh_host_keys."
+        )
     config = home / ".ssh/config"
     targets = [
-        _files.Target(folder / f"{set_name}.known_hosts", known_hosts(engines).encode(), 0o600),
+        _files.Target(known_hosts_path, known_hosts(engines).encode(), 0o600),
         _files.Target(folder / f"{set_name}.config", settings(identities, engines, folder, set_name).encode(), 0o600),
     ]
     text = _files.content(config) or b""
@@ -189,13 +205,16 @@ def _public_key(path: pathlib.Path, identity: Identity, check_mode: bool) -> str
     return done.stdout.strip()
 
 
-def refuse_unknown_hosts(engines: t.Sequence[Engine]) -> None:
-    unknown = [engine.name for engine in engines if not engine.host_keys]
-    if unknown:
-        raise ClientError(
-            f"the SSH host keys of {', '.join(unknown)} are not known, and nobody is trusted at first sight; run the "
-            "role docker_ssh for them in the same play, or set ssh_host_keys."
-        )
+def _with_known_keys(engines: t.Sequence[Engine], known: str) -> list[Engine]:
+    """The engines, with host keys from a file of known hosts where none are given."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for line in known.splitlines():
+        name, _, key = line.partition(" ")
+        keys[name] = (*keys.get(name, ()), key)
+    return [
+        engine if engine.host_keys else dataclasses.replace(engine, host_keys=keys.get(engine.known_as, ()))
+        for engine in engines
+    ]
 
 
 def known_hosts(engines: t.Sequence[Engine]) -> str:

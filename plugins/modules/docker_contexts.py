@@ -66,6 +66,13 @@ options:
     description: Remove the contexts of O(set) that this module made earlier and that O(contexts) does not name any more.
     type: bool
     default: false
+  remove_accounts:
+    description: >-
+      Remove the contexts that this module made, in any set, whose C(ssh://) endpoint logs in as one of these users, unless O(contexts)
+      names them.
+    type: list
+    elements: str
+    default: []
   remove_identities:
     description:
       - Remove the contexts that this module made, in any set, whose client certificate is for one of these common names, unless
@@ -103,6 +110,7 @@ EXAMPLES = r"""
   bulkhead.docker.docker_contexts:
     contexts: []
     remove_identities: [alice]
+    remove_accounts: [docker-alice]
 """
 
 RETURN = r"""
@@ -169,6 +177,7 @@ current_context_name:
 
 import sys
 import typing as t
+import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -182,10 +191,15 @@ else:
     IMPORT_ERROR = ""
 
 
-def issued_to(names: t.Collection[str]) -> t.Callable[[bytes], bool]:
-    """Whether a client's certificate is for one of the names."""
+def belongs_to(names: t.Collection[str], accounts: t.Collection[str]) -> t.Callable[[str, bytes], bool]:
+    """Whether a context logs in to one of the accounts, or with a certificate for one of the names."""
 
-    def is_theirs(pem: bytes) -> bool:
+    def is_theirs(docker_host: str, pem: bytes) -> bool:
+        url = urllib.parse.urlsplit(docker_host)
+        if url.scheme == "ssh" and url.username in accounts:
+            return True
+        if not names or not pem:
+            return False
         try:
             entry = _x509.load_bundle(pem.decode("ascii", "replace"))[0]
         except _x509.CertificateError:
@@ -214,12 +228,14 @@ def main() -> None:
             },
             "current": {"type": "str"},
             "remove_gone": {"type": "bool", "default": False},
+            "remove_accounts": {"type": "list", "elements": "str", "default": []},
             "remove_identities": {"type": "list", "elements": "str", "default": []},
             "set": {"type": "str", "default": "bulkhead"},
         },
         supports_check_mode=True,
     )
     given = module.params
+    leaving = (given["remove_identities"], given["remove_accounts"])
     if given["remove_identities"] and IMPORT_ERROR:
         module.fail_json(
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}); "
@@ -233,7 +249,7 @@ def main() -> None:
                 current=given["current"] or "",
                 set_name=given["set"],
                 remove_gone=given["remove_gone"],
-                gone=issued_to(given["remove_identities"]) if given["remove_identities"] else None,
+                gone=belongs_to(*leaving) if any(leaving) else None,
             ),
             module.check_mode,
         )

@@ -115,6 +115,17 @@ engine:
     ssh_accounts:
       description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
       type: bool
+    ssh_server:
+      description: How clients of these accounts reach sshd. Null where there are none, or no sshd that works.
+      type: dict
+      contains:
+        port:
+          description: The port that this connection has reached, or the first one of its configuration.
+          type: int
+        host_keys:
+          description: The public keys with which it proves who it is, each the line of a C(.pub) file.
+          type: list
+          elements: str
 names:
   description: Every name and address that the server certificate has to cover.
   returned: success

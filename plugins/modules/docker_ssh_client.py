@@ -12,7 +12,7 @@ description:
   - Makes an SSH key for each identity that brings none, on the host it is used on, and says what its public half is.
   - Writes the engines' host keys and the settings for these accounts into files of their own, which one C(Include) line at the top of
     C(~/.ssh/config) reads. Everything else in that file stays, and logins to the same hosts as somebody else are not affected.
-  - Nobody is trusted at first sight. An engine without host keys is refused.
+  - Nobody is trusted at first sight. An engine whose host keys are neither given nor known from an earlier run is refused.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
@@ -59,10 +59,18 @@ options:
         type: int
         default: 22
       host_keys:
-        description: Its public host keys, each as in a C(.pub) file, from a source that is trusted.
+        description: >-
+          Its public host keys, each as in a C(.pub) file, from a source that is trusted. Empty, those stay that an earlier run has written
+          down for this address and port.
         type: list
         elements: str
         default: []
+  require_host_keys:
+    description: >-
+      What happens to engines of which no host key is known. V(true) refuses them. V(false) warns, and C(ssh) refuses them until a later run
+      gives their keys.
+    type: bool
+    default: true
   set:
     description: Name of the set that O(engines) lists, and of the files. Several inventories for one user need a set each.
     type: str
@@ -143,6 +151,7 @@ def main() -> None:
                     "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
                 },
             },
+            "require_host_keys": {"type": "bool", "default": True},
             "set": {"type": "str", "default": "bulkhead"},
             "keep_others": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -164,9 +173,11 @@ def main() -> None:
         if given["state"] == "absent":
             removed = _ssh_client.remove(identities, given["set"], given["keep_others"], module.check_mode)
             module.exit_json(changed=removed.changed, diff=removed.diff)
-        result = _ssh_client.run(identities, engines, given["set"], module.check_mode)
+        result = _ssh_client.run(identities, engines, given["set"], given["require_host_keys"], module.check_mode)
     except (_ssh_client.ClientError, OSError) as error:
         module.fail_json(msg=str(error))
+    for name in result.unknown:
+        module.warn(f"No SSH host key of {name} is known, so that ssh refuses it. Run the role docker_ssh for it.")
     module.exit_json(changed=result.changed, public_keys=result.keys, diff=result.diff)
 
 

@@ -100,6 +100,13 @@ def test_what_is_due() -> None:
     assert _fleet.due(list(clients), clients, "clients", force=True) == ["fine", "old", "outdated"]
 
 
+def test_a_host_that_fails_is_named_once() -> None:
+    both = {"web1": engine() | client(100) | {"fleet_failure": {"msg": "undone"}}}
+    found = _fleet.rows({"engines": ["web1"], "clients": ["web1"]}, both, ["web1"])
+    assert _fleet.wrong(found) == ["web1: undone"]
+    assert _fleet.summary(found, []).endswith("NOT AS IT MUST BE: web1")
+
+
 def test_a_host_is_renewed_that_was_said_to_be_and_not_skipped() -> None:
     said, skipped = {"msg": "it is renewed"}, {"skipped": True}
     hosts = {

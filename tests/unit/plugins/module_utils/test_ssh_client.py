@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import pwd
@@ -138,10 +139,38 @@ def test_folder_sockets_and_an_emptied_file_go_and_a_key_that_was_brought_stays(
     assert not (home / ".bulkhead/ssh").exists()
 
 
+WEB3 = client.Engine("web3", "192.0.2.3", 22, ())
+
+
 def test_nobody_is_trusted_at_first_sight(home: pathlib.Path) -> None:
     with pytest.raises(client.ClientError, match="host keys of web3 are not known"):
-        client.run([ADMIN], [*ENGINES, client.Engine("web3", "192.0.2.3", 22, ())], "bulkhead")
+        client.run([ADMIN], [*ENGINES, WEB3], "bulkhead")
     assert not (home / ".ssh").exists()
+
+    # Where that may not stop a run, ssh is the one to refuse it.
+    assert client.run([ADMIN], [*ENGINES, WEB3], "bulkhead", require_host_keys=False).unknown == ["web3"]
+    folder = home / ".bulkhead/ssh"
+    assert "192.0.2.3" not in (folder / "bulkhead.known_hosts").read_text()
+    command = ["ssh", "-G", "-F", str(folder / "bulkhead.config"), "-l", "docker-admin", "192.0.2.3"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"stricthostkeychecking true", "globalknownhostsfile /dev/null"} <= set(told)
+
+
+def test_host_keys_of_an_earlier_run_stay_where_none_are_given(home: pathlib.Path) -> None:
+    client.run([ADMIN], ENGINES, "bulkhead")
+    before = files(home)
+    unasked = [dataclasses.replace(engine, host_keys=()) for engine in ENGINES]
+    assert not client.run([ADMIN], unasked, "bulkhead").changed
+    assert files(home) == before
+    # Of this address and port alone.
+    moved = [dataclasses.replace(unasked[0], port=2222), unasked[1]]
+    with pytest.raises(client.ClientError, match="host keys of web1 are not known"):
+        client.run([ADMIN], moved, "bulkhead")
+    # Given ones count.
+    other = KEY.replace("JGX", "JGY")
+    client.run([ADMIN], [dataclasses.replace(ENGINES[0], host_keys=(other,)), unasked[1]], "bulkhead")
+    known = (home / ".bulkhead/ssh/bulkhead.known_hosts").read_text()
+    assert known == f"192.0.2.1 {other.rsplit(' ', 1)[0]}\n[2001:db8::2]:2222 {BARE}\n"
 
 
 def test_another_home_than_ssh_s_own_is_refused(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,14 +209,43 @@ def test_keys_of_clients_join_the_declared_users() -> None:
 
 def test_endpoints_tell_where_sshd_is_and_what_proves_it() -> None:
     server = {"docker_ssh_server": {"port": 2022, "host_keys": [KEY]}}
-    found = docker_endpoints.docker_endpoints(
-        ["a", "b", "c"], {"a": server, "b": {**server, "ansible_port": 22}, "c": {}}
-    )
+    look = {"engine": {"ssh_server": {"port": 2022, "host_keys": [KEY]}}}
+    hosts = {
+        "a": server,
+        "b": {**server, "ansible_port": 22},
+        "c": {},
+        "looked": {"docker_engine_look": look},
+        "reported": {"docker_engine_report": look, "docker_ssh_server": {"msg": "undone"}},
+        "without": {"docker_engine_look": {"engine": {"ssh_server": None}}, "docker_engine_report": {"msg": "x"}},
+    }
+    found = docker_endpoints.docker_endpoints(hosts, hosts)
     assert [(endpoint["ssh_port"], endpoint["ssh_host_keys"]) for endpoint in found] == [
         (2022, [KEY]),
         (22, [KEY]),
         (22, []),
+        (2022, [KEY]),
+        (2022, [KEY]),
+        (22, []),
     ]
+
+
+def test_accounts_leave_that_nobody_uses_any_more() -> None:
+    identities = [
+        {"name": "admin", "ssh_account": "docker-ops"},
+        {"name": "eve", "ssh_account": "docker-ops"},
+        {"name": "ci", "ssh_account": "builder", "ssh_private_key": "/key"},
+        {"name": "ci", "user": "other"},
+    ]
+
+    def accounts(*names: str) -> dict[str, list[str]]:
+        return {record["user"]: record["accounts"] for record in _client.leaving(identities, names)}
+
+    assert accounts("eve") == {"": [], "other": ["docker-eve"]}
+    assert accounts("eve", "admin") == {"": ["docker-ops"], "other": ["docker-admin", "docker-eve"]}
+    assert accounts("ci") == {"": ["builder"], "other": ["docker-ci"]}
+    assert accounts() == {"": ["builder", "docker-ops"], "other": ["docker-ci"]}
+    brought = _client.leaving(identities, ["ci"])[0]["ssh"]
+    assert brought == [{"name": "ci", "account": "builder", "private_key": "/key"}]
 
 
 def test_contexts_for_ssh_stand_beside_those_for_tls() -> None:

@@ -72,6 +72,24 @@ def test_a_context_that_moves_to_another_set_is_the_other_set_s(
     assert run_module("docker_contexts", contexts=[], set="new", remove_gone=True)["removed"] == ["web1"]
 
 
+def test_an_account_s_contexts_are_removed_and_no_others(
+    tmp_path: Path, run_module: Run, identities: list[Any]
+) -> None:
+    ssh = [
+        {"name": f"web1-{name}", "docker_host": f"ssh://docker-{name}@web1{port}"}
+        for name, port in (("eve", ""), ("admin", ""), ("eve-2", ":2222"))
+    ]
+    run_module("docker_contexts", contexts=[*ssh, *declared("web1", identity=identities[0])], current="web1-eve")
+    other = [{"name": "eve2", "docker_host": "ssh://docker-eve@web2:2222"}]
+    run_module("docker_contexts", contexts=other, set="other")
+    docker(tmp_path, "context", "create", "byhand", "--docker", "host=ssh://docker-eve@web1")
+    done = run_module("docker_contexts", contexts=[], remove_accounts=["docker-eve"])
+    assert done["removed"] == ["eve2", "web1-eve"]
+    assert names(tmp_path) == ["byhand", "default", "web1", "web1-admin", "web1-eve-2"]
+    assert done["current_context_name"] == "default"
+    assert not run_module("docker_contexts", contexts=[], remove_accounts=["docker-eve"])["changed"]
+
+
 def test_one_bad_context_stops_all(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
     good = declared("web1", "web2", identity=identities[0])
     cases = {
