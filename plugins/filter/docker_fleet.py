@@ -18,6 +18,7 @@ class FilterModule:
             "docker_fleet_due": _fleet.due,
             "docker_fleet_lines": _fleet.lines,
             "docker_fleet_renewed": _fleet.renewed,
+            "docker_fleet_ssh_accounts": _fleet.ssh_accounts,
             "docker_fleet_summary": _fleet.summary,
             "docker_fleet_wrong": _fleet.wrong,
         }

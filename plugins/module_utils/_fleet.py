@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_users
+
 Vars = t.Mapping[str, t.Any]
 HostVars = t.Mapping[str, Vars]
 Row = dict[str, t.Any]
@@ -43,6 +45,28 @@ def renewed(names: t.Sequence[str], hostvars: HostVars) -> list[str]:
     """The hosts for which the playbook has said that something is renewed."""
     said = ("fleet_renewed_identities", "fleet_renewed_engine")
     return [name for name in names if any((hostvars[name].get(word) or {}).get("msg") for word in said)]
+
+
+def ssh_accounts(
+    name: str, clients: t.Sequence[str], engines: t.Sequence[str], hostvars: HostVars
+) -> dict[str, list[str]]:
+    """The accounts that an identity of that name logs in to: ``alone``, and those that are ``shared``.
+
+    Others may use them, too: identities of other names, or whoever the inventory declares for the account.
+    """
+    users: dict[str, set[str]] = {}
+    for client in clients:
+        for identity in hostvars[client].get("docker_client_identities") or [{"name": "admin"}]:
+            users.setdefault(_ssh_users.account(identity), set()).add(identity["name"])
+    declared = {
+        user["name"]
+        for engine in engines
+        if engine in hostvars
+        for user in hostvars[engine].get("docker_ssh_users") or []
+    }
+    theirs = {account for account, names in users.items() if name in names} or {_ssh_users.account({"name": name})}
+    shared = {account for account in theirs if users.get(account, set()) - {name} or account in declared}
+    return {"alone": sorted(theirs - shared), "shared": sorted(shared)}
 
 
 def _engine_due(values: Vars, force: bool) -> bool:
@@ -105,7 +129,7 @@ def lines(found: t.Sequence[Row]) -> list[str]:
 
 
 def wrong(found: t.Sequence[Row]) -> list[str]:
-    """A sentence for each that is not as it must be; one is enough for a host that failed as an engine and as a client."""
+    """A sentence for each that is not as it must be, and one for a host that failed as an engine and as a client."""
     return list(dict.fromkeys(f"{row['name']}: {'; '.join(row['wrong'])}" for row in found if row["wrong"]))
 
 

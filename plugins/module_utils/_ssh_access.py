@@ -160,6 +160,31 @@ def run(desired: Desired, check_mode: bool = False) -> Result:
     return result
 
 
+def take(names: t.Collection[str], check_mode: bool = False) -> Result:
+    """Remove accounts by their names; everything else stays, and a host that has none of them is not touched."""
+    for name in names:
+        if not _ssh_users.NAME.fullmatch(name):
+            raise AccessError(f"absent_names: '{name}' cannot be the name of an account.")
+    result = Result()
+    with _lock(check_mode):
+        own = _ssh_accounts.Accounts.look().own
+        leaving = [account for name, account in sorted(own.items()) if name in names]
+        keys = [Target(folder / name, None) for folder in (KEYS, PRINCIPALS) for name in sorted(set(names))]
+        keys = [target for target in keys if target.differs()]
+        result.changed = bool(leaving or keys)
+        result.users = sorted(set(own) - set(names))
+        result.removed = [account.name for account in leaving]
+        result.diff = [
+            *(_files.diff(target) for target in keys),
+            *_diff("restricted accounts", _described(own.values()), _described(own[name] for name in result.users)),
+        ]
+        if not check_mode:
+            _put(keys)
+            for account in leaving:
+                _ssh_accounts.remove(account)
+    return result
+
+
 def confirm() -> None:
     problem = _sshd_commit.confirm(_sshd.connection())
     if problem:
@@ -450,16 +475,26 @@ def _diffs(
 ) -> list[dict[str, str]]:
     programs = (_ssh_accounts.GATE, SOCKET_PROGRAM)
     diffs = [_files.diff(target, _program if target.path in programs else None) for target in plan.targets]
-    before = "".join(
-        f"{name} ({account.comment}){'' if account.sound else ', changed since it was made'}\n"
-        for name, account in sorted(accounts.own.items())
-    )
     after = "".join(f"{user.name} ({user.comment})\n" for user in sorted(users, key=lambda user: user.name))
     access = [f"group {_ssh_accounts.GROUP}: {'read, write' if state else 'none'}\n" for state in (granted, present)]
-    for header, old, new in (("restricted accounts", before, after), (f"access to {socket}", *access)):
-        if old != new:
-            diffs.append({"before_header": header, "after_header": header, "before": old, "after": new})
-    return diffs
+    return [
+        *diffs,
+        *_diff("restricted accounts", _described(accounts.own.values()), after),
+        *_diff(f"access to {socket}", *access),
+    ]
+
+
+def _described(accounts: t.Iterable[_ssh_accounts.Account]) -> str:
+    return "".join(
+        f"{account.name} ({account.comment}){'' if account.sound else ', changed since it was made'}\n"
+        for account in sorted(accounts, key=lambda account: account.name)
+    )
+
+
+def _diff(header: str, before: str, after: str) -> list[dict[str, str]]:
+    if before == after:
+        return []
+    return [{"before_header": header, "after_header": header, "before": before, "after": after}]
 
 
 # -- apply ------------------------------------------------------------------------------------------------------------

@@ -76,6 +76,11 @@ class User:
         return "".join(f"{self._options(gate)} {principal}\n" for principal in self.principals)
 
 
+def account(identity: t.Mapping[str, t.Any]) -> str:
+    """The account on engines that a client's identity logs in to."""
+    return str(identity.get("ssh_account") or f"docker-{identity['name']}")
+
+
 def public_key(text: str, whose: str) -> PublicKey:
     if "PRIVATE KEY" in text:
         raise UserError(f"what stands as a public key of {whose} is a private key; give the content of the .pub file.")

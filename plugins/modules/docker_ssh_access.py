@@ -29,10 +29,17 @@ attributes:
     description: Shows each file, the accounts, and access to the socket.
 options:
   state:
-    description: V(absent) removes the accounts and everything else that the module made.
+    description: V(absent) removes the accounts and everything else that the module made, or O(absent_names) alone.
     type: str
     choices: [present, absent]
     default: present
+  absent_names:
+    description: >-
+      With O(state=absent), names of accounts to remove with all that runs as them. Everything else stays, sshd's configuration too. Empty
+      stands for everything.
+    type: list
+    elements: str
+    default: []
   users:
     description: The accounts.
     type: list
@@ -119,6 +126,11 @@ EXAMPLES = r"""
         expires: "2030-12-31"
     trusted_user_ca_keys: ["{{ lookup('ansible.builtin.file', 'keys/ssh-ca.pub') }}"]
     client_networks: [192.0.2.0/24]
+
+- name: End the access of one of them at once, whatever is known of the others
+  bulkhead.docker.docker_ssh_access:
+    state: absent
+    absent_names: [docker-alice]
 """
 
 RETURN = r"""
@@ -142,11 +154,11 @@ recovered:
   returned: success
   type: bool
 port:
-  description: Port of sshd.
+  description: Port of sshd; 22 with O(absent_names), where sshd is not asked.
   returned: success
   type: int
 host_keys:
-  description: Public host keys of sshd, for the known hosts of clients.
+  description: Public host keys of sshd, for the known hosts of clients; none with O(absent_names).
   returned: success
   type: list
   elements: str
@@ -183,6 +195,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "absent_names": {"type": "list", "elements": "str", "default": []},
             "users": {"type": "list", "elements": "dict", "default": [], "options": _USER},
             "trusted_user_ca_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "client_networks": {"type": "list", "elements": "str", "default": []},
@@ -197,7 +210,10 @@ def main() -> None:
         if module.params["confirm"]:
             _ssh_access.confirm()
             module.exit_json(changed=False)
-        result = _ssh_access.run(_ssh_access.read(module.params, module.check_mode), module.check_mode)
+        if module.params["state"] == "absent" and module.params["absent_names"]:
+            result = _ssh_access.take(module.params["absent_names"], module.check_mode)
+        else:
+            result = _ssh_access.run(_ssh_access.read(module.params, module.check_mode), module.check_mode)
     except (
         _service.ServiceError,
         _ssh_access.AccessError,

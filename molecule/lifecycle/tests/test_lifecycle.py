@@ -143,7 +143,8 @@ OLD_KEY = "ssh -F none -o BatchMode=yes -o UserKnownHostsFile=/tmp/old/bulkhead.
 def lets_in(lab: t.Any, engine: str, identity: str) -> bool:
     """Whether the copy of a key that somebody made before is still good for the API over SSH."""
     login = f"{OLD_KEY.format(identity=identity)} docker-{identity}@{lab.address(engine)}"
-    done = on(lab, CLIENT).run(f"printf 'GET /_ping HTTP/1.0\\r\\n\\r\\n' | {login} docker system dial-stdio")
+    request = r"printf 'GET /_ping HTTP/1.0\r\n\r\n'"
+    done = on(lab, CLIENT).run(f"{request} | {login} docker system dial-stdio || true")
     assert "200 OK" in done.stdout or "Permission denied" in done.stderr, done
     return "200 OK" in done.stdout
 

@@ -71,6 +71,36 @@ def test_access_ends_within_the_run(host: Host, lab: Any, users: Any, alice: Per
             host.check_output("docker rm --force same-number")
 
 
+def test_one_account_is_taken_whatever_is_known_of_the_others(
+    host: Host, lab: Any, users: Any, converge: Converge, alice: Person, name: str
+) -> None:
+    users(
+        {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]},
+        {"name": "docker-dave", "public_keys": [public_key(lab, "bob")]},
+    )
+    session, kept = open_session(Person(lab, "docker-dave", "bob"), name), open_session(alice, name)
+    sshd = "sha256sum /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*; systemctl show ssh --property MainPID"
+    try:
+        before = host.check_output(sshd)
+        taken = {"docker_ssh_state": "absent", "docker_ssh_absent_names": ["docker-dave", "docker-nobody"]}
+        assert converge("--check", **taken).changed == 1
+        assert session.poll() is None
+        done = converge(**taken)
+        assert (done.failed, done.changed) == (0, 1), done.said
+        assert session.wait(timeout=5) != 0
+        assert not Person(lab, "docker-dave", "bob").gets_in(name)
+        assert host.run("getent passwd docker-dave").rc != 0
+        assert kept.poll() is None
+        assert alice.gets_in(name)
+        assert host.check_output(sshd) == before
+        assert converge(**taken).changed == 0
+        assert "cannot be the name of an account" in converge(**{**taken, "docker_ssh_absent_names": ["../x"]}).said
+    finally:
+        for process in (session, kept):
+            process.kill()
+            process.communicate()
+
+
 def test_absent_and_expired_users_have_no_account(host: Host, lab: Any, users: Any, alice: Person, name: str) -> None:
     key = [public_key(lab, "bob")]
     users({"name": "docker-a", "public_keys": key}, {"name": "docker-b", "public_keys": key})

@@ -100,6 +100,27 @@ def test_what_is_due() -> None:
     assert _fleet.due(list(clients), clients, "clients", force=True) == ["fine", "old", "outdated"]
 
 
+def test_accounts_of_an_identity_are_its_own_or_shared() -> None:
+    eve, ops = {"name": "eve"}, {"name": "eve", "ssh_account": "docker-ops"}
+    hosts: dict[str, dict[str, t.Any]] = {
+        "build1": {"docker_client_identities": [{"name": "admin"}, eve]},
+        "build2": {"docker_client_identities": [{"name": "admin", "ssh_account": "docker-ops"}, ops]},
+        "build3": {},
+        "web1": {"docker_ssh_users": [{"name": "docker-carol"}]},
+        "web2": {},
+    }
+    clients, engines = ["build1", "build2", "build3"], ["web1", "web2", "unknown"]
+
+    def accounts(name: str) -> tuple[list[str], list[str]]:
+        found = _fleet.ssh_accounts(name, clients, engines, hosts)
+        return found["alone"], found["shared"]
+
+    assert accounts("eve") == (["docker-eve"], ["docker-ops"])
+    assert accounts("gone") == (["docker-gone"], [])  # the name was taken out of the inventory before
+    assert accounts("carol") == ([], ["docker-carol"])
+    assert accounts("admin") == (["docker-admin"], ["docker-ops"])
+
+
 def test_a_host_that_fails_is_named_once() -> None:
     both = {"web1": engine() | client(100) | {"fleet_failure": {"msg": "undone"}}}
     found = _fleet.rows({"engines": ["web1"], "clients": ["web1"]}, both, ["web1"])
