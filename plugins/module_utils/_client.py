@@ -47,8 +47,8 @@ def problems(
         seen.add((name, user))
         if "ssh" in transports and not _ssh_users.NAME.fullmatch(_ssh_users.account(identity)):
             found.append(
-                f"The identity {name!r} would log in to engines as {_ssh_users.account(identity)!r}, which cannot be an "
-                "account; set its ssh_account."
+                f"The identity {name!r} would log in to engines as {_ssh_users.account(identity)!r}, which cannot be "
+                "an account; set its ssh_account."
             )
         if days <= renew_days:
             found.append(
