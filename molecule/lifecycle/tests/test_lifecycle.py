@@ -113,6 +113,37 @@ def test_a_rotation_is_refused_before_it_shuts_somebody_out(lab: t.Any, ghost: t
     assert ca_files(lab) == before
 
 
+CLIENT = "l12"  # which comes over SSH, too
+OLD_KEY = "ssh -F none -o BatchMode=yes -o UserKnownHostsFile=/tmp/old/bulkhead.known_hosts -i /tmp/old/{identity}"
+
+
+def lets_in(lab: t.Any, engine: str, identity: str) -> bool:
+    """Whether the copy of a key that somebody made before is still good for the API over SSH."""
+    login = f"{OLD_KEY.format(identity=identity)} docker-{identity}@{lab.address(engine)}"
+    request = r"printf 'GET /_ping HTTP/1.0\r\n\r\n'"
+    done = on(lab, CLIENT).run(f"{request} | {login} docker system dial-stdio || true")
+    assert "200 OK" in done.stdout or "Permission denied" in done.stderr, done
+    return "200 OK" in done.stdout
+
+
+def test_a_revocation_ends_ssh_at_once_whoever_does_not_answer(lab: t.Any, ghost: tuple[str, ...]) -> None:
+    shutil.copytree(lab.home / ".bulkhead/identities", lab.folder / "old")
+    on(lab, CLIENT).check_output("cp -r ~/.bulkhead/ssh /tmp/old")
+    assert all(lets_in(lab, engine, name) for engine in lab.engines for name in ("admin", "eve"))
+    laptop = lab.folder / "laptop.yml"  # a client that was stolen
+    laptop.write_text(
+        "docker_clients: {hosts: {laptop: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n", encoding="ascii"
+    )
+    done = lab.playbook(*ghost, "-i", str(laptop), REVOKE, "-e", "docker_revoke=eve")
+    laptop.unlink()
+    says(done, "laptop cannot be reached. Run the playbook again when it is back.")
+    says(done, "dockerd knows no revocation")
+    for engine in lab.engines:
+        assert lets_in(lab, engine, "admin")
+        assert not lets_in(lab, engine, "eve")
+        assert accepted(lab, engine, lab.folder / "old/eve"), "with TLS only a rotation ends it"
+
+
 def kill(lab: t.Any, mark: str, count: int, *arguments: str) -> None:
     """Runs a playbook until it has printed a mark so many times, and kills it and all its workers there."""
     program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
@@ -136,28 +167,12 @@ def kill(lab: t.Any, mark: str, count: int, *arguments: str) -> None:
     assert sum(mark in each for each in seen) == count, "".join(seen[-60:])
 
 
-CLIENT = "l12"  # which comes over SSH, too
-OLD_KEY = "ssh -F none -o BatchMode=yes -o UserKnownHostsFile=/tmp/old/bulkhead.known_hosts -i /tmp/old/{identity}"
-
-
-def lets_in(lab: t.Any, engine: str, identity: str) -> bool:
-    """Whether the copy of a key that somebody made before is still good for the API over SSH."""
-    login = f"{OLD_KEY.format(identity=identity)} docker-{identity}@{lab.address(engine)}"
-    request = r"printf 'GET /_ping HTTP/1.0\r\n\r\n'"
-    done = on(lab, CLIENT).run(f"{request} | {login} docker system dial-stdio || true")
-    assert "200 OK" in done.stdout or "Permission denied" in done.stderr, done
-    return "200 OK" in done.stdout
-
-
 def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_phase(
     lab: t.Any, ghost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they would replace our CA by the system's
         monkeypatch.delenv(variable, raising=False)
     ca, old = lab.home / ".bulkhead/ca", lab.folder / "old"
-    shutil.copytree(lab.home / ".bulkhead/identities", old)
-    on(lab, CLIENT).check_output("cp -r ~/.bulkhead/ssh /tmp/old")
-    assert all(lets_in(lab, engine, name) for engine in lab.engines for name in ("admin", "eve"))
     change = "daemon | Change the engine as one transaction"
     phases = []
     with Watch(lab, "admin") as watch:
