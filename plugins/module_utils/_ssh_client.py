@@ -208,9 +208,9 @@ def _public_key(path: pathlib.Path, identity: Identity, check_mode: bool) -> str
 def _with_known_keys(engines: t.Sequence[Engine], known: str) -> list[Engine]:
     """The engines, with host keys from a file of known hosts where none are given."""
     keys: dict[str, tuple[str, ...]] = {}
-    for line in known.splitlines():
-        name, _, key = line.partition(" ")
-        keys[name] = (*keys.get(name, ()), key)
+    for words in (line.split(maxsplit=1) for line in known.splitlines()):
+        if len(words) == 2:
+            keys[words[0]] = (*keys.get(words[0], ()), words[1])
     return [
         engine if engine.host_keys else dataclasses.replace(engine, host_keys=keys.get(engine.known_as, ()))
         for engine in engines
