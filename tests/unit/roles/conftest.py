@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
+BYTECODE = ROOT / ".cache/bytecode"
 ON_THE_CONTROL_NODE = {
     f"ansible.builtin.{name}" for name in ("assert", "include_role", "include_tasks", "validate_argument_spec")
 }
@@ -42,6 +43,7 @@ Play = Callable[..., dict[str, Outcome]]
 
 
 def run_play(directory: Path, hosts: Hosts, tasks: list[dict[str, Any]], *arguments: str) -> dict[str, Outcome]:
+    BYTECODE.mkdir(parents=True, exist_ok=True)
     shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (directory / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": shared}}))
     (directory / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
@@ -56,6 +58,8 @@ def run_play(directory: Path, hosts: Hosts, tasks: list[dict[str, Any]], *argume
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "HOME": str(directory / "home"),
+            "PYTHONPATH": str(ROOT / "tests/unit/helpers/bytecode"),
+            "TEST_BYTECODE": str(BYTECODE),
         },
         capture_output=True,
         text=True,
