@@ -148,6 +148,7 @@ def remove(
         for target in targets:
             if target.content is None:
                 target.path.unlink()
+                _files.remove_if_empty(target.path.parent)
             else:
                 _write(target)
         if folder.is_dir() and not any(path for path in folder.iterdir() if not path.is_socket()):

@@ -137,6 +137,7 @@ def test_folder_sockets_and_an_emptied_file_go_and_a_key_that_was_brought_stays(
         client.remove([brought], "bulkhead")
     assert sorted(files(home)) == ["mine", "mine.pub"]
     assert not (home / ".bulkhead/ssh").exists()
+    assert not (home / ".ssh").exists()
 
 
 WEB3 = client.Engine("web3", "192.0.2.3", 22, ())
