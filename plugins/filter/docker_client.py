@@ -11,7 +11,8 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils import _client, _x509
+    from ansible_collections.bulkhead.docker.plugins.module_utils import _client
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 except ImportError as error:
     MISSING = str(error)
 else:
@@ -24,7 +25,7 @@ def _call(name: str) -> t.Callable[..., t.Any]:
             raise AnsibleFilterError(f"The control node needs Python's cryptography library: {MISSING}")
         try:
             return getattr(_client, name)(*args, **options)
-        except _x509.CertificateError as error:
+        except x509.CertificateError as error:
             raise AnsibleFilterError(f"The trust bundle of the CA host cannot be read: {error}") from error
 
     return filtered

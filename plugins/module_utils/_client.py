@@ -10,9 +10,9 @@ import datetime
 import re
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _context_store as context_store
-from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_users
-from ansible_collections.bulkhead.docker.plugins.module_utils import _x509 as x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store as context_store
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 Identity = t.Mapping[str, t.Any]
@@ -45,9 +45,9 @@ def problems(
         if (name, user) in seen:
             found.append(f"docker_client_identities names {name!r} twice for {user or 'the connecting user'}.")
         seen.add((name, user))
-        if "ssh" in transports and not _ssh_users.NAME.fullmatch(_ssh_users.account(identity)):
+        if "ssh" in transports and not _users.NAME.fullmatch(_users.account(identity)):
             found.append(
-                f"The identity {name!r} would log in to engines as {_ssh_users.account(identity)!r}, which cannot be "
+                f"The identity {name!r} would log in to engines as {_users.account(identity)!r}, which cannot be "
                 "an account; set its ssh_account."
             )
         if days <= renew_days:
@@ -107,13 +107,13 @@ def leaving(identities: t.Sequence[Identity], names: t.Sequence[str]) -> list[Re
     for record in declared:
         theirs = {identity["name"]: identity for identity in identities if _user(identity) == record["user"]}
         going = [theirs.get(name, {"name": name}) for name in names or record["names"]]
-        staying = {_ssh_users.account(identity) for identity in theirs.values() if identity not in going}
+        staying = {_users.account(identity) for identity in theirs.values() if identity not in going}
         found.append(
             {
                 "user": record["user"],
                 "paths": [path for identity in going for path in folders(identity["name"])],
                 "ssh": [_ssh_identity(identity) for identity in going],
-                "accounts": sorted({_ssh_users.account(identity) for identity in going} - staying),
+                "accounts": sorted({_users.account(identity) for identity in going} - staying),
             }
         )
     return found
@@ -173,7 +173,7 @@ def _ssh_context(identity: Identity, engine: t.Mapping[str, t.Any], pattern: str
     port = int(engine.get("ssh_port") or 22)
     return {
         "name": f"{_context_name(identity, engine, pattern)}-ssh",
-        "docker_host": f"ssh://{_ssh_users.account(identity)}@{_address(engine)}{'' if port == 22 else f':{port}'}",
+        "docker_host": f"ssh://{_users.account(identity)}@{_address(engine)}{'' if port == 22 else f':{port}'}",
     }
 
 
@@ -195,7 +195,7 @@ def ssh_users(identities: t.Sequence[Identity]) -> list[Record]:
 
 
 def _ssh_identity(identity: Identity) -> Record:
-    entry = {"name": identity["name"], "account": _ssh_users.account(identity)}
+    entry = {"name": identity["name"], "account": _users.account(identity)}
     if identity.get("ssh_private_key"):
         entry["private_key"] = identity["ssh_private_key"]
     return entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_users
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
 Vars = t.Mapping[str, t.Any]
 HostVars = t.Mapping[str, Vars]
@@ -57,14 +57,14 @@ def ssh_accounts(
     users: dict[str, set[str]] = {}
     for client in clients:
         for identity in hostvars[client].get("docker_client_identities") or [{"name": "admin"}]:
-            users.setdefault(_ssh_users.account(identity), set()).add(identity["name"])
+            users.setdefault(_users.account(identity), set()).add(identity["name"])
     declared = {
         user["name"]
         for engine in engines
         if engine in hostvars
         for user in hostvars[engine].get("docker_ssh_users") or []
     }
-    theirs = {account for account, names in users.items() if name in names} or {_ssh_users.account({"name": name})}
+    theirs = {account for account, names in users.items() if name in names} or {_users.account({"name": name})}
     shared = {account for account in theirs if users.get(account, set()) - {name} or account in declared}
     return {"alone": sorted(theirs - shared), "shared": sorted(shared)}
 

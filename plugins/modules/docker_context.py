@@ -153,7 +153,8 @@ current_context_name:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _cli_config, _context_store
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import cli_config
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store as _store
 
 
 def main() -> None:
@@ -175,21 +176,21 @@ def main() -> None:
     try:
         pairs = []
         if given["state"] == "absent":
-            _context_store.check_name(given["name"])
+            _store.check_name(given["name"])
         elif given["docker_host"] or given["state"] == "present":
-            pairs.append(_context_store.from_options(given, module.check_mode))
-        result = _context_store.run(
-            _context_store.Wanted(
+            pairs.append(_store.from_options(given, module.check_mode))
+        result = _store.run(
+            _store.Wanted(
                 contexts=tuple(context for context, _ in pairs),
                 absent=(given["name"],) if given["state"] == "absent" else (),
                 current=given["name"] if given["state"] == "current" else "",
             ),
             module.check_mode,
         )
-    except (_context_store.StoreError, _cli_config.ConfigError) as error:
+    except (_store.StoreError, cli_config.ConfigError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
-        module.fail_json(msg=f"The Docker contexts in {_context_store.folder()} cannot be changed: {error}.")
+        module.fail_json(msg=f"The Docker contexts in {_store.folder()} cannot be changed: {error}.")
     for path in sorted({path for _, missing in pairs for path in missing}):
         module.warn(f"{path} does not exist yet; the run itself needs it.")
     module.exit_json(

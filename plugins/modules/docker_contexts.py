@@ -181,10 +181,11 @@ import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _cli_config, _context_store
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import cli_config
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store as _store
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils import _x509
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 except ImportError as error:
     IMPORT_ERROR = str(error)
 else:
@@ -201,8 +202,8 @@ def belongs_to(names: t.Collection[str], accounts: t.Collection[str]) -> t.Calla
         if not names or not pem:
             return False
         try:
-            entry = _x509.load_bundle(pem.decode("ascii", "replace"))[0]
-        except _x509.CertificateError:
+            entry = x509.load_bundle(pem.decode("ascii", "replace"))[0]
+        except x509.CertificateError:
             return False
         return any(name in names for name in entry.common_names)
 
@@ -242,9 +243,9 @@ def main() -> None:
             "remove_identities needs it to read certificates."
         )
     try:
-        pairs = [_context_store.from_options(options, module.check_mode) for options in given["contexts"]]
-        result = _context_store.run(
-            _context_store.Wanted(
+        pairs = [_store.from_options(options, module.check_mode) for options in given["contexts"]]
+        result = _store.run(
+            _store.Wanted(
                 contexts=tuple(context for context, _ in pairs),
                 current=given["current"] or "",
                 set_name=given["set"],
@@ -253,10 +254,10 @@ def main() -> None:
             ),
             module.check_mode,
         )
-    except (_context_store.StoreError, _cli_config.ConfigError) as error:
+    except (_store.StoreError, cli_config.ConfigError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
-        module.fail_json(msg=f"The Docker contexts in {_context_store.folder()} cannot be changed: {error}.")
+        module.fail_json(msg=f"The Docker contexts in {_store.folder()} cannot be changed: {error}.")
     for path in sorted({path for _, missing in pairs for path in missing}):
         module.warn(f"{path} does not exist yet; the run itself needs it.")
     for warning in result.warnings:

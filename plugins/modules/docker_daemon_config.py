@@ -151,7 +151,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 IMPORT_ERROR = TRACEBACK = ""
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils import _engine, _plan, _transaction
+    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
+    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan
+    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import transaction as _transaction
 except ImportError as error:
     IMPORT_ERROR = str(error)
     TRACEBACK = traceback.format_exc()
@@ -185,8 +187,8 @@ def main() -> None:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
     given = module.params
     try:
-        desired = _plan.Desired(
-            listen=tuple(_engine.listen_addresses(given["listen"])),
+        desired = plan.Desired(
+            listen=tuple(inspect.listen_addresses(given["listen"])),
             port=given["port"],
             options=given["daemon_options"],
             ca=given["ca_certificate"],

@@ -216,7 +216,7 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils import _endpoint
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import endpoint_check
 except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
 else:
@@ -252,21 +252,21 @@ def main() -> None:
             exception=CRYPTOGRAPHY_ERROR,
         )
     given = module.params
-    endpoint = _endpoint.Endpoint(
+    endpoint = endpoint_check.Endpoint(
         docker_host=given["docker_host"],
         ca=given["ca_path"],
-        identity=_endpoint.Pair("identity", given["client_cert"], given["client_key"], "client_"),
+        identity=endpoint_check.Pair("identity", given["client_cert"], given["client_key"], "client_"),
         hostname=given["tls_hostname"] or "",
         refused_pairs=tuple(
-            _endpoint.Pair(pair["name"], pair["cert"], pair["key"], "refused_pairs, ")
+            endpoint_check.Pair(pair["name"], pair["cert"], pair["key"], "refused_pairs, ")
             for pair in given["refused_pairs"]
         ),
         closed_ports=tuple(given["closed_ports"]),
         timeout=given["timeout"],
     )
     try:
-        module.exit_json(changed=False, **_endpoint.examine(endpoint))
-    except _endpoint.EndpointError as error:
+        module.exit_json(changed=False, **endpoint_check.examine(endpoint))
+    except endpoint_check.EndpointError as error:
         module.fail_json(msg=str(error))
 
 

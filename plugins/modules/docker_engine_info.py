@@ -193,31 +193,30 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bulkhead.docker.plugins.module_utils import (
-    _daemon_json,
-    _docker_api,
-    _engine,
-    _engine_report,
-    _service,
-    _unit,
-)
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import report
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line
 
 ERRORS: tuple[type[Exception], ...] = (
-    _daemon_json.DaemonJsonError,
-    _docker_api.ApiError,
-    _engine.EngineError,
+    daemon_json.DaemonJsonError,
+    api.ApiError,
+    inspect.EngineError,
     _service.ServiceError,
-    _unit.UnitError,
+    command_line.UnitError,
 )
 try:
     import cryptography
 
-    from ansible_collections.bulkhead.docker.plugins.module_utils import _server_certificate, _x509
+    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate as _certificate
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 except ImportError:
     CRYPTOGRAPHY = ""
 else:
     CRYPTOGRAPHY = cryptography.__version__
-    ERRORS = (*ERRORS, _x509.CertificateError)
+    ERRORS = (*ERRORS, x509.CertificateError)
 
 
 def main() -> None:
@@ -235,22 +234,22 @@ def main() -> None:
     given = module.params
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     try:
-        names = _engine_report.names(given["names"])
-        found = _engine.look()
+        names = report.names(given["names"])
+        found = inspect.look()
         result = {
             "cryptography": CRYPTOGRAPHY,
-            "engine": _engine_report.engine(found),
+            "engine": report.engine(found),
             "names": names,
-            "subject_alt_names": _engine_report.subject_alt_names(names),
+            "subject_alt_names": report.subject_alt_names(names),
             "certificate": None,
             "served": None,
         }
         if CRYPTOGRAPHY:
-            result["certificate"] = _server_certificate.installed()
-            result["served"] = _server_certificate.served(found)
-            result["reissue"] = _server_certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
+            result["certificate"] = _certificate.installed()
+            result["served"] = _certificate.served(found)
+            result["reissue"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["proof"]:
-            result["findings"] = _server_certificate.findings(found, given["ca_certificate"])
+            result["findings"] = _certificate.findings(found, given["ca_certificate"])
     except ERRORS as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

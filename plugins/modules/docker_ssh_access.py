@@ -170,14 +170,12 @@ confirmed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import (
-    _service,
-    _ssh_access,
-    _ssh_accounts,
-    _ssh_users,
-    _sshd,
-    _sshd_commit,
-)
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 
 _USER = {
     "name": {"type": "str", "required": True},
@@ -208,19 +206,19 @@ def main() -> None:
     )
     try:
         if module.params["confirm"]:
-            _ssh_access.confirm()
+            _access.confirm()
             module.exit_json(changed=False)
         if module.params["state"] == "absent" and module.params["absent_names"]:
-            result = _ssh_access.take(module.params["absent_names"], module.check_mode)
+            result = _access.take(module.params["absent_names"], module.check_mode)
         else:
-            result = _ssh_access.run(_ssh_access.read(module.params, module.check_mode), module.check_mode)
+            result = _access.run(_access.read(module.params, module.check_mode), module.check_mode)
     except (
-        _service.ServiceError,
-        _ssh_access.AccessError,
-        _ssh_accounts.AccountError,
-        _ssh_users.UserError,
+        service.ServiceError,
+        _access.AccessError,
+        _accounts.AccountError,
+        _users.UserError,
         _sshd.SshdError,
-        _sshd_commit.CommitError,
+        _commit.CommitError,
         OSError,
     ) as error:
         module.fail_json(msg=str(error))

@@ -125,7 +125,7 @@ import pathlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_client
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import client as _client
 
 
 def main() -> None:
@@ -160,21 +160,21 @@ def main() -> None:
     )
     given = module.params
     identities = [
-        _ssh_client.Identity(
+        _client.Identity(
             entry["name"], entry["account"], pathlib.Path(entry["private_key"]) if entry["private_key"] else None
         )
         for entry in given["identities"]
     ]
     engines = given["engines"] and [
-        _ssh_client.Engine(entry["name"], entry["address"] or entry["name"], entry["port"], tuple(entry["host_keys"]))
+        _client.Engine(entry["name"], entry["address"] or entry["name"], entry["port"], tuple(entry["host_keys"]))
         for entry in given["engines"]
     ]
     try:
         if given["state"] == "absent":
-            removed = _ssh_client.remove(identities, given["set"], given["keep_others"], module.check_mode)
+            removed = _client.remove(identities, given["set"], given["keep_others"], module.check_mode)
             module.exit_json(changed=removed.changed, diff=removed.diff)
-        result = _ssh_client.run(identities, engines, given["set"], given["require_host_keys"], module.check_mode)
-    except (_ssh_client.ClientError, OSError) as error:
+        result = _client.run(identities, engines, given["set"], given["require_host_keys"], module.check_mode)
+    except (_client.ClientError, OSError) as error:
         module.fail_json(msg=str(error))
     for name in result.unknown:
         module.warn(f"No SSH host key of {name} is known, so that ssh refuses it. Run the role docker_ssh for it.")

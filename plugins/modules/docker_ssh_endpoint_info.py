@@ -71,7 +71,7 @@ findings:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _ssh_proof
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import probe
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    result = _ssh_proof.prove(given["address"], given["account"], given["port"], given["timeout"])
+    result = probe.prove(given["address"], given["account"], given["port"], given["timeout"])
     module.exit_json(changed=False, ok=not result.findings, refused=result.refused, findings=result.findings)
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _endpoint
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import endpoint_check
 from helpers.pki import CLIENT, SERVER, Authority
 
 VERSION = {"Version": "28.5.2", "ApiVersion": "1.51"}
@@ -83,18 +83,18 @@ class Lab:
             self.stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         return port
 
-    def endpoint(self, port: int, **changes: t.Any) -> _endpoint.Endpoint:
-        endpoint = _endpoint.Endpoint(
+    def endpoint(self, port: int, **changes: t.Any) -> endpoint_check.Endpoint:
+        endpoint = endpoint_check.Endpoint(
             docker_host=f"tcp://127.0.0.1:{port}",
             ca=self.ca,
-            identity=_endpoint.Pair("identity", *self.client, "client_"),
+            identity=endpoint_check.Pair("identity", *self.client, "client_"),
             closed_ports=(free_port(),),
         )
         return dataclasses.replace(endpoint, **changes)
 
     def findings(self, port: int, **changes: t.Any) -> list[str]:
         """What is wrong, with the endpoint's address left out."""
-        found = t.cast("list[str]", _endpoint.examine(self.endpoint(port, **changes))["findings"])
+        found = t.cast("list[str]", endpoint_check.examine(self.endpoint(port, **changes))["findings"])
         return [finding.replace(f"tcp://127.0.0.1:{port} ", "") for finding in found]
 
 

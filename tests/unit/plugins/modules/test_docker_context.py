@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docker_cli import HOST, create, current, docker, inspect, tls, tree
+from helpers.docker_cli import HOST, create, current, docker, inspect, tls, tree
 
 Run = Callable[..., dict[str, Any]]
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from docker_cli import HOST, create, current, docker, inspect, tls, tree
+from helpers.docker_cli import HOST, create, current, docker, inspect, tls, tree
 
 Run = Callable[..., dict[str, Any]]
 

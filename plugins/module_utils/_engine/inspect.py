@@ -1,0 +1,281 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One look at an engine: everything that the roles decide from and the audit reports."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import errno
+import ipaddress
+import json
+import pathlib
+import platform
+import shutil
+import socket
+import subprocess
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+
+DAEMON_JSON = pathlib.Path("/etc/docker/daemon.json")
+TLS_DIR = pathlib.Path("/etc/docker/tls")
+CA = TLS_DIR / "ca.pem"
+CERTIFICATE = TLS_DIR / "server-cert.pem"
+PRIVATE_KEY = TLS_DIR / "server-key.pem"
+STATE_DIR = pathlib.Path("/var/lib/bulkhead")
+STATE = STATE_DIR / "state.json"
+JOURNAL = STATE_DIR / "journal.json"
+PENDING_KEY = STATE_DIR / "pending" / "server-key.pem"
+
+
+class EngineError(Exception):
+    """One sentence about an engine that cannot be worked with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Original:
+    """A file as it was before this collection changed it first."""
+
+    content: bytes
+    mode: int
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What the collection recorded about its own work on this engine."""
+
+    managed: _daemon_json.Managed
+    drop_in: str | None
+    originals: t.Mapping[str, Original | None]  # path -> the file before; None where there was none
+
+    @property
+    def recorded(self) -> bool:
+        return bool(self.originals)
+
+    @classmethod
+    def read(cls) -> State:
+        try:
+            record = json.loads(STATE.read_text(encoding="utf-8"))
+            originals = {
+                path: Original(base64.b64decode(file["content"]), file["mode"]) if file else None
+                for path, file in record["originals"].items()
+            }
+            return cls(_daemon_json.Managed.from_record(record["managed"]), record["drop_in"], originals)
+        except FileNotFoundError:
+            return cls(managed=_daemon_json.Managed({}), drop_in=None, originals={})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"{STATE} is damaged ({error}); it records what this collection changed, restore it from a backup "
+                "or remove it to start with the present daemon.json as the engine's own."
+            ) from error
+
+    def dump(self) -> bytes:
+        originals = {
+            path: {"content": base64.b64encode(file.content).decode(), "mode": file.mode} if file else None
+            for path, file in self.originals.items()
+        }
+        record = {"version": 1, "managed": self.managed.previous, "drop_in": self.drop_in, "originals": originals}
+        return (json.dumps(record, indent=2) + "\n").encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """An engine as it was found."""
+
+    service: _service.Service
+    api: _api.LocalApi
+    state: State
+    dockerd: str
+    command_line: _command_line.CommandLine
+    daemon_json: dict[str, t.Any]
+    info: dict[str, t.Any] | None  # of the running daemon; None where it does not answer
+
+    @property
+    def running(self) -> bool:
+        return self.info is not None
+
+    @property
+    def swarm(self) -> str:
+        """The state of its membership; where the daemon does not answer, by the file that a member keeps."""
+        if self.info is None:
+            flags = [flag.value for flag in self.command_line.flags if flag.name == "data-root"]
+            root = flags[-1] if flags else str(self.daemon_json.get("data-root") or "/var/lib/docker")
+            return "unknown" if pathlib.Path(root, "swarm", "docker-state.json").exists() else "inactive"
+        return str((self.info.get("Swarm") or {}).get("LocalNodeState") or "inactive")
+
+    @property
+    def live_restore(self) -> bool:
+        return bool((self.info or {}).get("LiveRestoreEnabled"))
+
+    @property
+    def hosts(self) -> list[str]:
+        """Where the daemon listens, by its daemon.json and, unless our drop-in takes them away, its flags."""
+        flags = [flag.value for flag in self.command_line.flags if flag.name == "host" and not self.state.drop_in]
+        return [*flags, *(host for host in self.daemon_json.get("hosts", []) if host not in flags)]
+
+
+def look() -> Engine:
+    """Read the engine of this host, or say in one sentence why there is none to work with."""
+    if platform.system() != "Linux":
+        raise EngineError(
+            f"this host runs {platform.system()}, where Docker Desktop keeps its engine in a virtual machine that "
+            "cannot be configured from here; take the host out of the group of engines."
+        )
+    service = _service.service()
+    dockerd = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin")
+    api = _api.LocalApi(service.socket_path)
+    # Where docker.socket listens for a daemon that is stopped, a question would start it.
+    info = _info(api) if service.main_pid() or not service.installed else None
+    if info and "docker desktop" in str(info.get("OperatingSystem", "")).lower():
+        raise EngineError(
+            "the engine on this host is Docker Desktop, which keeps it in a virtual machine that cannot be configured "
+            "from here; take the host out of the group of engines."
+        )
+    if not dockerd or not service.installed:
+        missing = "dockerd" if not dockerd else "the docker service"
+        raise EngineError(
+            f"{missing} is not installed on this host; "
+            "install Docker's engine first (Debian: docker.io, Docker: docker-ce)."
+        )
+    if service.unusable:
+        raise EngineError(service.unusable)
+    return Engine(
+        service=service,
+        api=api,
+        state=State.read(),
+        dockerd=dockerd,
+        command_line=_starting(service),
+        daemon_json=read_daemon_json(),
+        info=info,
+    )
+
+
+def _starting(service: _service.Service) -> _command_line.CommandLine:
+    """What starts dockerd; refused where its flags cannot be read, or where they name another daemon.json."""
+    found = service.command_line()
+    program = found.words[0].lstrip("-@:+!|")
+    if pathlib.Path(program).name != "dockerd":
+        raise EngineError(
+            f"{found.source} starts {program} instead of dockerd, whose flags cannot be seen through it; "
+            "name dockerd itself in ExecStart."
+        )
+    for flag in found.flags:
+        if flag.name == "config-file" and flag.value != str(DAEMON_JSON):
+            raise EngineError(
+                f"{flag.source} gives dockerd --config-file={flag.value}, and this collection works with "
+                f"{DAEMON_JSON}; move the file there and remove the flag."
+            )
+    return found
+
+
+def read_daemon_json() -> dict[str, t.Any]:
+    try:
+        content = DAEMON_JSON.read_bytes()
+    except FileNotFoundError:
+        return {}
+    return _daemon_json.parse(content, str(DAEMON_JSON))
+
+
+def _info(api: _api.LocalApi) -> dict[str, t.Any] | None:
+    try:
+        info: dict[str, t.Any] = api.get("/info")
+    except _api.ApiError:
+        return None
+    return info
+
+
+def version(dockerd: str) -> str:
+    """The version of the installed dockerd, such as 20.10.24+dfsg1."""
+    done = subprocess.run((dockerd, "--version"), capture_output=True, text=True, check=False)
+    words = done.stdout.split()
+    return words[2].rstrip(",") if len(words) > 2 else ""
+
+
+def host_names() -> list[str]:
+    """The names and addresses by which this host knows itself: short name, FQDN, default addresses."""
+    hostname = socket.gethostname()
+    names = [hostname.split(".", maxsplit=1)[0], hostname]
+    try:
+        names += [entry[3] for entry in socket.getaddrinfo(hostname, None, flags=socket.AI_CANONNAME) if entry[3]]
+    except OSError:
+        names += []
+    for family, beyond in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((beyond, 9))  # asks the routing table only, nothing is sent
+                names.append(probe.getsockname()[0])
+        except OSError:
+            continue
+    return list(dict.fromkeys(names))
+
+
+def refuse_unusable_addresses(listen: t.Iterable[str], port: int, served: t.Collection[str]) -> None:
+    """Refuse an address that this host does not have, or a port that another process holds.
+
+    ``served`` is where this engine listens now: hosts as in daemon.json.
+    """
+    if not 0 < port < 65536:
+        raise EngineError(f"{port} is no port; set docker_engine_port to one from 1 to 65535.")
+    for address in listen:
+        wildcard = ipaddress.ip_address(address).is_unspecified
+        own = {listen_host(each, port) for each in (address, "0.0.0.0", "::")}  # noqa: S104
+        is_ours = any(host in own or (wildcard and host.endswith(f":{port}")) for host in served)
+        try:
+            _try_listening(address, wildcard, 0 if is_ours else port)
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL):
+                raise EngineError(
+                    f"this host does not have the listen address {address}; correct docker_engine_listen."
+                ) from error
+            if error.errno == errno.EADDRINUSE:
+                raise EngineError(
+                    f"port {port} on {address} is taken by another process; end that process or set docker_engine_port."
+                ) from error
+            raise
+
+
+def _try_listening(address: str, wildcard: bool, port: int) -> None:
+    """As Go does it: either wildcard is both address families, where the host has IPv6."""
+    both = wildcard and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        probe.bind(("::" if both else address, port))
+        probe.listen(1)
+
+
+def listen_host(address: str, port: int) -> str:
+    """The entry of daemon.json's hosts for an address; always with its port, since dockerd's default varies."""
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def listen_addresses(listen: t.Sequence[str]) -> list[str]:
+    """The addresses to bind: dockerd listens on IPv4 and IPv6 for either wildcard, so the two are one."""
+    addresses = []
+    for text in listen:
+        try:
+            addresses.append(ipaddress.ip_address(text))
+        except ValueError as error:
+            raise EngineError(
+                f"the listen address '{text}' is not an IP address; correct docker_engine_listen."
+            ) from error
+    if not addresses:
+        raise EngineError(
+            "docker_engine_listen is empty; name at least one address, or take the host out of the group."
+        )
+    wildcards = [address for address in addresses if address.is_unspecified]
+    others = [address for address in addresses if not address.is_unspecified]
+    if wildcards and others:
+        raise EngineError(
+            f"docker_engine_listen names {wildcards[0]}, which is every address, and also {others[0]}; "
+            "keep one of them."
+        )
+    return [str(wildcards[0])] if wildcards else [str(address) for address in dict.fromkeys(addresses)]

@@ -1,0 +1,354 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a change of an engine consists of: its files, and everything that speaks against it before it has begun."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+
+_NOTICE = "# Written by the Ansible collection bulkhead.docker; hosts and TLS are in /etc/docker/daemon.json.\n"
+_TLS_FILES = ((inspect.CA, 0o444), (inspect.CERTIFICATE, 0o444), (inspect.PRIVATE_KEY, 0o400))
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """The engine as it shall be."""
+
+    listen: tuple[str, ...]
+    port: int
+    options: t.Mapping[str, t.Any]
+    ca: str  # the trust bundle, PEM; '' only in check mode, where the CA does not exist yet
+    certificate: str  # PEM; '' keeps the installed one
+    private_key: pathlib.Path | None  # made on this engine; None keeps the installed one
+    names: tuple[str, ...]  # that the certificate must cover
+    allow_container_restart: bool
+    timeout: float
+    absent: bool = False  # everything that this collection did is taken back
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The files of a change in the order in which they change, and what the operator has to know.
+
+    The order is one in which dockerd can be started at every moment: our drop-in is there as long as daemon.json has
+    hosts.
+    """
+
+    targets: tuple[Target, ...]
+    daemon_json: Target
+    content: t.Mapping[str, t.Any]  # of daemon.json
+    hosts: tuple[str, ...]
+    certificate: str = ""
+    kept: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> list[Target]:
+        return [target for target in self.targets if target.differs()]
+
+    @property
+    def live_restore(self) -> bool:
+        return bool(self.content.get("live-restore"))
+
+
+def present(engine: inspect.Engine, desired: Desired) -> Plan:
+    """The engine answers on its TLS endpoint."""
+    _daemon_json.refuse_weak_options(desired.options)
+    if engine.service.socket_unit_addresses:
+        addresses = ", ".join(engine.service.socket_unit_addresses)
+        raise inspect.EngineError(
+            f"docker.socket listens on {addresses}, which this collection does not undo; remove that ListenStream "
+            "('systemctl cat docker.socket' shows its file) and restart docker.socket."
+        )
+    remote = engine.command_line.remote_flags
+    drop_in = engine.service.own_drop_in()
+    if remote and drop_in is None:
+        raise inspect.EngineError(
+            f"{remote[0].source} gives dockerd '{' '.join(remote[0].words)}', which would stand against daemon.json; "
+            "remove the flag there."
+        )
+    hosts, warnings = _hosts(engine, desired)
+    content, managed = _daemon_json.merge(engine.daemon_json, _keys(engine, desired, hosts), _managed(engine))
+    if engine.swarm != "inactive" and content.get("live-restore"):
+        raise inspect.EngineError(
+            f"this engine is a swarm member, where dockerd does not start with live-restore; remove that option from "
+            f"docker_engine_daemon_options or {inspect.DAEMON_JSON}."
+        )
+    daemon_json = _daemon_json_target(engine, content)
+    certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode()
+    targets = [
+        Target(path, text, mode, secret=path == inspect.PRIVATE_KEY)
+        for (path, mode), text in zip(
+            _TLS_FILES, (_pem(desired.ca).encode(), certificate.encode(), _private_key(desired))
+        )
+        if text
+    ]
+    start = command_line.exec_start(engine.command_line.without_remote_flags())
+    line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={start}\n"
+    targets += [
+        Target(path, line.encode() if remote and path == drop_in else None) for path in engine.service.own_drop_ins
+    ]
+    targets.append(daemon_json)
+    state = inspect.State(
+        managed=managed,
+        drop_in=str(drop_in) if remote else None,
+        originals=engine.state.originals or _originals(engine),
+    )
+    targets.append(Target(inspect.STATE, state.dump(), 0o600, secret=True, restart=False))
+    return Plan(
+        targets=tuple(targets),
+        daemon_json=daemon_json,
+        content=content,
+        hosts=tuple(hosts),
+        certificate=certificate,
+        warnings=tuple(warnings),
+    )
+
+
+def _pem(text: str) -> str:
+    """The text as a file; lookups and registered output come without the last newline."""
+    return f"{text.strip()}\n" if text.strip() else ""
+
+
+def absent(engine: inspect.Engine) -> Plan:
+    """The engine is as it was before this collection came, but for what others have changed since."""
+    managed, recorded = _managed(engine), engine.state.recorded
+    ours = recorded or bool(managed.previous)
+    content, _ = _daemon_json.merge(engine.daemon_json, {}, managed)
+    original = engine.state.originals.get(str(inspect.DAEMON_JSON))
+    before = _daemon_json.parse(original.content if original else None, str(inspect.STATE))
+    kept = _differences(content, before) if recorded else []
+    warnings = []
+    closed = _open_hosts(engine, content) if ours else []
+    if closed:
+        rest = [host for host in content["hosts"] if host not in closed]
+        content = {key: value for key, value in content.items() if key != "hosts"}
+        content.update({"hosts": rest} if rest else {})
+        warnings.append(f"{', '.join(closed)} was open to everybody before and does not come back.")
+    if recorded and not kept and not closed:
+        daemon_json = _put_back(_real(inspect.DAEMON_JSON), original)
+    elif ours and not content and not original:
+        daemon_json = Target(_real(inspect.DAEMON_JSON), None)
+    else:
+        daemon_json = _daemon_json_target(engine, content)
+    targets = [daemon_json, *(Target(path, None) for path in engine.service.own_drop_ins)]
+    if ours:
+        targets += [
+            _put_back(path, engine.state.originals.get(str(path)), secret=path == inspect.PRIVATE_KEY)
+            for path, _ in _TLS_FILES
+        ]
+    targets.append(Target(inspect.STATE, None, secret=True, restart=False))
+    return Plan(
+        targets=tuple(targets),
+        daemon_json=daemon_json,
+        content=content,
+        hosts=tuple(str(host) for host in content.get("hosts", [])),
+        kept=tuple(kept),
+        warnings=tuple(warnings),
+    )
+
+
+def _put_back(path: pathlib.Path, original: inspect.Original | None, secret: bool = False) -> Target:
+    if original is None:
+        return Target(path, None, secret=secret)
+    return Target(path, original.content, original.mode, secret=secret)
+
+
+def _differences(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> list[str]:
+    return [key for key in sorted({*one, *other}) if key not in one or key not in other or one[key] != other[key]]
+
+
+def _open_hosts(engine: inspect.Engine, content: t.Mapping[str, t.Any]) -> list[str]:
+    """The hosts of a former daemon.json that need no client certificate; refused where they are flags."""
+    flags = {flag.name: flag for flag in engine.command_line.flags}
+    by_flag = "tlsverify" in flags and flags["tlsverify"].value != "false"
+    if by_flag or _daemon_json.asks_for_client_certificates(content):
+        return []
+    for flag in engine.command_line.remote_flags:
+        if flag.name == "host" and _daemon_json.plain_hosts([flag.value]):
+            raise inspect.EngineError(
+                f"{flag.source} gives dockerd '{' '.join(flag.words)}', which would be open to everybody again without "
+                "this collection; remove the flag there first."
+            )
+    return _daemon_json.plain_hosts(str(host) for host in content.get("hosts", []))
+
+
+def _hosts(engine: inspect.Engine, desired: Desired) -> tuple[list[str], list[str]]:
+    """The entries of hosts, and a sentence for everything else that dockerd listened on or was told about TLS."""
+    warnings = []
+    flagged = [flag for flag in engine.command_line.remote_flags if flag.name == "host"]
+    for flag in engine.command_line.remote_flags:
+        if flag.name == "host" and _daemon_json.plain_hosts([flag.value]):
+            warnings.append(f"{flag.value} from {flag.source} is taken over: dockerd listens there no more.")
+        elif flag.name != "host":
+            warnings.append(f"--{flag.name} from {flag.source} is taken over by daemon.json.")
+    previous = [str(host) for host in engine.daemon_json.get("hosts", [])]
+    tcp = [inspect.listen_host(address, desired.port) for address in desired.listen]
+    # Under our own mutual TLS, an entry that goes is an address or port of ours that has changed.
+    if not _managed(engine).previous or not _daemon_json.asks_for_client_certificates(engine.daemon_json):
+        for host in _daemon_json.plain_hosts(previous):
+            if host not in tcp:
+                warnings.append(f"{host} from {inspect.DAEMON_JSON} is removed: dockerd listens there no more.")
+    sockets = _daemon_json.extra_sockets([*previous, *(flag.value for flag in flagged)])
+    return list(dict.fromkeys([engine.service.local_host, *sockets, *tcp])), warnings
+
+
+def _keys(engine: inspect.Engine, desired: Desired, hosts: t.Sequence[str]) -> dict[str, t.Any]:
+    """The keys of daemon.json that are ours."""
+    flags = {flag.name: flag for flag in engine.command_line.flags}
+    for key in desired.options:
+        if key in flags:
+            raise inspect.EngineError(
+                f"daemon option '{key}' is also given as a flag by {flags[key].source}; dockerd refuses to start "
+                "with both, remove one of them."
+            )
+    keys: dict[str, t.Any] = {
+        "hosts": list(hosts),
+        "tlsverify": True,
+        "tlscacert": str(inspect.CA),
+        "tlscert": str(inspect.CERTIFICATE),
+        "tlskey": str(inspect.PRIVATE_KEY),
+    }
+    if may_have_live_restore(engine):
+        keys["live-restore"] = True
+    return {**keys, **desired.options}
+
+
+def may_have_live_restore(engine: inspect.Engine) -> bool:
+    """Whether daemon.json decides about live-restore: not on a swarm member, and not beside the flag."""
+    return engine.swarm == "inactive" and all(flag.name != "live-restore" for flag in engine.command_line.flags)
+
+
+def _managed(engine: inspect.Engine) -> _daemon_json.Managed:
+    """What is ours in daemon.json: as recorded or, where the record is lost, everything about hosts and TLS."""
+    if engine.state.recorded or engine.daemon_json.get("tlscacert") != str(inspect.CA):
+        return engine.state.managed
+    ours = ("hosts", "live-restore", *_daemon_json.TLS_KEYS)
+    return _daemon_json.Managed({key: [] for key in ours if key in engine.daemon_json})
+
+
+def _originals(engine: inspect.Engine) -> dict[str, inspect.Original | None]:
+    """The files that a removal gives back; none where they are ours already and only the record is lost."""
+    lost = bool(_managed(engine).previous)
+    originals: dict[str, inspect.Original | None] = {}
+    for path in (inspect.DAEMON_JSON, *(path for path, _ in _TLS_FILES)):
+        content = None if lost else _files.content(path)
+        originals[str(path)] = None if content is None else inspect.Original(content, _files.mode(path, 0))
+    return originals
+
+
+def _real(path: pathlib.Path) -> pathlib.Path:
+    """Where a link leads: the file is changed there, and the link stays."""
+    return path.resolve()
+
+
+def _daemon_json_target(engine: inspect.Engine, content: t.Mapping[str, t.Any]) -> Target:
+    path = _real(inspect.DAEMON_JSON)
+    current = _files.content(path)
+    # Where the content is the same, not a byte of somebody's file is touched.
+    same = content == engine.daemon_json
+    return Target(path, current if same else _daemon_json.dump(content, like=current), _files.mode(path, 0o644))
+
+
+def _private_key(desired: Desired) -> bytes:
+    if desired.private_key is None:
+        return _files.content(inspect.PRIVATE_KEY) or b""
+    try:
+        return desired.private_key.read_bytes()
+    except OSError as error:
+        raise inspect.EngineError(
+            f"the private key {desired.private_key} cannot be read on the engine ({error.strerror}); "
+            "make it there first."
+        ) from error
+
+
+def certificate_problem(desired: Desired, plan: Plan) -> str:
+    """What dockerd would not start with, or start with and clients would then not accept; '' where all is well."""
+    key = next((target.content for target in plan.targets if target.path == inspect.PRIVATE_KEY), None)
+    if not plan.certificate:
+        return (
+            "the engine has no server certificate yet and none was given; set server_certificate and private_key_path."
+        )
+    if not key:
+        return f"{inspect.PRIVATE_KEY} is missing on the engine and no key was given; set private_key_path."
+    if not x509.key_matches(plan.certificate, key):
+        return "the server certificate does not match its private key; give the pair that belongs together."
+    problems = x509.problems(plan.certificate, desired.ca, usage="server", names=desired.names)
+    return f"clients would not accept the server certificate: {'; '.join(problems)}." if problems else ""
+
+
+def refuse_container_loss(engine: inspect.Engine, desired: Desired) -> None:
+    """A restart may end no container, unless the operator allows just that."""
+    if desired.allow_container_restart or not engine.running or engine.live_restore:
+        return
+    if engine.swarm != "inactive":
+        raise inspect.EngineError(
+            "this engine is a swarm member, where a restart of dockerd ends its containers; drain the node and set "
+            "docker_engine_allow_container_restart to true."
+        )
+    by_flag = next((flag for flag in engine.command_line.flags if flag.name == "live-restore"), None)
+    if by_flag and engine.api.running_containers():
+        raise inspect.EngineError(
+            f"containers run and {by_flag.source} switches live-restore off, so that a restart of dockerd would end "
+            "them; remove the flag there or set docker_engine_allow_container_restart to true."
+        )
+
+
+def refuse_reload_traps(engine: inspect.Engine) -> None:
+    """Authorization plugins that a reload would drop, or that dockerd would end for, which it does at a reload."""
+    flag = next((flag for flag in engine.command_line.flags if flag.name == "authorization-plugin"), None)
+    if flag:
+        raise inspect.EngineError(
+            f"{flag.source} gives dockerd '{' '.join(flag.words)}', which it forgets at the reload that this "
+            "change needs; name the plugin in 'authorization-plugins' of daemon.json instead and restart dockerd."
+        )
+    active = ((engine.info or {}).get("Plugins") or {}).get("Authorization") or []
+    for plugin in engine.daemon_json.get("authorization-plugins") or []:
+        if plugin not in active:
+            raise inspect.EngineError(
+                f"{inspect.DAEMON_JSON} names the authorization plugin '{plugin}', which the running dockerd does not "
+                "use and might end for at the reload that this change needs; restart dockerd with it or remove it."
+            )
+
+
+def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
+    """dockerd's own check of the candidate, with the flags it will be started with (Docker 23.0 and later)."""
+    flags = [
+        word
+        for flag in engine.command_line.flags
+        if flag.name not in (*command_line.REMOTE_FLAGS, "config-file") and not {"$", "%"} & set("".join(flag.words))
+        for word in flag.words
+    ]
+    with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
+        candidate = dict(plan.content)
+        if not desired.absent:
+            # The key stays where it is: it is never copied for a check.
+            candidate["tlskey"] = str(desired.private_key or inspect.PRIVATE_KEY)
+            for key, content in (("tlscacert", desired.ca), ("tlscert", plan.certificate)):
+                candidate[key] = str(pathlib.Path(folder, f"{key}.pem"))
+                _files.write(pathlib.Path(candidate[key]), content.encode(), 0o400)
+        file = pathlib.Path(folder, "daemon.json")
+        _files.write(file, _daemon_json.dump(candidate), 0o400)
+        done = subprocess.run(
+            (engine.dockerd, "--validate", f"--config-file={file}", *flags),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    if done.returncode and "unknown flag: --validate" not in done.stderr:
+        said = done.stderr.strip().splitlines()
+        message = said[-1].replace(str(file), str(inspect.DAEMON_JSON)) if said else "no message"
+        raise inspect.EngineError(f"dockerd refuses the new {inspect.DAEMON_JSON}: {message}; nothing was changed.")

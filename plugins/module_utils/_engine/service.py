@@ -1,0 +1,307 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starting, reloading and reading the Docker service: one small back end for systemd, one for service scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+_SYSTEMD_PATHS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+
+
+class ServiceError(Exception):
+    """The service manager refused, with what it said."""
+
+
+def _run(*command: str, timeout: float = 120) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(f"'{' '.join(command)}' did not end within {timeout:.0f} s") from error
+    except OSError as error:
+        raise ServiceError(f"'{command[0]}' could not be started: {error.strerror}") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ServiceError(
+            f"'{' '.join(command)}' ended with code {done.returncode}: {said[0] if said else 'no message'}"
+        )
+    return done.stdout
+
+
+def _process(pid: int) -> str:
+    """What tells a process from every other one, also after a reboot; '' where there is none."""
+    try:
+        started = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot()} {pid} {started}"
+
+
+def boot() -> str:
+    """The id of this boot of the host."""
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+class Systemd:
+    """docker.service and docker.socket."""
+
+    name = "systemd"
+    drop_in_dir = pathlib.Path("/etc/systemd/system/docker.service.d")
+    # The second one is for engines where a foreign drop-in that sets ExecStart sorts behind the first one.
+    own_drop_ins = (drop_in_dir / "bulkhead.conf", drop_in_dir / "zzz-bulkhead.conf")
+
+    def __init__(self) -> None:
+        self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
+        self._service = self._show("docker.service", "LoadState", "ActiveState", "FragmentPath", "Requires")
+
+    @staticmethod
+    def _show(unit: str, *properties: str) -> dict[str, str]:
+        text = _run("systemctl", "show", unit, *(f"--property={name}" for name in properties))
+        result: dict[str, str] = {}
+        for line in text.splitlines():
+            name, _, value = line.partition("=")
+            result[name] = f"{result[name]} {value}" if name in result else value
+        return result
+
+    @property
+    def installed(self) -> bool:
+        return self._service.get("LoadState") not in (None, "", "not-found")
+
+    @property
+    def unusable(self) -> str:
+        """Why systemd would not start dockerd, whatever its configuration; '' where it would."""
+        for unit, state in (("docker.service", self._service), ("docker.socket", self._socket)):
+            needed = unit == "docker.service" or "docker.socket" in self._service.get("Requires", "").split()
+            if state.get("LoadState") == "masked" and needed:
+                return (
+                    f"{unit} is masked, so that systemd would not start dockerd again; run 'systemctl unmask {unit}'."
+                )
+        return ""
+
+    @property
+    def uses_socket_unit(self) -> bool:
+        """Whether docker.socket hands the local socket to dockerd (host fd://)."""
+        return self._socket.get("LoadState") == "loaded" and (
+            self._socket.get("ActiveState") == "active" or "docker.socket" in self._service.get("Requires", "").split()
+        )
+
+    @property
+    def local_host(self) -> str:
+        return "fd://" if self.uses_socket_unit else f"unix://{DEFAULT_SOCKET}"
+
+    @property
+    def socket_path(self) -> str:
+        paths = [word for word in self._socket.get("Listen", "").split() if word.startswith("/")]
+        return paths[0] if self.uses_socket_unit and paths else DEFAULT_SOCKET
+
+    @property
+    def socket_unit_addresses(self) -> list[str]:
+        """Network addresses that docker.socket opens; dockerd serves them with or without TLS."""
+        return [
+            a for a in re.findall(r"(\S+) \(Stream\)", self._socket.get("Listen", "")) if not a.startswith(("/", "@"))
+        ]
+
+    def drop_ins(self) -> list[pathlib.Path]:
+        """All drop-ins in the order in which systemd reads them; of one name, the first path wins."""
+        found: dict[str, pathlib.Path] = {}
+        for folder in ("docker.service.d", "service.d"):
+            for base in _SYSTEMD_PATHS:
+                for path in sorted(pathlib.Path(base, folder).glob("*.conf")):
+                    found.setdefault(path.name, path)
+        return [found[name] for name in sorted(found)]
+
+    def own_drop_in(self) -> pathlib.Path:
+        """Our drop-in's path: the first of our names that sorts behind every foreign drop-in that sets ExecStart."""
+        rivals = [
+            path for path in self.drop_ins() if path not in self.own_drop_ins and _command_line.sets_exec_start(path)
+        ]
+        for own in self.own_drop_ins:
+            if all(path.name < own.name for path in rivals):
+                return own
+        raise _command_line.UnitError(
+            f"{rivals[-1]} sets ExecStart and sorts behind every name that ours can have; "
+            "rename it, it was not touched."
+        )
+
+    def command_line(self) -> _command_line.CommandLine:
+        """What would be started if our drop-in were not there."""
+        fragment = self._service.get("FragmentPath") or ""
+        files = [pathlib.Path(fragment)] if fragment else []
+        return _command_line.read_command_line(
+            [*files, *(path for path in self.drop_ins() if path not in self.own_drop_ins)]
+        )
+
+    def main_pid(self) -> int:
+        return int(self._show("docker.service", "MainPID").get("MainPID") or 0)
+
+    def process(self) -> str:
+        return _process(self.main_pid())
+
+    def running_units(self) -> list[str]:
+        units = (("docker.service", self._service), ("docker.socket", self._socket))
+        return [name for name, state in units if state.get("ActiveState") in ("active", "activating", "reloading")]
+
+    def reload(self) -> None:
+        _run("systemctl", "reload", "docker.service")
+
+    def read_units(self) -> None:
+        _run("systemctl", "daemon-reload")
+
+    def restart(self, timeout: float) -> None:
+        # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
+        self._forget_failures()
+        _run("systemctl", "stop", "docker.service", timeout=timeout)
+        if self.uses_socket_unit and not pathlib.Path(self.socket_path).exists():
+            # A dockerd with a unix:// host of that path has taken docker.socket's place, and the path away with it.
+            _run("systemctl", "restart", "docker.socket", timeout=timeout)
+        _run("systemctl", "start", "docker.service", timeout=timeout)
+
+    def stop(self, running_before: t.Collection[str]) -> None:
+        """Stop what did not run before."""
+        units = [unit for unit in ("docker.service", "docker.socket") if unit not in running_before]
+        if units:
+            _run("systemctl", "stop", *units)
+            self._forget_failures()
+
+    @staticmethod
+    def _forget_failures() -> None:
+        subprocess.run(
+            ("systemctl", "reset-failed", "docker.service", "docker.socket"), capture_output=True, check=False
+        )
+
+    def log_mark(self) -> float:
+        return time.time()
+
+    def log_since(self, mark: float) -> list[str]:
+        """What dockerd itself has said since, or else what systemd has said about it."""
+        try:
+            text = _run(
+                "journalctl",
+                "--unit=docker.service",
+                f"--since=@{int(mark)}",
+                "--output=short-unix",
+                "--no-pager",
+                "--quiet",
+                "--lines=500",
+            )
+        except ServiceError:
+            return []
+        entries = [re.match(r"([\d.]+) \S+ ([^\s:[]+)[^:]*: (.*)", line) for line in text.splitlines()]
+        lines = [(entry[2], entry[3]) for entry in entries if entry and float(entry[1]) >= mark]
+        return [line for who, line in lines if who == "dockerd"] or [line for _, line in lines]
+
+
+class ServiceScript:
+    """/etc/init.d/docker, by `service` or OpenRC's `rc-service`; its options come from one file of variables."""
+
+    name = "service"
+    local_host = f"unix://{DEFAULT_SOCKET}"
+    socket_path = DEFAULT_SOCKET
+    socket_unit_addresses: t.ClassVar[list[str]] = []
+    own_drop_ins: t.ClassVar[tuple[pathlib.Path, ...]] = ()  # a service script has none
+    unusable = ""
+    _pid_file = pathlib.Path("/var/run/docker.pid")
+    _log_file = pathlib.Path("/var/log/docker.log")
+    _variables = (pathlib.Path("/etc/default/docker"), pathlib.Path("/etc/conf.d/docker"))
+
+    @property
+    def installed(self) -> bool:
+        return pathlib.Path("/etc/init.d/docker").exists()
+
+    def own_drop_in(self) -> None:
+        """A service script has no drop-ins."""
+
+    def command_line(self) -> _command_line.CommandLine:
+        variables: dict[str, tuple[str, str]] = {}
+        for path in self._variables:
+            variables.update(_command_line.read_variables(path, exported=True))
+        names = [f"${name}" for name in ("DOCKER_OPTS", "DOCKERD_OPTS") if name in variables]
+        return _command_line.CommandLine(source="/etc/init.d/docker", words=("dockerd", *names), variables=variables)
+
+    def main_pid(self) -> int:
+        try:
+            pid = int(self._pid_file.read_text(encoding="ascii").strip())
+            os.kill(pid, 0)
+        except (OSError, ValueError):
+            return 0
+        return pid
+
+    def process(self) -> str:
+        return _process(self.main_pid())
+
+    def running_units(self) -> list[str]:
+        return ["docker"] if self.main_pid() else []
+
+    def reload(self) -> None:
+        pid = self.main_pid()
+        if not pid:
+            raise ServiceError(f"dockerd does not run (no process for {self._pid_file})")
+        os.kill(pid, signal.SIGHUP)
+
+    def read_units(self) -> None:
+        """Nothing to read again."""
+
+    def restart(self, timeout: float) -> None:
+        """Stop and start: scripts' own restart goes on, and says nothing, where dockerd takes long to end."""
+        self._stop(timeout)
+        _run(*self._script("start"), timeout=timeout)
+
+    def stop(self, running_before: t.Collection[str]) -> None:
+        if not running_before:
+            self._stop(60)
+
+    def _stop(self, timeout: float) -> None:
+        process, end = self.process(), time.monotonic() + timeout
+        with contextlib.suppress(ServiceError):  # it complains about a daemon that does not run
+            _run(*self._script("stop"), timeout=timeout)
+        while process and self.process() == process:
+            if time.monotonic() > end:
+                raise ServiceError(f"dockerd did not end within {timeout:.0f} s")
+            time.sleep(0.1)
+
+    @staticmethod
+    def _script(action: str) -> tuple[str, ...]:
+        return ("rc-service", "docker", action) if shutil.which("rc-service") else ("service", "docker", action)
+
+    def log_mark(self) -> float:
+        try:
+            return self._log_file.stat().st_size
+        except OSError:
+            return 0
+
+    def log_since(self, mark: float) -> list[str]:
+        try:
+            with self._log_file.open("rb") as file:
+                file.seek(int(mark))
+                return file.read().decode("utf-8", "replace").splitlines()[-500:]
+        except OSError:
+            return []
+
+
+Service = t.Union[Systemd, ServiceScript]
+
+
+def service() -> Service:
+    """The back end of this host."""
+    return Systemd() if pathlib.Path("/run/systemd/system").is_dir() else ServiceScript()

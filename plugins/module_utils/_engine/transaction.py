@@ -1,0 +1,442 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changing an engine as one transaction: recover, look, plan, live-restore, apply, probe, commit or undo.
+
+It runs on the engine, in a process of its own, so that a lost connection cannot leave it half changed; where that
+process is killed, too, it leaves a journal, from which the next run undoes it before it does anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import time
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.plan import Desired, Plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
+
+_LOCK = pathlib.Path("/run/bulkhead.lock")
+_RELOAD_TIMEOUT = 10
+_UNDO_TIMEOUT = 150  # at least: systemd gives a daemon that does not stop 90 seconds before it kills it
+
+REFUSALS = (
+    _daemon_json.DaemonJsonError,
+    _api.ApiError,
+    inspect.EngineError,
+    _service.ServiceError,
+    command_line.UnitError,
+    x509.CertificateError,
+    OSError,
+)
+
+
+class TransactionError(Exception):
+    """One sentence: what failed, in which state the engine is, and what dockerd said."""
+
+    def __init__(self, message: str, log: t.Sequence[str] = (), rolled_back: bool = False) -> None:
+        super().__init__(message)
+        self.log = list(log)
+        self.rolled_back = rolled_back
+
+
+@dataclasses.dataclass
+class Result:
+    """What was, or in check mode would be, done."""
+
+    changed: bool = False
+    restarted: bool = False
+    recovered: bool = False
+    reasons: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    containers: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    hosts: list[str] = dataclasses.field(default_factory=list)
+    kept: list[str] = dataclasses.field(default_factory=list)
+
+
+def run(desired: Desired, check_mode: bool = False) -> Result:
+    """Bring the engine to the desired state, or leave it as it was and say why."""
+    if check_mode:
+        return change(desired, check_mode=True)
+
+    def work() -> dict[str, t.Any]:
+        try:
+            return {"result": dataclasses.asdict(change(desired))}
+        except TransactionError as error:
+            return {"error": str(error), "log": error.log, "rolled_back": error.rolled_back}
+        except REFUSALS as error:
+            return {"error": str(error), "log": [], "rolled_back": False}
+
+    try:
+        answer = _detached.run(work)
+    except _detached.DetachedProcessError as error:
+        raise TransactionError(f"{error}; the next run undoes what it has begun.") from error
+    if "error" in answer:
+        raise TransactionError(answer["error"], answer["log"], answer["rolled_back"])
+    return Result(**answer["result"])
+
+
+def change(desired: Desired, check_mode: bool = False) -> Result:
+    """The same in this process."""
+    result = Result()
+    with contextlib.nullcontext() if check_mode else _lock():
+        if inspect.JOURNAL.exists():
+            result.recovered = result.changed = True
+            if check_mode:
+                result.reasons.append("an interrupted change is undone first; what is changed then is known only then")
+                return result
+            result.reasons.append(f"a change that was interrupted is undone. {_undo(_Journal.read(), desired.timeout)}")
+        engine = inspect.look()
+        plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
+        if not check_mode:
+            _sweep(target.path for target in plan.targets)
+        changes = plan.changes
+        result.warnings = list(plan.warnings)
+        result.hosts = list(plan.hosts)
+        result.kept = list(plan.kept)
+        result.diff = [_diff(target) for target in changes]
+        reason = _reason(engine, desired, plan, changes, check_mode)
+        result.changed = result.changed or bool(changes or reason)
+        result.restarted = bool(reason)
+        result.reasons += [reason] if reason else []
+        if engine.running:
+            result.containers = engine.api.running_containers()
+        if reason:
+            _plan.refuse_container_loss(engine, desired)
+            if engine.running and not engine.live_restore:
+                _plan.refuse_reload_traps(engine)
+        if changes and (desired.absent or (desired.ca and plan.certificate)):
+            _plan.validate(engine, desired, plan)
+        if not check_mode and (changes or reason):
+            _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+    return result
+
+
+@contextlib.contextmanager
+def _lock() -> t.Iterator[None]:
+    """One change at a time; in /run, where no full disk and no reboot is in the way."""
+    with _LOCK.open("w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target], check_mode: bool) -> str:
+    """Why dockerd has to be restarted; '' where it has not. Refuses what cannot work."""
+    changed = [str(target.path) for target in changes if target.restart and target.content_differs()]
+    because = f"dockerd reads {', '.join(changed)} only when it starts" if changed else ""
+    if desired.absent:
+        return because if engine.running else ""
+    problem = (
+        _plan.certificate_problem(desired, plan)
+        if desired.ca
+        else "ca_certificate is empty, which only check mode takes; give the trust bundle."
+    )
+    if problem and not (check_mode and not desired.certificate):
+        raise inspect.EngineError(problem)
+    inspect.refuse_unusable_addresses(desired.listen, desired.port, engine.hosts if engine.running else [])
+    if not engine.running:
+        return "dockerd does not answer on its local socket"
+    if because or problem:
+        return because or "dockerd reads its certificate only when it starts"
+    findings = checks.findings(engine.api, desired.listen, desired.port, desired.ca, plan.certificate)
+    return f"dockerd does not run with what its files say: {findings[0]}" if findings else ""
+
+
+def _diff(target: Target) -> dict[str, str]:
+    return _files.diff(target, x509.describe if target.path in (inspect.CA, inspect.CERTIFICATE) else None)
+
+
+# -- daemon.json through a restart -----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cover:
+    """Two copies of a daemon.json without live-restore, for the restart with it: one switches it on, one off again.
+
+    dockerd ends the containers that it finds when it starts without live-restore. Removing the key and reloading does
+    not switch it off, only an explicit false does.
+    """
+
+    path: pathlib.Path  # of daemon.json
+    name: str
+
+    @property
+    def on(self) -> pathlib.Path:
+        return _files.staged(self.path, f"{self.name}-on")
+
+    @property
+    def off(self) -> pathlib.Path:
+        return _files.staged(self.path, f"{self.name}-off")
+
+    def stage(self, content: t.Mapping[str, t.Any], mode: int) -> None:
+        for path, value in ((self.on, True), (self.off, False)):
+            _files.write(path, _daemon_json.dump({**content, "live-restore": value}), mode)
+
+    def switch(self, engine: _Engine, value: bool) -> None:
+        """Alone and by reload; a reload that dockerd rejects ends with code 0, so the daemon is asked."""
+        _files.place(self.on if value else self.off, self.path)
+        engine.reload(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Engine:
+    """The running daemon, as far as a change and its undoing move it."""
+
+    service: _service.Service
+    api: _api.LocalApi
+    timeout: float
+
+    def reload(self, live_restore: bool) -> None:
+        self.service.reload()
+        end = time.monotonic() + _RELOAD_TIMEOUT
+        while self.api.live_restore() != live_restore:
+            if time.monotonic() > end:
+                raise TransactionError(
+                    f"dockerd did not take live-restore: {json.dumps(live_restore)} over when it was told to reload"
+                )
+            time.sleep(0.05)
+
+    def restart(self) -> None:
+        self.service.restart(self.timeout)
+        if not self.api.wait(self.timeout, self.service.main_pid):
+            raise TransactionError(f"dockerd does not answer on {self.api.path} after its restart")
+
+
+# -- journal, change, undo -------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Journal:
+    """What an undo needs; written before the first file changes, removed with the commit."""
+
+    files: list[dict[str, t.Any]]  # path, existed; in the order in which they change
+    daemon_json: str
+    running: list[str]  # the units that ran
+    process: str  # of the daemon; '' where it did not run
+    boot: str
+    live_restore: bool  # of the running daemon
+    containers: list[dict[str, t.Any]]
+
+    @classmethod
+    def read(cls) -> _Journal:
+        try:
+            return cls(**json.loads(inspect.JOURNAL.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise TransactionError(
+                f"{inspect.JOURNAL} of an interrupted change is damaged ({error}); compare the files in /etc/docker "
+                "with their hidden .bulkhead-old copies by hand, then remove the journal."
+            ) from error
+
+    def write(self) -> None:
+        new = _files.staged(inspect.JOURNAL, "new")
+        _files.write(new, json.dumps(dataclasses.asdict(self)).encode(), 0o600)
+        new.replace(inspect.JOURNAL)
+        _files.sync_folder(inspect.STATE_DIR)
+
+    def remove(self) -> None:
+        """The moment from which the change, or its undoing, stands. What is staged goes only after it."""
+        inspect.JOURNAL.unlink(missing_ok=True)
+        _files.sync_folder(inspect.STATE_DIR)
+        _sweep(pathlib.Path(file["path"]) for file in self.files)
+        _tidy()
+
+
+def _sweep(paths: t.Iterable[pathlib.Path]) -> None:
+    """Remove what was staged."""
+    for path in (*paths, inspect.JOURNAL):
+        _files.sweep(path)
+
+
+def _tidy() -> None:
+    """Remove the folders that were made for a change and are empty without it."""
+    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir):
+        _files.remove_if_empty(folder)
+
+
+class _Change:
+    """Files, then one restart, then the proof; everything back when one of them fails."""
+
+    def __init__(
+        self,
+        engine: inspect.Engine,
+        desired: Desired,
+        plan: Plan,
+        changes: t.Sequence[Target],
+        restart: bool,
+        containers: list[dict[str, t.Any]],
+    ) -> None:
+        self.engine, self.desired, self.plan = engine, desired, plan
+        self.restart, self.containers = restart, containers
+        self.daemon = _Engine(engine.service, engine.api, desired.timeout)
+        covered = restart and engine.running and _plan.may_have_live_restore(engine)
+        # daemon.json belongs to it also where it stays: live-restore passes through it.
+        self.changes = [
+            target for target in plan.targets if target in changes or (covered and target is plan.daemon_json)
+        ]
+        path = plan.daemon_json.path
+        self.before = _Cover(path, "before") if covered and not engine.daemon_json.get("live-restore") else None
+        self.after = _Cover(path, "after") if covered and not plan.live_restore else None
+        self.switches_on = covered and not engine.live_restore
+
+    def make(self) -> None:
+        journal = self._stage()
+        mark = self.engine.service.log_mark()
+        try:
+            self._apply()
+            self._prove()
+        except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
+            log = _complaints(self.engine.service.log_since(mark))
+            because = f" dockerd says: {log[-1].rstrip('.')}." if log else ""
+            try:
+                state = _undo(journal, self.desired.timeout)
+            except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as second:
+                raise TransactionError(
+                    f"{error}.{because} It could not be undone ({second}); the next run tries that again first.", log
+                ) from error
+            raise TransactionError(f"{error}.{because} {state}", log, rolled_back=True) from error
+        journal.remove()
+        if self.desired.private_key == inspect.PENDING_KEY or self.desired.absent:
+            shutil.rmtree(inspect.PENDING_KEY.parent, ignore_errors=True)
+            _files.remove_if_empty(inspect.STATE_DIR)
+
+    def _stage(self) -> _Journal:
+        """Take all the space that the change and its undoing need."""
+        journal = _Journal(
+            files=[{"path": str(s.path), "existed": os.path.lexists(s.path)} for s in self.changes],
+            daemon_json=str(self.plan.daemon_json.path),
+            running=self.engine.service.running_units(),
+            process=self.engine.service.process() if self.engine.running else "",
+            boot=_service.boot(),
+            live_restore=self.engine.live_restore,
+            containers=self.containers,
+        )
+        try:
+            inspect.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for target in self.changes:
+                target.stage()
+            if self.before:
+                self.before.stage(self.engine.daemon_json, self.plan.daemon_json.mode)
+            if self.after:
+                self.after.stage(self.plan.content, self.plan.daemon_json.mode)
+            journal.write()
+        except OSError as error:
+            _sweep(target.path for target in self.plan.targets)
+            _tidy()
+            raise TransactionError(
+                f"the new files could not be prepared ({error.strerror}: {error.filename}); nothing was changed."
+            ) from error
+        return journal
+
+    def _apply(self) -> None:
+        if self.switches_on:
+            if self.before:
+                self.before.switch(self.daemon, True)
+            else:
+                self.daemon.reload(True)
+        for target in self.changes:
+            target.swap()
+        if not self.restart:
+            return
+        if self.after:
+            _files.place(self.after.on, self.after.path)
+        self.engine.service.read_units()
+        self.daemon.restart()
+        if self.after:
+            self.after.switch(self.daemon, False)
+            self.plan.daemon_json.swap()
+
+    def _prove(self) -> None:
+        if not self.restart:
+            return
+        desired, api = self.desired, self.engine.api
+        if desired.absent:
+            findings = _still_open(self.engine, self.plan)
+        else:
+            findings = checks.findings(api, desired.listen, desired.port, desired.ca, self.plan.certificate)
+        lost = [] if desired.allow_container_restart else api.lost(self.containers)
+        findings += [f"the container {name} was ended" for name in lost]
+        if findings:
+            raise TransactionError(f"the engine does not answer as it must: {'; '.join(findings)}")
+
+
+def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
+    """Former endpoints of ours at which somebody still answers."""
+    stay = {*plan.hosts, *(flag.value for flag in engine.command_line.remote_flags if flag.name == "host")}
+    found = []
+    for host in _daemon_json.plain_hosts(engine.hosts):
+        address, _, port = host.rpartition(":")
+        address = checks.reachable(address.rpartition("//")[2].strip("[]"))
+        if not port.isdigit() or any(other.endswith(f":{port}") for other in stay):
+            continue
+        if handshake.plain_http(address, int(port)).outcome != "closed":
+            found.append(f"{host} still answers")
+    return found
+
+
+def _undo(journal: _Journal, timeout: float) -> str:
+    """Give all files back, restart dockerd with them if it was restarted, and say in which state the engine is."""
+    service = _service.service()
+    daemon = _Engine(service, _api.LocalApi(service.socket_path), max(timeout, _UNDO_TIMEOUT))
+    path = pathlib.Path(journal.daemon_json)
+    cover = _Cover(path, "before")
+    covered = cover.on.exists() and cover.off.exists()
+    restarted = bool(journal.process) and service.process() != journal.process
+    with contextlib.suppress(_service.ServiceError, _api.ApiError, TransactionError):
+        after = _Cover(path, "after")
+        if restarted and after.on.exists() and not daemon.api.live_restore():
+            after.switch(daemon, True)  # it was switched off again already, and there is one more restart to come
+    for file in reversed(journal.files):
+        _put_back(file)
+    service.read_units()
+    problem = ""
+    if not journal.process:
+        service.stop(journal.running)
+    else:
+        try:
+            if restarted or not daemon.api.answers():
+                if covered:
+                    _files.place(cover.on, path)
+                daemon.restart()
+            if covered and not journal.live_restore and daemon.api.live_restore():
+                cover.switch(daemon, False)
+        except (_service.ServiceError, _api.ApiError, TransactionError) as error:
+            problem = str(error)
+        for file in journal.files:
+            if file["path"] == journal.daemon_json:
+                _put_back(file)
+    lost = []
+    if journal.boot == _service.boot() and daemon.api.answers():
+        lost = daemon.api.lost(journal.containers)
+    journal.remove()
+    if problem:
+        hint = " Containers run on; start it with live-restore to keep them." if journal.containers else ""
+        return f"Its previous files are back, but dockerd does not run with them: {problem}.{hint}"
+    if not journal.process:
+        return "Its previous files are back, and dockerd is stopped as before."
+    ended = f", without {', '.join(lost)}, which had to be ended" if lost else ""
+    return f"Its previous files are back and the engine answers as before{ended}."
+
+
+def _put_back(file: t.Mapping[str, t.Any]) -> None:
+    path = pathlib.Path(file["path"])
+    _files.restore(path, file["existed"], _files.staged(path, "old"))
+
+
+def _complaints(log: t.Sequence[str]) -> list[str]:
+    words = ("fatal", "error", "failed", "unable", "invalid")
+    return [line.strip() for line in log if any(word in line.lower() for word in words)][-8:]

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changing sshd's configuration as a confirmed commit.
+
+A timer on the host is armed before the first file changes; it puts the previous configuration back, whatever becomes of
+the connection or of this process. Only a connection that came through the new configuration can disarm it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import pathlib
+import subprocess
+import sys
+import time
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
+
+FOLDER = sshd_restore.JOURNAL.parent
+_TIMER = "bulkhead-sshd-restore"
+
+
+class CommitError(Exception):
+    """One sentence: what failed, and which configuration sshd runs with."""
+
+
+def recover() -> bool:
+    """Restore at once what an earlier run changed and never confirmed; whether there was such a change."""
+    journal = sshd_restore.claim()
+    if journal is not None:
+        _disarm()
+        _restore(journal)
+    sshd_restore.leave()
+    return journal is not None
+
+
+def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, via: _sshd.Connection | None) -> None:
+    """Put the new files in place and have sshd read them, with the timer running."""
+    unit = sshd.unit
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for target in targets:
+            target.stage()
+        _files.write(sshd_restore.PROGRAM, inspect.getsource(sshd_restore).encode(), 0o600)
+        journal: dict[str, t.Any] = {
+            "files": [
+                {"path": str(x.path), "old": str(x.old), "new": str(x.new), "existed": x.path.exists()} for x in targets
+            ],
+            "reload": ["systemctl", "reload", unit],
+            "connection": via.identity if via else None,
+        }
+        new = FOLDER / "journal.new"
+        _files.write(new, json.dumps(journal).encode(), 0o600)
+        _arm(seconds)
+        new.replace(sshd_restore.JOURNAL)
+        _files.sync_folder(FOLDER)
+    except (OSError, CommitError) as error:
+        for target in targets:
+            _files.sweep(target.path)
+        raise CommitError(f"sshd's new configuration could not be prepared ({error}); it was not changed.") from error
+    try:
+        for target in targets:
+            target.swap()
+        complaint = sshd.check()
+        if complaint:
+            raise CommitError(f"sshd refuses the new configuration ({complaint})")
+        before = _listeners()
+        subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        _wait_for_new_listeners(before)
+    except (OSError, subprocess.CalledProcessError, CommitError) as error:
+        said = error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else ""
+        recover()
+        raise CommitError(f"{error}{': ' if said else ''}{said}. The previous configuration is back.") from error
+
+
+def confirm(via: _sshd.Connection | None) -> str:
+    """Keep the new configuration; '' or, in a sentence's rest, why it cannot be kept."""
+    try:
+        journal = json.loads(sshd_restore.JOURNAL.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "the engine had put the previous one back already, because the confirmation came too late"
+    if journal["connection"] and via and via.identity == journal["connection"]:
+        return "no new connection was made, the confirmation came through the old one"
+    claimed = sshd_restore.claim()
+    if claimed is None:
+        return "the engine had put the previous one back already, because the confirmation came too late"
+    _disarm()
+    for file in claimed["files"]:
+        for leftover in (file["old"], file["new"]):
+            pathlib.Path(leftover).unlink(missing_ok=True)
+    sshd_restore.CLAIMED.unlink()
+    sshd_restore.leave()
+    return ""
+
+
+def _restore(journal: t.Mapping[str, t.Any]) -> None:
+    try:
+        sshd_restore.restore(journal)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()
+        raise CommitError(f"the previous files of sshd are back, but it does not read them again: {said}") from error
+
+
+def _arm(seconds: int) -> None:
+    _disarm()
+    command = (
+        *("systemd-run", "--quiet", "--collect", f"--unit={_TIMER}", f"--on-active={seconds}"),
+        *("--timer-property=AccuracySec=100ms", sys.executable, "-IS", str(sshd_restore.PROGRAM)),
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise CommitError(f"no timer could be started: {done.stderr.strip()}")
+
+
+def _disarm() -> None:
+    for unit in (f"{_TIMER}.timer", f"{_TIMER}.service"):
+        subprocess.run(("systemctl", "stop", unit), capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        subprocess.run(("systemctl", "reset-failed", unit), capture_output=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def _listeners() -> set[str]:
+    """The listening TCP sockets of this host by their inodes: an sshd that starts anew has new ones."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            lines = pathlib.Path("/proc/net", name).read_text(encoding="ascii").splitlines()[1:]
+            found |= {line.split()[9] for line in lines if line.split()[3] == "0A"}
+    return found
+
+
+def _wait_for_new_listeners(before: set[str], seconds: float = 3) -> None:
+    """Reloading is a signal, after which sshd starts anew in its own time; where it keeps its socket, time passes."""
+    end = time.monotonic() + seconds
+    while _listeners() - before == set() and time.monotonic() < end:
+        time.sleep(0.02)
