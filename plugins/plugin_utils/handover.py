@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The few things that hosts tell each other in a run: sshd's port and host keys, and the public keys of identities.
+
+Everything else of these lists comes from the plan. A host's answer is taken for that host alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+
+Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
+Plan = t.Mapping[str, t.Any]
+Record = dict[str, t.Any]
+
+
+class HandoverError(Exception):
+    """One sentence about what a host has not told in this run."""
+
+
+def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None = None) -> list[Record]:
+    """The engines as the roles docker_client and docker_verify take them."""
+    found = []
+    for name in plan["engines"] if names is None else names:
+        engine = plan["engines"][name]
+        server = _ssh_server(hostvars, name)
+        found.append(
+            {
+                "name": name,
+                "context": engine["context"],
+                "address": engine["address"],
+                "port": engine["port"],
+                "host": engine["host"],
+                "ssh_port": engine["ssh_port"] or _port(server) or 22,
+                "ssh_host_keys": [line for line in map(_key, _listed(server.get("host_keys"))) if line],
+            }
+        )
+    return found
+
+
+def ssh_users(plan: Plan, engine: str, hostvars: Hostvars, revoked: t.Collection[str] = ()) -> list[Record]:
+    """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH."""
+    users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
+    for client, planned in plan["clients"].items():
+        identities = [identity for identity in planned["identities"] if identity["name"] not in revoked]
+        if "ssh" not in planned["transports"] or not identities or client in plan["rotate"]["exclude"]:
+            continue
+        keys = _public_keys(hostvars, client)
+        for identity in identities:
+            account = identity["ssh_account"]
+            user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
+            key = keys.get((identity["name"], identity["user"]), "")
+            known = list(user.get("public_keys") or [])
+            user["public_keys"] = [*known, key] if key else known
+    return list(users.values())
+
+
+def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:
+    """By identity and OS user, what the client host answered in this run."""
+    answer = hostvars[client].get("docker_client_ssh")
+    if not isinstance(answer, t.Mapping):
+        raise HandoverError(
+            f"The client host {client} was not asked for its SSH keys in this run, so that its users would lose access. "
+            "Let the run reach it as well, or take it out of the client hosts."
+        )
+    found = {}
+    for result in _listed(answer.get("results")):
+        item = result.get("item") or {}
+        for entry in _listed(result.get("public_keys")):
+            found[(str(entry.get("name")), str(item.get("user") or ""))] = _key(entry.get("public_key"))
+    return found
+
+
+def _ssh_server(hostvars: Hostvars, name: str) -> t.Mapping[str, t.Any]:
+    """Port and host keys of an engine's sshd, as the last of these has read them over Ansible's connection."""
+    variables = hostvars[name] if name in hostvars else {}
+    answers = [variables.get("docker_ssh_server")]
+    answers += [(variables.get(known) or {}).get("ssh_server") for known in ("docker_engine_change", "docker_engine_preview")]
+    return next((answer for answer in answers if isinstance(answer, t.Mapping) and answer.get("host_keys")), {})
+
+
+def _port(server: t.Mapping[str, t.Any]) -> int | None:
+    port = server.get("port")
+    return port if isinstance(port, int) and 0 < port < 65536 else None
+
+
+def _listed(value: t.Any) -> list[t.Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _key(line: t.Any) -> str:
+    """The public key as one line without its comment; '' where it is none."""
+    try:
+        (key,) = _users.public_keys([str(line or "")], "public key")
+    except (_users.UserError, ValueError):
+        return ""
+    return f"{key.kind} {key.blob}"
