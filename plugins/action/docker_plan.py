@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 import os
+import pathlib
 import pwd
 import typing as t
 
-from ansible import constants
+from ansible import constants, context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks, plan
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, UnresolvedError
 
 
@@ -77,20 +78,33 @@ class ActionModule(ActionBase):
             in_run = {host.name for host in manager.get_hosts()}
         raw = functools.lru_cache(maxsize=None)(lambda host: self._raw(host, hostvars, task_vars))
         results = getattr(getattr(hostvars, "_variable_manager", None), "_nonpersistent_fact_cache", {})
+        play = self._play(raw, task_vars)
         return Inventory(
             groups={group: list(hosts) for group, hosts in groups.items()},
             variables=lambda host: _Variables(raw(host), self._loader),
-            play=_Variables(task_vars, self._loader),
+            play=_Variables(play, self._loader),
             extra=load_extra_vars(self._loader),
             select=lambda pattern: [host.name for host in manager.get_hosts(pattern, ignore_limits=True)],
             facts=lambda host: raw(host).get("ansible_facts") or {},
             results=lambda host: results.get(host) or {},
+            unread=_unread(task_vars.get("ansible_inventory_sources") or []),
             limit=limit,
             in_run=in_run,
             user=pwd.getpwuid(os.geteuid()).pw_name,
             remote_user=str(constants.DEFAULT_REMOTE_USER or ""),
             check_mode=bool(task_vars.get("ansible_check_mode")),
         )
+
+    @staticmethod
+    def _play(raw: t.Callable[[str], dict[str, t.Any]], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The control node's variables and those of the play, also where --limit lets another host run the task."""
+        here = raw(str(task_vars["inventory_hostname"]))
+        of_play = {
+            name: value
+            for name, value in task_vars.items()
+            if name.startswith("docker_") and (name not in here or here[name] != value)
+        }
+        return {**task_vars, **raw("localhost"), **of_play}
 
     @staticmethod
     def _raw(host: str, hostvars: t.Any, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -105,6 +119,17 @@ class ActionModule(ActionBase):
             "groups": task_vars["groups"],
             "ansible_search_path": [*paths, *task_vars.get("ansible_search_path", [])],
         }
+
+
+def _unread(sources: t.Iterable[str]) -> dict[str, str]:
+    """Variables beside the playbook that was called, or in the working directory, which Ansible need not read."""
+    read = {path if path.is_dir() else path.parent for path in (pathlib.Path(source).resolve() for source in sources)}
+    called = [pathlib.Path(argument) for argument in context.CLIARGS.get("args") or ()]
+    folders = {(path.parent if path.is_file() else pathlib.Path()).resolve() for path in called}
+    found: dict[str, str] = {}
+    for folder in sorted(folders - read):
+        found.update(checks.variables_beside(folder))
+    return found
 
 
 def _plain(value: t.Any) -> t.Any:

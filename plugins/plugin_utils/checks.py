@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
 
+_DEFINED = re.compile(r"""^\s*["']?(docker_\w+)["']?\s*:""", re.M)
 _ROLE_PREFIXES = ("docker_ca_", "docker_client_", "docker_engine_", "docker_ssh_")
 _OURS = re.compile(r"(__)?docker_")
 # With -e they hold for every host and for every task, whatever a play says.
@@ -89,7 +91,34 @@ def misplaced(reader: Reader, hosts: t.Iterable[str], ca_host: str) -> t.Iterato
             yield f"{name} is set for {listed(where)}, but the CA is on {ca_host}. Set it for that host."
 
 
-def limit(text: str, playbook: str, by_rotation: bool) -> t.Iterator[str]:
+def unread(reader: Reader, hosts: t.Iterable[str]) -> t.Iterator[str]:
+    """Variables beside the operator's playbook: Ansible reads them for that playbook's own plays, not for these."""
+    given = {str(name) for host in hosts for name in reader.of(host)} | {str(name) for name in reader.inventory.play}
+    files: dict[str, list[str]] = {}
+    for name, path in sorted(reader.inventory.unread.items()):
+        if name in _variables.KNOWN and name not in given:
+            files.setdefault(path, []).append(name)
+    for path, names in files.items():
+        yield (
+            f"{path} has {listed(names)}, but Ansible does not read it for the playbooks of a collection. Move the folder "
+            "beside the inventory."
+        )
+
+
+def variables_beside(folder: pathlib.Path) -> dict[str, str]:
+    """The names of variables in the folder's group_vars and host_vars, with their files; encrypted ones tell none."""
+    found: dict[str, str] = {}
+    for kind in ("group_vars", "host_vars"):
+        for path in sorted((folder / kind).rglob("*")):
+            if path.is_file() and path.suffix in ("", ".yml", ".yaml", ".json"):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                found.update(dict.fromkeys(_DEFINED.findall(text), str(path)))
+    return found
+
+
+def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Iterator[str]:
+    if text and ca_goes:
+        yield "docker_remove_ca takes no --limit: nobody could renew the engines that the limit leaves out."
     if text and (playbook == "rotate_ca" or (playbook == "revoke_client" and by_rotation)):
         yield (
             "A CA is rotated for all engines and clients together, so this playbook takes no --limit. Hosts that are "

@@ -54,16 +54,17 @@ def context_problems(name: str, found: Client, contexts: t.Mapping[str, str]) ->
     """Contexts of one user that would overwrite each other. ``contexts`` are the engines' context names."""
     every: set[str] = set()
     for user, identities in _by_user(found).items():
-        origin: dict[str, list[str]] = {}
+        origin: dict[str, dict[str, None]] = {}
         for identity in identities:
             for context, engine in _contexts(identity["name"], found, len(identities) > 1, contexts):
-                origin.setdefault(context, []).append(f"{engine} for {identity['name']}")
+                # A dictionary, because an identity that is there twice has a sentence of its own.
+                origin.setdefault(context, {})[f"{engine} for {identity['name']}"] = None
         every.update(origin)
         for context, origins in origin.items():
             if len(origins) > 1:
                 yield (
                     f"On {name}, {user or 'the connecting user'} would get the context {context!r} several times: "
-                    f"{listed(origins)}. Rename one of them, or change docker_client_context_name."
+                    f"{listed(list(origins))}. Rename one of them, or change docker_client_context_name."
                 )
             elif not _CONTEXT.fullmatch(context) or context == "default":
                 yield (

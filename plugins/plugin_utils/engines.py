@@ -211,6 +211,20 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
         _users.networks(ssh["client_networks"], "docker_ssh_client_networks")
     except _users.UserError as error:
         yield f"On {name}: {error}"
+    else:
+        yield from _account_problems(name, users, accounts)
+    if ssh["max_startups"] and not _MAX_STARTUPS.fullmatch(ssh["max_startups"]):
+        yield (
+            f"docker_ssh_max_startups of {name} is {_variables.shown(ssh['max_startups'])}; write it as sshd does, "
+            "such as 100:30:200."
+        )
+    if ssh["max_sessions"] < 1:
+        yield f"docker_ssh_max_sessions of {name} has to be 1 or more."
+    if ssh["confirm_timeout"] < 5:
+        yield f"docker_ssh_confirm_timeout of {name} has to be 5 or more, in seconds."
+
+
+def _account_problems(name: str, users: t.Iterable[Values], accounts: t.Collection[str]) -> t.Iterator[str]:
     for user in users:
         if user["state"] == "absent":
             if user["name"] in accounts:
@@ -222,12 +236,3 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
             yield (
                 f"docker_ssh_users of {name}: {user['name']} has neither public_keys nor principals; give one of them."
             )
-    if ssh["max_startups"] and not _MAX_STARTUPS.fullmatch(ssh["max_startups"]):
-        yield (
-            f"docker_ssh_max_startups of {name} is {_variables.shown(ssh['max_startups'])}; write it as sshd does, "
-            "such as 100:30:200."
-        )
-    if ssh["max_sessions"] < 1:
-        yield f"docker_ssh_max_sessions of {name} has to be 1 or more."
-    if ssh["confirm_timeout"] < 5:
-        yield f"docker_ssh_confirm_timeout of {name} has to be 5 or more, in seconds."

@@ -29,6 +29,9 @@ class Inventory:
     select: t.Callable[[str], t.Sequence[str]]  # the hosts of a pattern
     facts: t.Callable[[str], t.Collection[str]] = lambda host: ()
     results: t.Callable[[str], t.Collection[str]] = lambda host: ()  # variables that this run has set
+    unread: t.Mapping[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # variables in files that Ansible does not read
     limit: str = ""
     in_run: t.Collection[str] | None = None  # those of limit; None: all
     user: str = ""  # who runs Ansible

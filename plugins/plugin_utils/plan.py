@@ -44,6 +44,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         *_checks.facts(inventory, hosts),
         *_checks.inventory_variables(reader, hosts),
         *_checks.misplaced(reader, hosts, ca_host),
+        *_checks.unread(reader, hosts),
     )
     force = fleet["docker_renew_force"]
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
@@ -72,7 +73,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "renew": {"force": force},
         "report_path": fleet["docker_report_path"],
     }
-    reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"]))
+    reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
     if reader.problems:
         raise PlanError(reader.problems)
     return plan

@@ -19,7 +19,10 @@ class Variables(dict[str, Any]):
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 def inventory(
@@ -29,7 +32,7 @@ def inventory(
     play: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Inventory:
-    """Engines `web1`, `web2` and `web3` with addresses, unless `groups` says otherwise; the control node has the rest."""
+    """Engines `web1`, `web2` and `web3` with addresses, and what the arguments add or replace."""
     groups = {"docker_engines": ["web1", "web2", "web3"]} if groups is None else groups
     extra = extra or {}
     everybody = list(dict.fromkeys(host for members in groups.values() for host in members))
@@ -41,7 +44,8 @@ def inventory(
     def select(pattern: str) -> list[str]:
         found: list[str] = []
         for word in re.split("[:,]", pattern):
-            members = everybody if word == "all" else groups.get(word.lstrip("!&"), [word] if word in known else [])
+            name = word.lstrip("!")
+            members = everybody if name == "all" else groups.get(name, [name] if name in known else [])
             found = [h for h in found if h not in members] if word.startswith("!") else [*found, *members]
         return list(dict.fromkeys(found))
 
