@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_plan
+short_description: Makes the plan of a playbook from the inventory and its variables
+version_added: "0.1.0"
+description:
+  - Every playbook of this collection begins with it. It tells who is an engine, who a client, who keeps the CA, and what each is to be.
+  - It reads groups and variables of all hosts and contacts none of them, so that nothing a host answers is in the plan.
+  - >-
+    It fails with all that is wrong with the inventory and the variables in one message: types, addresses, names, contexts that would overwrite
+    each other, variables that nobody knows, groups without hosts.
+  - Secrets are no part of the plan.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+notes:
+  - It is an action plugin and runs on the control node only. C(docs/playbooks.md) has the variables that it reads.
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed when in diff mode.
+    support: none
+    details: It changes nothing.
+options:
+  playbook:
+    description: The playbook that the plan is for. Some of them need variables that others do not have.
+    type: str
+    required: true
+    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase]
+"""
+
+EXAMPLES = r"""
+- name: Make the plan
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Make the plan of the fleet
+      bulkhead.docker.docker_plan:
+        playbook: site
+      register: docker_planned
+"""
+
+RETURN = r"""
+docker_plan:
+  description:
+    - >-
+      RV(docker_plan.ca), RV(docker_plan.engines) and RV(docker_plan.clients) by inventory name, who verifies (RV(docker_plan.verifier)), the
+      engines of this run in batches (RV(docker_plan.batches)), and what the variables of the playbooks ask for.
+    - C(given) of an engine, a client or the CA names the variables that are set. All others have their defaults.
+  type: dict
+  returned: success
+  contains:
+    playbook:
+      description: The playbook.
+      type: str
+      sample: site
+    check_mode:
+      description: Whether Ansible runs in check mode.
+      type: bool
+    limit:
+      description: What C(--limit) is, or nothing.
+      type: str
+    ca:
+      description: C(host), C(dir), C(given) and C(has_passphrase).
+      type: dict
+      sample: {host: localhost, dir: ~/.bulkhead/ca, given: [], has_passphrase: false}
+    engines:
+      description: Address, certificate names, options and SSH accounts of each engine.
+      type: dict
+    clients:
+      description: Identities, transports and contexts of each client host.
+      type: dict
+    verifier:
+      description: >-
+        C(host), C(identity), C(user), C(folder), C(account), C(transports) and C(connects_as) of whoever verifies engines from outside. All
+        identities that may do so are in C(candidates).
+      type: dict
+    batches:
+      description: The engines of this run that are changed together.
+      type: list
+      elements: list
+      sample: [[web1], [web2, web3]]
+    remove:
+      description: The C(engines) and C(clients) that are removed, and whether the C(ca) is.
+      type: dict
+    revoke:
+      description: >-
+        The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), and the C(accounts) on
+        engines that are its C(own) and those that are C(shared).
+      type: dict
+    rotate:
+      description: The hosts that a rotation leaves out, C(exclude).
+      type: dict
+    renew:
+      description: Whether everything is renewed, C(force).
+      type: dict
+    report_path:
+      description: The file that gets the report, or nothing.
+      type: str
+problems:
+  description: What is wrong, one sentence each. Empty on success.
+  type: list
+  elements: str
+  returned: always
+  sample: ["docker_engine_port of web1 is 70000; a port is a number from 1 to 65535."]
+"""

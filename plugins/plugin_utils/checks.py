@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Variables that nobody knows, that are set where nobody reads them, or that hold for more than they may."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
+
+_DEFINED = re.compile(r"""^\s*["']?(docker_\w+)["']?\s*:""", re.M)
+_ROLE_PREFIXES = ("docker_ca_", "docker_client_", "docker_engine_", "docker_ssh_")
+_OURS = re.compile(r"(__)?docker_")
+# With -e they hold for every host and for every task, whatever a play says.
+_NOT_FOR_ALL = (
+    "ansible_become",
+    "ansible_become_user",
+    "ansible_connection",
+    "ansible_host",
+    "ansible_ssh_host",
+    "ansible_delegated_vars",
+)
+_OF_CA = frozenset(variable.name for variable in _variables.CA) | {"docker_ca_passphrase"}
+_FOR_ALL_HOSTS = frozenset(variable.name for variable in _variables.FLEET) - {"docker_engine_serial"}
+
+
+def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[str]:
+    """What -e may not say. A misspelt name would be ignored without a word."""
+    playbooks = {variable.name: variable.playbooks for variable in _variables.FLEET}
+    for name in sorted(map(str, extra)):
+        if name in _NOT_FOR_ALL:
+            yield (
+                f"The extra variable {name} would hold for every host, the control node included, and for every task. "
+                "Set it in the inventory, for the hosts that it is meant for, such as the group docker_engines."
+            )
+        elif name == "docker_plan" or name.startswith("__docker_"):
+            yield f"The extra variable {name} is the collection's own; remove it."
+        elif name.startswith("docker_") and name not in _variables.KNOWN:
+            yield f"The extra variable {name} is unknown. {unknown(name, _variables.KNOWN)}"
+        elif playbooks.get(name) and playbook not in playbooks[name]:
+            yield (
+                f"The extra variable {name} does nothing in the playbook {playbook}; it belongs to "
+                f"{listed(playbooks[name])}. Remove it, or run that playbook."
+            )
+
+
+def facts(inventory: Inventory, hosts: t.Iterable[str]) -> t.Iterator[str]:
+    """Facts come from the hosts themselves, and Ansible takes them for variables."""
+    for host in hosts:
+        names = sorted(name for name in inventory.facts(host) if _OURS.match(str(name)))
+        if names:
+            yield (
+                f"{host} has facts with the names of this collection's variables: {listed(names)}. A host cannot set "
+                "them. Find out where they come from, and empty the fact cache with ansible-playbook --flush-cache."
+            )
+
+
+def inventory_variables(reader: Reader, hosts: t.Iterable[str]) -> t.Iterator[str]:
+    """Names with the prefix of a role that no role knows. Others may belong to anybody."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        set_here = set(reader.inventory.results(host)) | set(reader.inventory.extra)
+        for name in reader.of(host):
+            if str(name).startswith(_ROLE_PREFIXES) and name not in _variables.KNOWN and name not in set_here:
+                found.setdefault(str(name), []).append(host)
+    for name, where in sorted(found.items()):
+        yield f"The variable {name} of {listed(where)} is unknown. {unknown(name, _variables.KNOWN)}"
+
+
+def misplaced(reader: Reader, hosts: t.Iterable[str], ca_host: str) -> t.Iterator[str]:
+    """Variables that are set where nobody reads them, so that their defaults would hold instead."""
+    on_ca = reader.of(ca_host)
+    elsewhere: dict[str, list[str]] = {}
+    for host in hosts:
+        for name in reader.of(host):
+            unread = name not in reader.inventory.play if name in _FOR_ALL_HOSTS else name not in on_ca
+            if unread and name in _FOR_ALL_HOSTS | _OF_CA:
+                elsewhere.setdefault(str(name), []).append(host)
+    for name, where in sorted(elsewhere.items()):
+        if name in _FOR_ALL_HOSTS:
+            yield (
+                f"{name} is set for {listed(where)}, but it is one value for the whole run. Set it for all hosts, or "
+                "with -e."
+            )
+        else:
+            yield f"{name} is set for {listed(where)}, but the CA is on {ca_host}. Set it for that host."
+
+
+def unread(reader: Reader, hosts: t.Iterable[str]) -> t.Iterator[str]:
+    """Variables beside the operator's playbook: Ansible reads them for that playbook's own plays, not for these."""
+    given = {str(name) for host in hosts for name in reader.of(host)} | {str(name) for name in reader.inventory.play}
+    files: dict[str, list[str]] = {}
+    for name, path in sorted(reader.inventory.unread.items()):
+        if name in _variables.KNOWN and name not in given:
+            files.setdefault(path, []).append(name)
+    for path, names in files.items():
+        yield (
+            f"{path} has {listed(names)}, but Ansible does not read it for the playbooks of a collection. Move the folder "
+            "beside the inventory."
+        )
+
+
+def variables_beside(folder: pathlib.Path) -> dict[str, str]:
+    """The names of variables in the folder's group_vars and host_vars, with their files; encrypted ones tell none."""
+    found: dict[str, str] = {}
+    for kind in ("group_vars", "host_vars"):
+        for path in sorted((folder / kind).rglob("*")):
+            if path.is_file() and path.suffix in ("", ".yml", ".yaml", ".json"):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                found.update(dict.fromkeys(_DEFINED.findall(text), str(path)))
+    return found
+
+
+def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Iterator[str]:
+    if text and ca_goes:
+        yield "docker_remove_ca takes no --limit: nobody could renew the engines that the limit leaves out."
+    if text and (playbook == "rotate_ca" or (playbook == "revoke_client" and by_rotation)):
+        yield (
+            "A CA is rotated for all engines and clients together, so this playbook takes no --limit. Hosts that are "
+            "gone "
+            'for good can be left out: -e \'{"docker_rotate_exclude": ["NAME"]}\'.'
+        )
+
+
+def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    for name in ("docker_ca_dir", "docker_ca_existing_certificate", "docker_ca_existing_private_key"):
+        if not re.match(r"(/|~/).", values[name] or ("/-" if name != "docker_ca_dir" else "")):
+            yield f"{name} of {host} is {_variables.shown(values[name])}; it has to start with / or ~/."
+    if not 0 < len(values["docker_ca_common_name"]) < 56:
+        yield f"docker_ca_common_name of {host} has to have 1 to 55 characters."
+    if values["docker_ca_key_type"] == "RSA" and not 2048 <= values["docker_ca_key_size"] <= 16384:
+        yield f"docker_ca_key_size of {host} is {values['docker_ca_key_size']}; RSA keys have 2048 to 16384 bits."
+    if values["docker_ca_valid_days"] <= values["docker_ca_minimum_days"]:
+        yield f"docker_ca_valid_days of {host} has to be more than its docker_ca_minimum_days."
+    if bool(values["docker_ca_existing_certificate"]) != bool(values["docker_ca_existing_private_key"]):
+        yield (
+            f"docker_ca_existing_certificate and docker_ca_existing_private_key of {host} go together; set both or "
+            "none."
+        )

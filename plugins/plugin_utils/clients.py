@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client hosts of the plan: identities, the accounts that they log in to, and the names of their contexts."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed
+
+Client = dict[str, t.Any]
+Identity = dict[str, t.Any]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
+_CONTEXT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]+")
+
+
+def is_identity_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name))
+
+
+def client(name: str, reader: Reader, renew_force: bool) -> Client:
+    """One client host. What is wrong with its variables is said to the reader."""
+    values = reader.host(name, _variables.CLIENT)
+    found = {
+        "identities": [_identity(entry, values) for entry in values["docker_client_identities"]],
+        "transports": list(dict.fromkeys(values["docker_client_transports"])),
+        "context_name": values["docker_client_context_name"],
+        "current": values["docker_client_current"],
+        "purge": values["docker_client_purge"],
+        "context_set": values["docker_client_context_set"],
+        "config_dir": values["docker_client_config_dir"],
+        "valid_days": values["docker_client_valid_days"],
+        "renew_days": values["docker_client_renew_days"],
+        "renew_force": values["docker_client_renew_force"] or renew_force,
+        "key_type": values["docker_client_key_type"],
+        "key_size": values["docker_client_key_size"],
+        "ssh_key_type": values["docker_client_ssh_key_type"],
+        "ssh_jump": values["docker_client_ssh_jump"],
+        "connects_as": _connects_as(name, reader),
+        "given": reader.given(name, _variables.CLIENT),
+    }
+    reader.say(*_engines.certificate_problems("docker_client", name, values), *_client_problems(name, found))
+    return found
+
+
+def context_problems(name: str, found: Client, contexts: t.Mapping[str, str]) -> t.Iterator[str]:
+    """Contexts of one user that would overwrite each other. ``contexts`` are the engines' context names."""
+    every: set[str] = set()
+    for user, identities in _by_user(found).items():
+        origin: dict[str, dict[str, None]] = {}
+        for identity in identities:
+            for context, engine in _contexts(identity["name"], found, len(identities) > 1, contexts):
+                # A dictionary, because an identity that is there twice has a sentence of its own.
+                origin.setdefault(context, {})[f"{engine} for {identity['name']}"] = None
+        every.update(origin)
+        for context, origins in origin.items():
+            if len(origins) > 1:
+                yield (
+                    f"On {name}, {user or 'the connecting user'} would get the context {context!r} several times: "
+                    f"{listed(list(origins))}. Rename one of them, or change docker_client_context_name."
+                )
+            elif not _CONTEXT.fullmatch(context) or context == "default":
+                yield (
+                    f"docker_client_context_name of {name} gives the context name {context!r}, which Docker does not "
+                    "allow: at least two characters, the first one a letter or digit, the others letters, digits and "
+                    "_ . + -, and not 'default'."
+                )
+    if found["current"] not in ("", "default", *every):
+        yield (
+            f"docker_client_current of {name} is {found['current']!r}, which is none of its contexts: "
+            f"{listed(sorted(every)) or 'it has none'}."
+        )
+
+
+def _contexts(
+    identity: str, found: Client, several: bool, contexts: t.Mapping[str, str]
+) -> t.Iterator[tuple[str, str]]:
+    pattern = found["context_name"] or ("{engine}-{identity}" if several else "{engine}")
+    for engine, context in contexts.items():
+        name = pattern.replace("{engine}", context).replace("{identity}", identity)
+        for transport, suffix in (("tls", ""), ("ssh", "-ssh")):
+            if transport in found["transports"]:
+                yield name + suffix, engine
+
+
+def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any]) -> Identity:
+    days = entry.get("valid_days")
+    return {
+        "name": entry["name"],
+        "user": entry.get("user") or "",
+        "valid_days": values["docker_client_valid_days"] if days is None else days,
+        "ssh_account": _users.account(entry),
+        "ssh_private_key": entry.get("ssh_private_key") or "",
+    }
+
+
+def _connects_as(name: str, reader: Reader) -> str:
+    """The user as whom Ansible works on the host. The plays switch `become` off where an identity names no user."""
+    if reader.plain(name, "ansible_connection") in ("local", "ansible.builtin.local"):
+        return reader.inventory.user
+    for variable in ("ansible_user", "ansible_ssh_user"):
+        if reader.plain(name, variable):
+            return reader.plain(name, variable)
+    return reader.inventory.remote_user or reader.inventory.user
+
+
+def _by_user(found: Client) -> dict[str, list[Identity]]:
+    """The identities of each OS user; one without a user is the connecting user's."""
+    users: dict[str, list[Identity]] = {}
+    for identity in found["identities"]:
+        users.setdefault(identity["user"] or found["connects_as"], []).append(identity)
+    return users
+
+
+def _client_problems(name: str, found: Client) -> t.Iterator[str]:
+    if not found["identities"]:
+        yield f"docker_client_identities of {name} is empty; name who uses the engines from there, or leave it away."
+    if not found["transports"]:
+        yield f"docker_client_transports of {name} is empty; it has tls, ssh or both."
+    if not found["context_set"]:
+        yield f"docker_client_context_set of {name} is empty; it is the name by which contexts belong together."
+    for user, identities in _by_user(found).items():
+        names = [identity["name"] for identity in identities]
+        for twice in dict.fromkeys(other for other in names if names.count(other) > 1):
+            yield f"docker_client_identities of {name} names {twice!r} twice for {user or 'the connecting user'}."
+    for identity in found["identities"]:
+        yield from _identity_problems(name, identity, found)
+
+
+def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterator[str]:
+    who = f"The identity {identity['name']!r} of {name}"
+    if not is_identity_name(identity["name"]):
+        yield (
+            f"{who} cannot be the name of a folder and of a certificate: 1 to 64 letters, digits and @ . _ + -, the "
+            "first one a letter or digit."
+        )
+    elif "ssh" in found["transports"] and not _users.NAME.fullmatch(identity["ssh_account"]):
+        yield (
+            f"{who} would log in to engines as {identity['ssh_account']!r}, which cannot be an account; set its "
+            "ssh_account."
+        )
+    if identity["valid_days"] <= found["renew_days"]:
+        yield (
+            f"{who} would be valid for {identity['valid_days']} days, which docker_client_renew_days "
+            f"({found['renew_days']}) renews in every run; choose a smaller window or a longer validity."
+        )

@@ -1,0 +1,286 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of a run: engines, clients, the CA host, and what each is to be. Nothing that a host answers is in it."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
+
+Plan = dict[str, t.Any]
+Values = t.Mapping[str, t.Any]
+
+_CONTROL_NODE = "localhost"
+
+
+class PlanError(Exception):
+    """Everything that is wrong with the inventory and the variables, one sentence each."""
+
+    def __init__(self, problems: t.Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def make(inventory: Inventory, playbook: str) -> Plan:
+    """The plan, or PlanError with all that stands against it."""
+    if playbook not in _variables.PLAYBOOKS:
+        raise PlanError([f"The playbook {playbook!r} is none of {', '.join(_variables.PLAYBOOKS)}."])
+    reader = Reader(inventory)
+    reader.say(*_checks.extra_variables(inventory.extra, playbook))
+    fleet = reader.fleet()
+    ca_host = _ca_host(reader, fleet["docker_ca_host"])
+    engine_names, client_names = _engine_names(reader, fleet, playbook), _client_names(reader, fleet)
+    hosts = list(dict.fromkeys([_CONTROL_NODE, ca_host, *engine_names, *client_names]))
+    reader.say(
+        *_checks.facts(inventory, hosts),
+        *_checks.inventory_variables(reader, hosts),
+        *_checks.misplaced(reader, hosts, ca_host),
+        *_checks.unread(reader, hosts),
+    )
+    force = fleet["docker_renew_force"]
+    engines = {name: _engines.engine(name, reader, force) for name in engine_names}
+    clients = {name: _clients.client(name, reader, force) for name in client_names}
+    contexts = {name: engine["context"] for name, engine in engines.items()}
+    accounts = _accounts(clients)
+    reader.say(*_engines.collisions(engines))
+    for name, engine in engines.items():
+        reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
+    for name, client in clients.items():
+        reader.say(*_clients.context_problems(name, client, contexts))
+    excluded = _excluded(reader, fleet, engine_names, client_names)
+    revoke = _revoke(reader, fleet, engines, clients, playbook)
+    plan = {
+        "playbook": playbook,
+        "check_mode": inventory.check_mode,
+        "limit": inventory.limit,
+        "ca": _ca(reader, ca_host),
+        "engines": engines,
+        "clients": clients,
+        "verifier": _verifier(reader, clients, excluded, revoke),
+        "batches": _batches(reader, fleet, [name for name in engine_names if name not in excluded]),
+        "remove": _remove(reader, fleet, engine_names, client_names, playbook),
+        "revoke": revoke,
+        "rotate": {"exclude": excluded},
+        "renew": {"force": force},
+        "report_path": fleet["docker_report_path"],
+    }
+    reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
+    if reader.problems:
+        raise PlanError(reader.problems)
+    return plan
+
+
+def _engine_names(reader: Reader, fleet: Values, playbook: str) -> list[str]:
+    pattern = fleet["docker_engine_hosts"]
+    names = _selected(reader, pattern)
+    if not names and playbook != "change_passphrase":
+        reader.say(
+            f"The inventory has no hosts in '{pattern}'. Put the hosts whose Docker engine is to be secured into a "
+            "group docker_engines, or name another group or pattern in docker_engine_hosts."
+        )
+    return names
+
+
+def _selected(reader: Reader, pattern: str) -> list[str]:
+    """The hosts of a group or pattern; a group that is not there is no reason for Ansible to warn."""
+    missing = pattern in ("docker_engines", "docker_clients") and pattern not in reader.inventory.groups
+    return [] if missing else list(reader.inventory.select(pattern))
+
+
+def _client_names(reader: Reader, fleet: Values) -> list[str]:
+    pattern = fleet["docker_client_hosts"]
+    names = _selected(reader, pattern)
+    if names:
+        return names
+    if pattern == "docker_clients" and pattern not in reader.inventory.groups:
+        return [_CONTROL_NODE]
+    reader.say(
+        f"The inventory has no hosts in '{pattern}'. Put the client hosts into that group, name others in "
+        "docker_client_hosts, or remove the group docker_clients so that the control node is the client."
+    )
+    return []
+
+
+def _ca_host(reader: Reader, name: str) -> str:
+    if name:
+        if name != _CONTROL_NODE and list(reader.inventory.select(name)) != [name]:
+            known = {host for group in reader.inventory.groups.values() for host in group}
+            reader.say(
+                f"docker_ca_host is {name!r}, which is no host of the inventory. {unknown(name, known)} "
+                "It is one host, or localhost for the control node."
+            )
+        return name
+    hosts = list(reader.inventory.groups.get("docker_ca", [_CONTROL_NODE]))
+    if len(hosts) != 1:
+        found = f"has {len(hosts)} hosts ({listed(hosts)})" if hosts else "is empty"
+        reader.say(
+            f"The group docker_ca {found}; one host keeps the CA. Correct the group, or name the host in "
+            "docker_ca_host."
+        )
+    return hosts[0] if hosts else _CONTROL_NODE
+
+
+def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
+    values = reader.host(host, _variables.CA)
+    reader.say(*_checks.ca(host, values))
+    return {
+        "host": host,
+        "dir": values["docker_ca_dir"],
+        "given": reader.given(host, _variables.CA),
+        "has_passphrase": bool(reader.plain(host, "docker_ca_passphrase")),
+    }
+
+
+def _verifier(reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values) -> dict[str, t.Any]:
+    """Who asks the engines from outside: the first client host, as its first identity that is not being revoked."""
+    host = next((name for name in clients if name not in excluded), "")
+    if not host:
+        if clients:
+            reader.say("docker_rotate_exclude names every client host; one has to be left to verify the engines.")
+        return {}
+    client = clients[host]
+    leaving = revoke["name"] if revoke["state"] == "present" else ""
+    candidates = [
+        {
+            "identity": identity["name"],
+            "user": identity["user"],
+            "folder": f"~/.bulkhead/identities/{identity['name']}",
+            "account": identity["ssh_account"],
+        }
+        for identity in client["identities"]
+        if identity["name"] != leaving
+    ]
+    if not candidates:
+        if client["identities"]:
+            reader.say(
+                f"{leaving} is the only identity of {host}, from where engines are verified when they have changed. "
+                "Give that host another one in docker_client_identities first, or nobody could use the engines."
+            )
+        return {}
+    return {
+        "host": host,
+        **candidates[0],
+        "connects_as": client["connects_as"],
+        "transports": client["transports"],
+        "candidates": candidates,
+    }
+
+
+def _batches(reader: Reader, fleet: Values, names: t.Sequence[str]) -> list[list[str]]:
+    """The engines of this run in the batches that Ansible's `serial` would make."""
+    inventory = reader.inventory
+    serial = fleet["docker_engine_serial"]
+    if "docker_engine_serial" not in inventory.play:
+        table = [variable for variable in _variables.FLEET if variable.name == "docker_engine_serial"]
+        given = [reader.host(name, table)["docker_engine_serial"] for name in names if reader.given(name, table)]
+        if given and any(other != given[0] for other in given):
+            reader.say("docker_engine_serial differs between engines; it is one value for all of them.")
+        serial = given[0] if given else serial
+    present = [name for name in names if inventory.in_run is None or name in inventory.in_run]
+    sizes = [_batch_size(entry, len(present)) for entry in (serial if isinstance(serial, list) else [serial])]
+    if not sizes or None in sizes:
+        reader.say(
+            f"docker_engine_serial is {_variables.shown(serial)}; it has to be a number of engines, a percentage such "
+            "as '25%', or a list of these."
+        )
+        return []
+    batches: list[list[str]] = []
+    while present:
+        size = sizes[min(len(batches), len(sizes) - 1)] or len(present)
+        batches.append(present[:size])
+        present = present[size:]
+    return batches
+
+
+def _batch_size(entry: t.Any, total: int) -> int | None:
+    text = str(entry).strip()
+    if isinstance(entry, bool) or not re.fullmatch(r"[0-9]{1,9}%?", text):
+        return None
+    return max(1, int(text[:-1]) * total // 100) if text.endswith("%") else int(text)
+
+
+def _remove(
+    reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str], playbook: str
+) -> dict[str, t.Any]:
+    words, ca = fleet["docker_remove_hosts"], fleet["docker_remove_ca"]
+    if playbook != "remove":
+        return {"engines": [], "clients": [], "ca": False}
+    if not words:
+        reader.say(
+            "Name the hosts that remote access is to be taken from: -e docker_remove_hosts=NAME, several with commas, "
+            f"a group, or all. The engines are {listed(engines)}; the clients {listed(clients)}. The CA goes only with "
+            "-e docker_remove_hosts=all -e docker_remove_ca=true."
+        )
+    selected: set[str] = set()
+    for word in words:
+        found = {*engines, *clients} if word == "all" else {word, *reader.inventory.select(word)}
+        if not found & {*engines, *clients}:
+            reader.say(
+                f"docker_remove_hosts has {word!r}, which is no engine and no client. "
+                f"{unknown(word, [*engines, *clients])}"
+            )
+        selected |= found
+    if ca and words != ["all"]:
+        reader.say("docker_remove_ca goes only with docker_remove_hosts=all: nobody could renew the engines that stay.")
+    return {
+        "engines": [name for name in engines if name in selected],
+        "clients": [name for name in clients if name in selected],
+        "ca": ca,
+    }
+
+
+def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, playbook: str) -> dict[str, t.Any]:
+    name, state = fleet["docker_revoke_name"], fleet["docker_revoke_state"]
+    if playbook == "revoke_client" and not name:
+        reader.say(
+            "Name the identity: -e docker_revoke_name=NAME. A name that was revoked by mistake can be used again after "
+            "-e docker_revoke_state=absent; certificates that were listed stay on the list."
+        )
+    elif name and not _clients.is_identity_name(name):
+        reader.say(
+            f"docker_revoke_name is {_variables.shown(name)}, which no identity can be called; correct the name."
+        )
+    users: dict[str, set[str]] = {}
+    identities = [identity for client in clients.values() for identity in client["identities"]]
+    for client in clients.values():
+        for identity in client["identities"] if "ssh" in client["transports"] else ():
+            users.setdefault(identity["ssh_account"], set()).add(identity["name"])
+    declared = {user["name"] for engine in engines.values() for user in engine["ssh"]["users"]}
+    theirs = {account for account, names in users.items() if name in names} | {_users.account({"name": name})}
+    shared = {account for account in theirs if users.get(account, set()) - {name} or account in declared}
+    return {
+        "name": name,
+        "state": state,
+        "by_rotation": fleet["docker_revoke_by_rotation"] and bool(name) and state == "present",
+        "known": any(identity["name"] == name for identity in identities) or bool(theirs & (declared | set(users))),
+        "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
+    }
+
+
+def _accounts(clients: Values) -> set[str]:
+    return {
+        identity["ssh_account"]
+        for client in clients.values()
+        if "ssh" in client["transports"]
+        for identity in client["identities"]
+    }
+
+
+def _excluded(reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str]) -> list[str]:
+    names = fleet["docker_rotate_exclude"]
+    for name in names:
+        if name not in engines and name not in clients:
+            reader.say(
+                f"docker_rotate_exclude has {name!r}, which is no engine and no client. "
+                f"{unknown(name, [*engines, *clients])}"
+            )
+    return [str(name) for name in names]

@@ -1,0 +1,312 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every variable that the playbooks take: its type, its default, and whose variable it is.
+
+docs/playbooks.md and the roles' argument specs say the same to operators; a test holds them against this table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing as t
+
+
+class VariableError(Exception):
+    """One sentence about a value that a variable cannot have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A variable, or one option of a variable that is a list of dictionaries."""
+
+    name: str
+    type: str
+    default: t.Any = None
+    description: str = ""
+    choices: tuple[str, ...] = ()
+    options: tuple[Variable, ...] = ()  # of each entry; a list without them holds text
+    required: bool = False
+    playbooks: tuple[str, ...] = ()  # none: all of them
+
+
+_KEY_TYPES = ("P-256", "P-384", "RSA")
+
+PLAYBOOKS = ("site", "verify", "renew", "rotate_ca", "revoke_client", "remove", "change_passphrase")
+
+# For the whole run: given with -e, or in the inventory for all hosts.
+FLEET = (
+    Variable("docker_engine_hosts", "str", "docker_engines", "The engines, a group or a pattern of hosts."),
+    Variable("docker_client_hosts", "str", "docker_clients", "The client hosts, a group or a pattern of hosts."),
+    Variable("docker_ca_host", "str", "", "The host that keeps the CA. Empty: the host of the group `docker_ca`."),
+    Variable(
+        "docker_engine_serial",
+        "serial",
+        "25%",
+        "How many engines are changed at once: a number, a percentage of them, or a list of these, as in `serial`.",
+        playbooks=("site", "renew", "rotate_ca", "revoke_client", "remove"),
+    ),
+    Variable("docker_report_path", "path", "", "File on the control node that gets the report of the run in JSON."),
+    Variable(
+        "docker_remove_hosts",
+        "list",
+        [],
+        "The hosts that remote access is taken from: names, groups or patterns with commas between them, or `all`.",
+        playbooks=("remove",),
+    ),
+    Variable(
+        "docker_remove_ca",
+        "bool",
+        False,
+        "Removes the CA, too; only with `docker_remove_hosts=all`.",
+        playbooks=("remove",),
+    ),
+    Variable(
+        "docker_revoke_name", "str", "", "The identity that is revoked.", playbooks=("revoke_client", "rotate_ca")
+    ),
+    Variable(
+        "docker_revoke_state",
+        "str",
+        "present",
+        "`absent` lets the name get a new certificate; those that are revoked stay so.",
+        choices=("present", "absent"),
+        playbooks=("revoke_client", "rotate_ca"),
+    ),
+    Variable(
+        "docker_revoke_by_rotation",
+        "bool",
+        False,
+        "Replaces the CA without that identity, because dockerd reads no revocation list.",
+        playbooks=("revoke_client", "rotate_ca"),
+    ),
+    Variable(
+        "docker_rotate_exclude",
+        "list",
+        [],
+        "Engines and client hosts that are gone for good and not waited for.",
+        playbooks=("rotate_ca", "revoke_client"),
+    ),
+    Variable(
+        "docker_renew_force",
+        "bool",
+        False,
+        "Renews every certificate, due or not, each with a new key.",
+        playbooks=("renew",),
+    ),
+)
+
+CA = (
+    Variable("docker_ca_dir", "path", "~/.bulkhead/ca"),
+    Variable("docker_ca_common_name", "str", "bulkhead.docker CA"),
+    Variable("docker_ca_key_type", "str", "P-256", choices=_KEY_TYPES),
+    Variable("docker_ca_key_size", "int", 3072),
+    Variable("docker_ca_valid_days", "int", 3650),
+    Variable("docker_ca_minimum_days", "int", 365),
+    Variable("docker_ca_existing_certificate", "path", ""),
+    Variable("docker_ca_existing_private_key", "path", ""),
+)
+
+ENGINE = (
+    Variable("docker_engine_listen", "list", ["0.0.0.0"]),  # noqa: S104 - behind mutual TLS
+    Variable("docker_engine_port", "int", 2376),
+    Variable("docker_engine_address", "str", ""),
+    Variable("docker_engine_names", "list", []),
+    Variable("docker_engine_trust_host_names", "bool", False),
+    Variable("docker_engine_daemon_options", "dict", {}),
+    Variable("docker_engine_valid_days", "int", 365),
+    Variable("docker_engine_renew_days", "int", 30),
+    Variable("docker_engine_renew_force", "bool", False),
+    Variable("docker_engine_replace_ca", "bool", False),
+    Variable("docker_engine_key_type", "str", "P-256", choices=_KEY_TYPES),
+    Variable("docker_engine_key_size", "int", 3072),
+    Variable("docker_engine_allow_container_restart", "bool", False),
+    Variable("docker_engine_restart_timeout", "int", 60),
+)
+
+SSH = (
+    Variable(
+        "docker_ssh_users",
+        "list",
+        [],
+        options=(
+            Variable("name", "str", required=True),
+            Variable("public_keys", "list", []),
+            Variable("principals", "list", []),
+            Variable("allowed_from", "list", []),
+            Variable("expires", "str", ""),
+            Variable("comment", "str", ""),
+            Variable("state", "str", "present", choices=("present", "absent")),
+        ),
+    ),
+    Variable("docker_ssh_trusted_user_ca_keys", "list", []),
+    Variable("docker_ssh_client_networks", "list", []),
+    Variable("docker_ssh_max_startups", "str", "100:30:200"),
+    Variable("docker_ssh_max_sessions", "int", 20),
+    Variable("docker_ssh_confirm_timeout", "int", 30),
+)
+
+CLIENT = (
+    Variable(
+        "docker_client_identities",
+        "list",
+        [{"name": "admin"}],
+        options=(
+            Variable("name", "str", required=True),
+            Variable("user", "str"),
+            Variable("valid_days", "int"),
+            Variable("ssh_account", "str"),
+            Variable("ssh_private_key", "path"),
+        ),
+    ),
+    Variable("docker_client_transports", "list", ["tls"], choices=("tls", "ssh")),
+    Variable("docker_client_context_name", "str", ""),
+    Variable("docker_client_current", "str", ""),
+    Variable("docker_client_purge", "bool", False),
+    Variable("docker_client_context_set", "str", "bulkhead"),
+    Variable("docker_client_config_dir", "path", ""),
+    Variable("docker_client_valid_days", "int", 365),
+    Variable("docker_client_renew_days", "int", 30),
+    Variable("docker_client_renew_force", "bool", False),
+    Variable("docker_client_key_type", "str", "P-256", choices=_KEY_TYPES),
+    Variable("docker_client_key_size", "int", 3072),
+    Variable("docker_client_ssh_key_type", "str", "ed25519", choices=("ed25519", "ecdsa", "rsa")),
+    Variable("docker_client_ssh_jump", "str", ""),
+)
+
+# Secrets are read where they are used and are no part of the plan.
+SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker_ca_existing_passphrase"})
+
+# What the playbooks give to the roles. An inventory may have them for plays of its own.
+ROLE_INPUTS = frozenset(
+    {
+        "docker_ca_revoke_known",
+        "docker_ca_revoke_name",
+        "docker_ca_revoke_state",
+        "docker_ca_rotate_to",
+        "docker_ca_sign_requests",
+        "docker_client_absent_names",
+        "docker_client_ca_certificate",
+        "docker_client_engines",
+        "docker_client_require_host_keys",
+        "docker_client_revoked_names",
+        "docker_client_skip_revoked",
+        "docker_engine_ca_certificate",
+        "docker_ssh_absent_names",
+        "docker_ssh_state",
+    }
+)
+
+KNOWN = frozenset(variable.name for variable in (*FLEET, *CA, *ENGINE, *SSH, *CLIENT)) | SECRETS | ROLE_INPUTS
+
+
+def convert(variable: Variable, value: t.Any, where: str) -> t.Any:
+    """The value in the variable's type, in which the forms that Ansible takes for it are accepted."""
+    if value is None:
+        if variable.required:
+            raise VariableError(f"{where} has no {variable.name}; set it.")
+        return variable.default
+    what = f"{variable.name} of {where}" if where else variable.name
+    if variable.type == "list":
+        entries = _entries(value, what, bool(variable.options))
+        if variable.options:
+            return [_entry(variable, entry, f"entry {number} of {what}") for number, entry in enumerate(entries, 1)]
+        return [_choice(variable, _text(entry, f"an entry of {what}"), f"an entry of {what}") for entry in entries]
+    if variable.type == "serial":
+        return value
+    converted = _CONVERTERS[variable.type](value, what)
+    return _choice(variable, converted, what) if variable.choices else converted
+
+
+def _entry(variable: Variable, value: t.Any, what: str) -> dict[str, t.Any]:
+    if not isinstance(value, t.Mapping):
+        raise VariableError(f"{what} is {shown(value)}; it has to be a dictionary with a name.")
+    names = [option.name for option in variable.options]
+    unknown = [str(name) for name in value if name not in names]
+    if unknown:
+        raise VariableError(f"{what} has no option {', '.join(unknown)}; the options are {', '.join(names)}.")
+    return {option.name: convert(option, value.get(option.name), what) for option in variable.options}
+
+
+def _entries(value: t.Any, what: str, of_dictionaries: bool) -> list[t.Any]:
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if isinstance(value, str) and not of_dictionaries:
+        return _listed(value, what)
+    if isinstance(value, int) and not isinstance(value, bool) and not of_dictionaries:
+        return [value]
+    raise VariableError(f"{what} is {shown(value)}; it has to be a list.")
+
+
+def _listed(text: str, what: str) -> list[t.Any]:
+    """A list that came as text: JSON, as -e gives it, or words with commas between them."""
+    if text.lstrip().startswith("["):
+        found = _json(text, what, "list")
+        if isinstance(found, list):
+            return found
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _text(value: t.Any, what: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise VariableError(f"{what} is {shown(value)}; it has to be text, in quotes where YAML reads something else.")
+
+
+def _number(value: t.Any, what: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value):
+        return int(value)
+    raise VariableError(f"{what} is {shown(value)}; it has to be a whole number.")
+
+
+def _truth(value: t.Any, what: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
+    if word in ("yes", "on", "1", "true", "t", "y"):
+        return True
+    if word in ("no", "off", "0", "false", "f", "n"):
+        return False
+    raise VariableError(f"{what} is {shown(value)}; it has to be true or false.")
+
+
+def _dictionary(value: t.Any, what: str) -> dict[str, t.Any]:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = _json(value, what, "dictionary")
+    if isinstance(value, t.Mapping):
+        return dict(value)
+    raise VariableError(f"{what} is {shown(value)}; it has to be a dictionary.")
+
+
+def _json(text: str, what: str, kind: str) -> t.Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise VariableError(f"{what} is {shown(text)}; it has to be a {kind}, and is no JSON ({error}).") from error
+
+
+def _choice(variable: Variable, value: t.Any, what: str) -> t.Any:
+    if variable.choices and value not in variable.choices:
+        raise VariableError(f"{what} is {shown(value)}; it has to be one of {', '.join(variable.choices)}.")
+    return value
+
+
+def shown(value: t.Any) -> str:
+    """The value for a sentence: on one line, and not at any length."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_CONVERTERS: dict[str, t.Callable[[t.Any, str], t.Any]] = {
+    "str": _text,
+    "path": _text,
+    "int": _number,
+    "bool": _truth,
+    "dict": _dictionary,
+}
