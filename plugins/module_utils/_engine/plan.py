@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 
@@ -29,13 +30,14 @@ class Desired:
     listen: tuple[str, ...]
     port: int
     options: t.Mapping[str, t.Any]
-    ca: str  # the trust bundle, PEM; '' only in check mode, where the CA does not exist yet
+    ca: str  # the trust bundle, PEM; '' where the CA does not exist yet
     certificate: str  # PEM; '' keeps the installed one
     private_key: pathlib.Path | None  # made on this engine; None keeps the installed one
     names: tuple[str, ...]  # that the certificate must cover
     allow_container_restart: bool
     timeout: float
     absent: bool = False  # everything that this collection did is taken back
+    renewal: Renewal = dataclasses.field(default_factory=Renewal)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
             f"docker_engine_daemon_options or {inspect.DAEMON_JSON}."
         )
     daemon_json = _daemon_json_target(engine, content)
-    certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode()
+    certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode("ascii", "replace")
     targets = [
         Target(path, text, mode, secret=path == inspect.PRIVATE_KEY)
         for (path, mode), text in zip(
@@ -323,8 +325,11 @@ def refuse_reload_traps(engine: inspect.Engine) -> None:
             )
 
 
-def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
-    """dockerd's own check of the candidate, with the flags it will be started with (Docker 23.0 and later)."""
+def validate(engine: inspect.Engine, desired: Desired, plan: Plan, tls: bool) -> None:
+    """dockerd's own check of the candidate, with the flags it will be started with (Docker 23.0 and later).
+
+    Without ``tls`` all but the TLS files is checked, because there is no certificate that will be used.
+    """
     flags = [
         word
         for flag in engine.command_line.flags
@@ -333,7 +338,9 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
     ]
     with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
         candidate = dict(plan.content)
-        if not desired.absent:
+        if not tls and not desired.absent:
+            candidate = {key: value for key, value in candidate.items() if key not in _daemon_json.TLS_KEYS}
+        elif not desired.absent:
             # The key stays where it is: it is never copied for a check.
             candidate["tlskey"] = str(desired.private_key or inspect.PRIVATE_KEY)
             for key, content in (("tlscacert", desired.ca), ("tlscert", plan.certificate)):

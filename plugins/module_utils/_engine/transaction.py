@@ -22,7 +22,13 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import (
+    certificate,
+    checks,
+    command_line,
+    inspect,
+    report,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
@@ -56,17 +62,24 @@ class TransactionError(Exception):
 
 @dataclasses.dataclass
 class Result:
-    """What was, or in check mode would be, done."""
+    """What was, or in check mode would be, done; and the engine as the roles and the report need it."""
 
     changed: bool = False
+    would_change: bool = False
     restarted: bool = False
     recovered: bool = False
     reasons: list[str] = dataclasses.field(default_factory=list)
+    certificate_reasons: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
     containers: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     hosts: list[str] = dataclasses.field(default_factory=list)
     kept: list[str] = dataclasses.field(default_factory=list)
+    version: str = ""
+    running: bool = False
+    ssh_accounts: bool = False
+    ssh_server: dict[str, t.Any] | None = None
+    certificate: dict[str, t.Any] | None = None
 
 
 def run(desired: Desired, check_mode: bool = False) -> Result:
@@ -94,37 +107,66 @@ def run(desired: Desired, check_mode: bool = False) -> Result:
 def change(desired: Desired, check_mode: bool = False) -> Result:
     """The same in this process."""
     result = Result()
+    _refuse_unreadable_bundle(desired.ca)
     with contextlib.nullcontext() if check_mode else _lock():
         if inspect.JOURNAL.exists():
-            result.recovered = result.changed = True
+            result.recovered = result.would_change = result.changed = True
+            journal = _Journal.read()
             if check_mode:
                 result.reasons.append("an interrupted change is undone first; what is changed then is known only then")
+                _describe(result, inspect.look(), desired, journal.pair())
                 return result
-            result.reasons.append(f"a change that was interrupted is undone. {_undo(_Journal.read(), desired.timeout)}")
+            result.reasons.append(f"a change that was interrupted is undone. {_undo(journal, desired.timeout)}")
         engine = inspect.look()
+        _describe(result, engine, desired, certificate.Pair.installed())
+        waits = bool(result.certificate_reasons) and not desired.certificate
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
-        if not check_mode:
-            _sweep(target.path for target in plan.targets)
         changes = plan.changes
-        result.warnings = list(plan.warnings)
         result.hosts = list(plan.hosts)
         result.kept = list(plan.kept)
-        result.diff = [_diff(target) for target in changes]
-        reason = _reason(engine, desired, plan, changes, check_mode)
-        result.changed = result.changed or bool(changes or reason)
-        result.restarted = bool(reason)
-        result.reasons += [reason] if reason else []
         if engine.running:
             result.containers = engine.api.running_containers()
+        reason = _reason(engine, desired, plan, changes, waits)
         if reason:
             _plan.refuse_container_loss(engine, desired)
             if engine.running and not engine.live_restore:
                 _plan.refuse_reload_traps(engine)
-        if changes and (desired.absent or (desired.ca and plan.certificate)):
-            _plan.validate(engine, desired, plan)
-        if not check_mode and (changes or reason):
-            _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+        if changes:
+            _plan.validate(engine, desired, plan, not waits)
+        differs = bool(changes or reason or waits)
+        result.would_change = result.would_change or differs
+        if waits and not check_mode:
+            return result
+        result.changed = result.changed or differs
+        result.warnings = list(plan.warnings)
+        result.restarted = bool(reason)
+        result.reasons += [reason] if reason else []
+        result.diff = [_diff(target) for target in changes]
+        if not check_mode:
+            _sweep(target.path for target in plan.targets)
+            if differs:
+                _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+                result.running = result.running or result.restarted
+                result.certificate = certificate.Pair.installed().end()
     return result
+
+
+def _refuse_unreadable_bundle(ca: str) -> None:
+    try:
+        if ca:
+            x509.load_bundle(ca)
+    except x509.CertificateError as error:
+        raise inspect.EngineError(f"ca_certificate is no trust bundle: {error}.") from error
+
+
+def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: certificate.Pair) -> None:
+    """What the roles and the report want to know of an engine, and whether its certificate is due."""
+    found = report.engine(engine)
+    result.version, result.running = found["version"], found["running"]
+    result.ssh_accounts, result.ssh_server = found["ssh_accounts"], found["ssh_server"]
+    result.certificate = pair.end()
+    if not desired.absent:
+        result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
 
 
 @contextlib.contextmanager
@@ -135,30 +177,43 @@ def _lock() -> t.Iterator[None]:
         yield
 
 
-def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target], check_mode: bool) -> str:
-    """Why dockerd has to be restarted; '' where it has not. Refuses what cannot work."""
+def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target], waits: bool) -> str:
+    """Why dockerd has to be restarted; '' where it has not. Refuses what cannot work.
+
+    ``waits`` is a change that has to wait for its certificate.
+    """
     changed = [str(target.path) for target in changes if target.restart and target.content_differs()]
     because = f"dockerd reads {', '.join(changed)} only when it starts" if changed else ""
     if desired.absent:
         return because if engine.running else ""
-    problem = (
-        _plan.certificate_problem(desired, plan)
-        if desired.ca
-        else "ca_certificate is empty, which only check mode takes; give the trust bundle."
-    )
-    if problem and not (check_mode and not desired.certificate):
-        raise inspect.EngineError(problem)
+    if not waits:
+        _refuse_certificate(desired, plan)
     inspect.refuse_unusable_addresses(desired.listen, desired.port, engine.hosts if engine.running else [])
     if not engine.running:
         return "dockerd does not answer on its local socket"
-    if because or problem:
+    if because or waits:
         return because or "dockerd reads its certificate only when it starts"
     findings = checks.findings(engine.api, desired.listen, desired.port, desired.ca, plan.certificate)
     return f"dockerd does not run with what its files say: {findings[0]}" if findings else ""
 
 
+def _refuse_certificate(desired: Desired, plan: Plan) -> None:
+    if not desired.ca:
+        raise inspect.EngineError("ca_certificate is empty; give the trust bundle that belongs to server_certificate.")
+    problem = _plan.certificate_problem(desired, plan)
+    if problem:
+        raise inspect.EngineError(problem)
+
+
 def _diff(target: Target) -> dict[str, str]:
-    return _files.diff(target, x509.describe if target.path in (inspect.CA, inspect.CERTIFICATE) else None)
+    return _files.diff(target, _described if target.path in (inspect.CA, inspect.CERTIFICATE) else None)
+
+
+def _described(content: bytes) -> str:
+    try:
+        return x509.describe(content)
+    except x509.UNREADABLE:
+        return "(no certificate that can be read)\n"
 
 
 # -- daemon.json through a restart -----------------------------------------------------------------------------------
@@ -241,6 +296,18 @@ class _Journal:
                 f"{inspect.JOURNAL} of an interrupted change is damaged ({error}); compare the files in /etc/docker "
                 "with their hidden .bulkhead-old copies by hand, then remove the journal."
             ) from error
+
+    def pair(self) -> certificate.Pair:
+        """The certificate and the key that an undo gives back."""
+
+        def before(path: pathlib.Path) -> bytes | None:
+            for file in self.files:
+                if file["path"] == str(path):
+                    old = _files.staged(path, "old")
+                    return _files.content(old if os.path.lexists(old) else path) if file["existed"] else None
+            return _files.content(path)
+
+        return certificate.Pair(before(inspect.CERTIFICATE), before(inspect.PRIVATE_KEY))
 
     def write(self) -> None:
         new = _files.staged(inspect.JOURNAL, "new")
