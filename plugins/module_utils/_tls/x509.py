@@ -103,7 +103,10 @@ def days_left(certificate: x509.Certificate, at: datetime.datetime | None = None
 
 def key_label(certificate: x509.Certificate) -> str:
     """The type of its key as the roles name it: P-256, P-384, RSA 3072."""
-    key = certificate.public_key()
+    return public_key_label(certificate.public_key())
+
+
+def public_key_label(key: t.Any) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -142,14 +145,22 @@ def describe(content: bytes) -> str:
 
 
 def key_matches(pem: str, key: bytes) -> bool:
+    return is_key_of(load_bundle(pem)[0].certificate, public_half(key))
+
+
+def public_half(key: bytes) -> t.Any:
+    """The public key of a private one that Docker can use."""
     try:
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:
+        return serialization.load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(
             f"the private key cannot be read ({error}); Docker takes only unencrypted PEM keys"
         ) from error
+
+
+def is_key_of(certificate: x509.Certificate, public: t.Any) -> bool:
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return load_bundle(pem)[0].certificate.public_key().public_bytes(*form) == private.public_key().public_bytes(*form)
+    return certificate.public_key().public_bytes(*form) == bytes(public.public_bytes(*form))
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

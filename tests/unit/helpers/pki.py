@@ -42,9 +42,11 @@ class Authority:
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(self, subject: x509.Name, public: t.Any, extensions: t.Any, days: int = 9) -> x509.Certificate:
-        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days, hours=1)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        end = now + datetime.timedelta(days=days, hours=1)
+        begin = min(end - datetime.timedelta(days=30), now - datetime.timedelta(days=1))
         builder = x509.CertificateBuilder(self.name, subject, public, x509.random_serial_number())
-        builder = builder.not_valid_before(end - datetime.timedelta(days=30)).not_valid_after(end)
+        builder = builder.not_valid_before(begin).not_valid_after(end)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
