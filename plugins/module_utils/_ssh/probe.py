@@ -112,8 +112,8 @@ def _try(base: t.Sequence[str], address: str, attempt: Attempt, timeout: int) ->
     except subprocess.TimeoutExpired as error:
         said = (error.stderr or b"") + f"\nssh did not end within {timeout + 10} seconds".encode()
         return subprocess.CompletedProcess(command, 0, error.stdout or b"", said)
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 0, b"", f"ssh cannot be started: {error.strerror}".encode())
+    except (OSError, ValueError) as error:  # a NUL in a name
+        return subprocess.CompletedProcess(command, 0, b"", f"ssh cannot be started: {error}".encode())
 
 
 def _is_refusal(attempt: Attempt, answer: subprocess.CompletedProcess[bytes]) -> bool:

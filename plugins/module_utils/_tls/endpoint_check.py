@@ -15,10 +15,9 @@ import tempfile
 import typing as t
 import urllib.parse
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType
-
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
 _AT_ONCE = 16  # endpoints; each is asked by all clients at the same time
 # A server may send anything as its certificate, and cryptography reads most of it late.
@@ -233,9 +232,7 @@ def _ask(endpoint: Endpoint, host: str, port: int, credentials: Credentials, tim
         ]
         plain = pool.submit(handshake.plain_http, host, port, timeout)
         old = pool.submit(handshake.old_tls, host, port, timeout)
-        others = {
-            number: pool.submit(handshake.plain_http, host, number, timeout) for number in endpoint.plain_ports
-        }
+        others = {number: pool.submit(handshake.plain_http, host, number, timeout) for number in endpoint.plain_ports}
     return _Answers(
         clients=tuple(
             _Attempt(client.name, client.who, client.expected, answer.result(), client.hint)
@@ -310,9 +307,7 @@ def _about_endpoint(
     return found + _about_clients(where, bundle, answers.handshake)
 
 
-def _about_server(
-    where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None
-) -> list[str]:
+def _about_server(where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None) -> list[str]:
     found = []
     if verified.outcome == "untrusted":
         found.append(f"{where} serves a certificate that clients do not accept as that of {name} ({verified.detail})")
