@@ -116,7 +116,7 @@ class _Answers:
     plain: _Attempt
     old_tls: _Attempt
     verified: handshake.Answer
-    handshake: handshake.Offer | handshake.ProbeError
+    offered: handshake.Offer | handshake.ProbeError
     plain_ports: dict[int, handshake.Answer]
 
     @property
@@ -172,8 +172,8 @@ def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float)
     findings = []
     certificate = None
     try:
-        if isinstance(answers.handshake, handshake.Offer):
-            certificate = x509.report(x509.load_der(answers.handshake.certificates[0]))
+        if isinstance(answers.offered, handshake.Offer):
+            certificate = x509.report(x509.load_der(answers.offered.certificates[0]))
     except _UNREADABLE as error:
         findings.append(f"{endpoint.docker_host} serves a certificate that cannot be read ({error})")
     findings += _about_endpoint(endpoint, host, answers, certificate, version, credentials.bundle)
@@ -241,7 +241,7 @@ def _ask(endpoint: Endpoint, host: str, port: int, credentials: Credentials, tim
         plain=_Attempt("plain_http", "plain HTTP", "refused", _as_attempt(plain.result())),
         old_tls=_Attempt("old_tls", "an outdated protocol", "refused", old.result()),
         verified=verified.result(),
-        handshake=offered.result(),
+        offered=offered.result(),
         plain_ports={number: answer.result() for number, answer in others.items()},
     )
 
@@ -267,8 +267,8 @@ def _result(
 ) -> dict[str, t.Any]:
     """What is returned about one endpoint; ``answers`` is None where it could not be asked."""
     acceptable = None
-    if answers and isinstance(answers.handshake, handshake.Offer):
-        acceptable = answers.handshake.acceptable_cas
+    if answers and isinstance(answers.offered, handshake.Offer):
+        acceptable = answers.offered.acceptable_cas
     return {
         "name": endpoint.name,
         "docker_host": endpoint.docker_host,
@@ -304,7 +304,7 @@ def _about_endpoint(
     found += _about_server(where, endpoint.hostname or host, verified, certificate)
     if not version and verified.outcome != "untrusted" and answers.clients[0].answer.outcome == "accepted":
         found.append(f"{where} does not answer GET /version as a Docker engine does ({verified.detail})")
-    return found + _about_clients(where, bundle, answers.handshake)
+    return found + _about_clients(where, bundle, answers.offered)
 
 
 def _about_server(where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None) -> list[str]:
