@@ -54,7 +54,7 @@ molecule: export MOLECULE_GLOB := molecule/*/molecule.yml
 molecule: export MOLECULE_COMMAND_BORDERS := false
 molecule: export MOLECULE_ANSIBLE_ARGS_STRICT_MODE := true
 molecule: setup ## Test in the lab: SCENARIO=lab (default: every scenario), DO=converge|verify|destroy (default: test)
-	@molecule -c .config/molecule/config.yml $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
+	@molecule $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
 
 .PHONY: bench
 bench: setup ## What the playbooks cost against a script by hand: RUNS=3 ENGINES="4 12"
