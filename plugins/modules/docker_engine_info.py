@@ -15,13 +15,13 @@ author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
   - python3-cryptography 3.3 or later on the engine, for everything about certificates
+extends_documentation_fragment:
+  - bulkhead.docker.attributes
+  - bulkhead.docker.attributes.info_module
 attributes:
-  check_mode:
+  platform:
     support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+    platforms: linux
 options:
   names:
     description:
@@ -54,6 +54,9 @@ options:
       - With O(ca_certificate), whether that is the installed trust bundle, too.
     type: bool
     default: false
+seealso:
+  - module: bulkhead.docker.docker_daemon_config
+  - module: bulkhead.docker.docker_endpoint_info
 """
 
 EXAMPLES = r"""
