@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module and takes its answer as data: it cannot set a variable, and what it documents has the types that it says.
+
+`meta/runtime.yml` sends every module of this collection through it. Others are named: `name` and `options`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers
+
+_COLLECTION = "bulkhead.docker."
+_OWN_NAME = "docker_module"
+
+
+class ActionModule(ActionBase):
+    """Either `docker_module` itself, with the module's name and options, or one of this collection's modules."""
+
+    def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        name, options = self._asked()
+        result.update(self.answer_of(name, options, task_vars))
+        return result
+
+    def answer_of(
+        self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None
+    ) -> dict[str, t.Any]:
+        answer = answers.without_variables(
+            self._execute_module(module_name=name, module_args=options, task_vars=task_vars)
+        )
+        if not name.startswith(_COLLECTION):
+            return answer
+        module = pathlib.Path(__file__).parents[1] / "modules" / f"{name[len(_COLLECTION) :]}.py"
+        host = str((task_vars or {}).get("inventory_hostname", "the host"))
+        return answers.checked(answer, answers.documented(module), host, name)
+
+    def _asked(self) -> tuple[str, dict[str, t.Any]]:
+        action = str(self._task.action).rpartition(".")[2]
+        if action != _OWN_NAME:
+            return _COLLECTION + action, dict(self._task.args)
+        name, options = self._task.args.get("name"), self._task.args.get("options") or {}
+        if not isinstance(name, str) or not isinstance(options, dict) or set(self._task.args) - {"name", "options"}:
+            raise AnsibleActionFail("docker_module takes 'name', the module's full name, and 'options', its options.")
+        return name, options

@@ -1,0 +1,92 @@
+"""Modules run through ansible-playbook, on a host whose Python answers as it likes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+LIAR = Path(__file__).parents[2] / "helpers/liar.py"
+REPOSITORY = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    """Runs one task on a host that answers `lie`; gives what was registered and what became a variable."""
+
+    def play(task: dict[str, Any], lie: dict[str, Any]) -> dict[str, Any]:
+        (tmp_path / "lie.json").write_text(json.dumps(lie), encoding="utf-8")
+        seen = tmp_path / "seen.json"
+        told = "{{ {'answer': answer, 'address': docker_engine_address, 'facts': ansible_facts} | to_json }}"
+        plays = [
+            {
+                "hosts": "web1",
+                "gather_facts": False,
+                "tasks": [
+                    {**task, "register": "answer", "ignore_errors": True},
+                    {
+                        "name": "Keep what was said",
+                        "ansible.builtin.copy": {"dest": str(seen), "content": told},
+                        "delegate_to": "localhost",
+                    },
+                ],
+            }
+        ]
+        (tmp_path / "play.yml").write_text(yaml.safe_dump(plays), encoding="utf-8")
+        inventory = f"web1 ansible_connection=local ansible_python_interpreter={LIAR} docker_engine_address=192.0.2.1\n"
+        (tmp_path / "inventory").write_text(inventory, encoding="utf-8")
+        collections = REPOSITORY / ".ansible/collections"
+        environment = {
+            **os.environ,
+            "LIE": str(tmp_path / "lie.json"),
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+        done = subprocess.run(
+            ["ansible-playbook", "-i", tmp_path / "inventory", tmp_path / "play.yml"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert seen.exists(), done.stdout + done.stderr
+        return json.loads(seen.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+    return play
+
+
+POISON = {"ansible_facts": {"docker_engine_address": "192.0.2.66"}, "ansible_stats": {"data": {"x": 1}}}
+
+
+def test_an_answer_sets_no_variable(run: Any) -> None:
+    task = {"bulkhead.docker.docker_module": {"name": "ansible.builtin.ping"}}
+
+    seen = run(task, {**POISON, "ping": "pong"})
+
+    assert seen["answer"]["ping"] == "pong"
+    assert seen["address"] == "192.0.2.1"
+    assert not {"ansible_facts", "ansible_stats"} & set(seen["answer"])
+    # The same answer to the same module, asked for without the action, does.
+    assert run({"ansible.builtin.ping": {}}, {**POISON, "ping": "pong"})["address"] == "192.0.2.66"
+
+
+def test_every_module_of_the_collection_is_asked_like_that(run: Any) -> None:
+    runtime = yaml.safe_load((REPOSITORY / "meta/runtime.yml").read_text(encoding="utf-8"))
+    routed = set(runtime["plugin_routing"]["action"])
+    own_actions = {path.stem for path in (REPOSITORY / "plugins/action").glob("*.py")}
+    modules = {path.stem for path in (REPOSITORY / "plugins/modules").glob("*.py")}
+
+    assert routed | own_actions == modules
+
+    seen = run({"bulkhead.docker.docker_engine_info": {}}, {**POISON, "msg": "well", "engine": "none"})
+
+    assert seen["address"] == "192.0.2.1"
+    assert seen["answer"]["failed"]
+    assert "web1 does not answer as the module bulkhead.docker.docker_engine_info does" in seen["answer"]["msg"]
+    assert "'engine' is no dict" in seen["answer"]["msg"]
