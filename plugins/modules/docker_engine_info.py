@@ -15,13 +15,13 @@ author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
   - python3-cryptography 3.3 or later on the engine, for everything about certificates
+extends_documentation_fragment:
+  - bulkhead.docker.attributes
+  - bulkhead.docker.attributes.info_module
 attributes:
-  check_mode:
+  platform:
     support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+    platforms: linux
 options:
   names:
     description:
@@ -54,6 +54,9 @@ options:
       - With O(ca_certificate), whether that is the installed trust bundle, too.
     type: bool
     default: false
+seealso:
+  - module: bulkhead.docker.docker_daemon_config
+  - module: bulkhead.docker.docker_endpoint_info
 """
 
 EXAMPLES = r"""
@@ -85,33 +88,50 @@ engine:
     service_manager:
       description: What starts dockerd, C(systemd) or C(service).
       type: str
+      sample: systemd
     socket:
       description: Path of the local socket.
       type: str
+      sample: /run/docker.sock
     hosts:
       description: Where dockerd listens, by its flags and its C(daemon.json).
       type: list
       elements: str
+      sample: ["fd://", "tcp://192.0.2.10:2376"]
     hosts_without_tls:
       description: Those of RV(engine.hosts) that anybody may use who reaches them.
       type: list
       elements: str
+      sample: ["tcp://0.0.0.0:2375"]
     remote_flags:
       description: Flags that decide where dockerd listens and whom it lets in, with the file each is from.
       type: list
       elements: dict
+      contains:
+        flag:
+          description: The flag with its value, as it is written.
+          type: str
+          sample: --host=tcp://0.0.0.0:2375
+        source:
+          description: The file that it is from.
+          type: str
+          sample: /lib/systemd/system/docker.service
     live_restore:
       description: Whether containers outlive a restart of dockerd.
       type: bool
+      sample: true
     swarm:
       description: State of the swarm membership; V(inactive) where there is none.
       type: str
+      sample: inactive
     containers_running:
       description: Number of running containers.
       type: int
+      sample: 12
     managed:
       description: Whether the collection has changed this engine.
       type: bool
+      sample: true
     ssh_accounts:
       description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
       type: bool
@@ -122,15 +142,18 @@ engine:
         port:
           description: The port that this connection has reached, or the first one of its configuration.
           type: int
+          sample: 22
         host_keys:
           description: The public keys with which it proves who it is, each the line of a C(.pub) file.
           type: list
           elements: str
+          sample: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFYtnIVBqcBPtfFhWYcl2hB2DBfUjMCEtF2oqJjxA1nd"]
 names:
   description: Every name and address that the server certificate has to cover.
   returned: success
   type: list
   elements: str
+  sample: [web1, 192.0.2.10]
 subject_alt_names:
   description: The same as entries of a certificate request.
   returned: success
@@ -141,6 +164,7 @@ cryptography:
   description: Version of Python's cryptography library on the engine; empty where it is missing.
   returned: success
   type: str
+  sample: 43.0.0
 certificate:
   description: The installed server certificate. V(null) where there is none or RV(cryptography) is empty.
   returned: success
@@ -149,31 +173,40 @@ certificate:
     subject:
       description: The subject.
       type: str
+      sample: CN=web1
     issuer:
       description: The subject of the CA.
       type: str
+      sample: CN=bulkhead.docker CA
     serial:
       description: The serial number, hexadecimal.
       type: str
+      sample: 5F0C3C9BFA57F2BD
     names:
       description: The subject alternative names.
       type: list
       elements: str
+      sample: ["DNS:web1", "IP:192.0.2.10"]
     usages:
       description: The extended key usages; V(serverAuth) alone is right.
       type: list
       elements: str
+      sample: [serverAuth]
     not_before:
       description: Start of its validity, UTC.
       type: str
+      sample: "2026-11-24T14:00:00Z"
     not_after:
       description: End of its validity, UTC.
       type: str
+      sample: "2027-11-24T14:00:00Z"
     days_left:
       description: Whole days until it expires.
       type: int
+      sample: 361
     key:
       description: Type of its key.
+      sample: P-256
       type: str
 served:
   description: The certificate that dockerd hands out, which is the one from its last start. V(null) as RV(certificate).
