@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
-import re
 import ssl
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as pem_text
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,7 +21,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class CertificateError(Exception):
@@ -67,7 +66,7 @@ def _utc(certificate: x509.Certificate, name: str) -> datetime.datetime:
 
 
 def load_bundle(pem: str) -> list[Entry]:
-    blocks = _BLOCK.findall(pem)
+    blocks = pem_text.certificates(pem)
     if not blocks:
         raise CertificateError("the text holds no PEM certificate")
     try:
@@ -91,7 +90,10 @@ def days_left(certificate: x509.Certificate) -> int:
 
 def key_label(certificate: x509.Certificate) -> str:
     """The type of its key as the roles name it: P-256, P-384, RSA 3072."""
-    key = certificate.public_key()
+    return public_key_label(certificate.public_key())
+
+
+def public_key_label(key: t.Any) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -136,8 +138,13 @@ def key_matches(pem: str, key: bytes) -> bool:
         raise CertificateError(
             f"the private key cannot be read ({error}); Docker takes only unencrypted PEM keys"
         ) from error
+    return same_key(load_bundle(pem)[0].certificate.public_key(), private.public_key())
+
+
+def same_key(one: t.Any, other: t.Any) -> bool:
+    """Whether two public keys are one."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return load_bundle(pem)[0].certificate.public_key().public_bytes(*form) == private.public_key().public_bytes(*form)
+    return bool(one.public_bytes(*form) == other.public_bytes(*form))
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
