@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module and takes its answer as data: it cannot set a variable, and what it documents has the types that it says.
+"""Runs a module and takes its answer as data: it sets no variable, and has the keys and types that are documented.
 
 `meta/runtime.yml` sends every module of this collection through it. Others are named: `name` and `options`.
 """

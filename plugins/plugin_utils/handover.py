@@ -64,8 +64,8 @@ def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:
     answer = hostvars[client].get("docker_client_ssh")
     if not isinstance(answer, t.Mapping):
         raise HandoverError(
-            f"The client host {client} was not asked for its SSH keys in this run, so that its users would lose access. "
-            "Let the run reach it as well, or take it out of the client hosts."
+            f"The client host {client} was not asked for its SSH keys in this run, so that its users would lose "
+            "access. Let the run reach it as well, or take it out of the client hosts."
         )
     found = {}
     for result in _listed(answer.get("results")):
@@ -77,9 +77,9 @@ def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:
 
 def _ssh_server(hostvars: Hostvars, name: str) -> t.Mapping[str, t.Any]:
     """Port and host keys of an engine's sshd, as the last of these has read them over Ansible's connection."""
-    variables = hostvars[name] if name in hostvars else {}
-    answers = [variables.get("docker_ssh_server")]
-    answers += [(variables.get(known) or {}).get("ssh_server") for known in ("docker_engine_change", "docker_engine_preview")]
+    variables = hostvars.get(name, {})
+    gathered = [variables.get(result) or {} for result in ("docker_engine_change", "docker_engine_preview")]
+    answers = [variables.get("docker_ssh_server"), *(result.get("ssh_server") for result in gathered)]
     return next((answer for answer in answers if isinstance(answer, t.Mapping) and answer.get("host_keys")), {})
 
 
