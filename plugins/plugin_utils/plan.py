@@ -56,9 +56,11 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, contexts))
+    for name, engine in engines.items():
+        engine["foreign_names"] = _foreign_names(reader, engines, name) if engine["trust_host_names"] else []
     excluded = _excluded(reader, fleet, engine_names, client_names)
     revoke = _revoke(reader, fleet, engines, clients, playbook)
-    plan = {
+    plan: Plan = {
         "playbook": playbook,
         "check_mode": inventory.check_mode,
         "limit": inventory.limit,
@@ -73,6 +75,9 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "renew": {"force": force},
         "report_path": fleet["docker_report_path"],
     }
+    for number, batch in enumerate(plan["batches"], 1):
+        for name in batch:
+            engines[name]["batch"] = number
     reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
     if reader.problems:
         raise PlanError(reader.problems)
@@ -264,6 +269,15 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         "known": any(identity["name"] == name for identity in identities) or bool(theirs & (declared | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
     }
+
+
+def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
+    """The names and addresses of all other hosts of the inventory, which this one cannot get by reporting them."""
+    others = {host for hosts in reader.inventory.groups.values() for host in hosts} - {name}
+    addresses = [reader.plain(host, variable) for host in others for variable in ("ansible_host", "ansible_ssh_host")]
+    certificates = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
+    foreign = _engines.certificate_names([*others, *addresses, *certificates])
+    return sorted(set(foreign) - set(engines[name]["names"]))
 
 
 def _accounts(clients: Values) -> set[str]:
