@@ -100,8 +100,8 @@ def unread(reader: Reader, hosts: t.Iterable[str]) -> t.Iterator[str]:
             files.setdefault(path, []).append(name)
     for path, names in files.items():
         yield (
-            f"{path} has {listed(names)}, but Ansible does not read it for the playbooks of a collection. Move the folder "
-            "beside the inventory."
+            f"{path} has {listed(names)}, but Ansible does not read it for the playbooks of a collection. Move the "
+            "folder beside the inventory."
         )
 
 
