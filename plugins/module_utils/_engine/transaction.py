@@ -22,7 +22,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, command_line, hosts, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
@@ -114,10 +114,11 @@ def change(desired: Desired, check_mode: bool = False) -> Result:
         result.changed = result.changed or bool(changes or reason)
         result.restarted = bool(reason)
         result.reasons += [reason] if reason else []
-        if engine.running:
+        if engine.info:
             result.containers = engine.api.running_containers()
         if reason:
             _plan.refuse_container_loss(engine, desired)
+            _plan.refuse_pending_edits(engine, plan)
             if engine.running and not engine.live_restore:
                 _plan.refuse_reload_traps(engine)
         if changes and (desired.absent or (desired.ca and plan.certificate)):
@@ -376,14 +377,12 @@ class _Change:
 
 def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
     """Former endpoints of ours at which somebody still answers."""
-    stay = {*plan.hosts, *(flag.value for flag in engine.command_line.remote_flags if flag.name == "host")}
+    stay = {host.port for host in hosts.network([*plan.hosts, *(flag.host for flag in engine.command_line.hosts)])}
     found = []
-    for host in _daemon_json.plain_hosts(engine.hosts):
-        address, _, port = host.rpartition(":")
-        address = checks.reachable(address.rpartition("//")[2].strip("[]"))
-        if not port.isdigit() or any(other.endswith(f":{port}") for other in stay):
+    for host in hosts.network(engine.hosts):
+        if host.port in stay:
             continue
-        if handshake.plain_http(address, int(port)).outcome != "closed":
+        if handshake.plain_http(checks.reachable(host.address), host.port).outcome != "closed":
             found.append(f"{host} still answers")
     return found
 
