@@ -155,7 +155,9 @@ def absent(engine: inspect.Engine) -> Plan:
         rest = [host for host in _daemon_json.texts(content, "hosts") if host not in closed]
         content = {key: value for key, value in content.items() if key != "hosts"}
         content.update({"hosts": rest} if rest else {})
-        warnings.append(f"{', '.join(closed)} was open to everybody before and does not come back.")
+        warnings.append(
+            f"{', '.join(host.strip() for host in closed)} was open to everybody before and does not come back."
+        )
     if recorded and not kept and not closed and not (original and not original.content.strip()):
         daemon_json = _put_back(_real(inspect.DAEMON_JSON), original)
     elif ours and not content and (not original or not original.content.strip()):
