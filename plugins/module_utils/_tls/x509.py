@@ -14,7 +14,7 @@ import ssl
 import typing as t
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,6 +26,18 @@ _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", 
 
 class CertificateError(Exception):
     """One sentence about text that holds no certificate or key."""
+
+
+# What reading a strange certificate raises: cryptography reads most of one only when it is asked for it.
+UNREADABLE = (
+    CertificateError,
+    UnsupportedAlgorithm,
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +96,9 @@ def load_der(content: bytes) -> Entry:
     return load_bundle(ssl.DER_cert_to_PEM_cert(content))[0]
 
 
-def days_left(certificate: x509.Certificate) -> int:
+def days_left(certificate: x509.Certificate, at: datetime.datetime | None = None) -> int:
     """Whole days until it expires; negative once it has."""
-    return (_utc(certificate, "not_valid_after") - datetime.datetime.now(datetime.timezone.utc)).days
+    return (_utc(certificate, "not_valid_after") - (at or datetime.datetime.now(datetime.timezone.utc))).days
 
 
 def key_label(certificate: x509.Certificate) -> str:
