@@ -26,6 +26,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import (
     certificate,
     checks,
     command_line,
+    hosts,
     inspect,
     report,
 )
@@ -124,11 +125,12 @@ def change(desired: Desired, check_mode: bool = False) -> Result:
         changes = plan.changes
         result.hosts = list(plan.hosts)
         result.kept = list(plan.kept)
-        if engine.running:
+        if engine.info:
             result.containers = engine.api.running_containers()
         reason = _reason(engine, desired, plan, changes, waits)
         if reason:
             _plan.refuse_container_loss(engine, desired)
+            _plan.refuse_pending_edits(engine, plan)
             if engine.running and not engine.live_restore:
                 _plan.refuse_reload_traps(engine)
         if changes:
@@ -443,14 +445,12 @@ class _Change:
 
 def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
     """Former endpoints of ours at which somebody still answers."""
-    stay = {*plan.hosts, *(flag.value for flag in engine.command_line.remote_flags if flag.name == "host")}
+    stay = {host.port for host in hosts.network([*plan.hosts, *(flag.host for flag in engine.command_line.hosts)])}
     found = []
-    for host in _daemon_json.plain_hosts(engine.hosts):
-        address, _, port = host.rpartition(":")
-        address = checks.reachable(address.rpartition("//")[2].strip("[]"))
-        if not port.isdigit() or any(other.endswith(f":{port}") for other in stay):
+    for host in hosts.network(engine.hosts):
+        if host.port in stay:
             continue
-        if handshake.plain_http(address, int(port)).outcome != "closed":
+        if handshake.plain_http(checks.reachable(host.address), host.port).outcome != "closed":
             found.append(f"{host} still answers")
     return found
 
