@@ -71,7 +71,7 @@ def ssh_accounts(
 
 def _engine_due(values: Vars, force: bool) -> bool:
     report = values.get("docker_engine_report") or {}
-    return bool(report.get("certificate") and (force or report["reissue"] or report["findings"]))
+    return bool(report.get("certificate") and (force or report["renewal_reasons"] or report["findings"]))
 
 
 def _client_due(values: Vars, force: bool) -> bool:
@@ -95,8 +95,8 @@ def _engine(name: str, values: Vars) -> list[Row]:
     report = values.get("docker_engine_report") or {}
     if "engine" not in report:
         return [_row(name, [str(report.get("msg") or "it did not answer").strip().rstrip(".")])]
-    installed, served = report.get("certificate") or {}, report.get("served") or {}
-    wrong = [*(report.get("reissue") or []), *(report.get("findings") or [])]
+    installed, served = report.get("certificate") or {}, report.get("served_certificate") or {}
+    wrong = [*(report.get("renewal_reasons") or []), *(report.get("findings") or [])]
     if not report.get("cryptography"):
         wrong.append("Python's cryptography library is missing there")
     row = _row(name, wrong, [installed.get("days_left"), served.get("days_left")])

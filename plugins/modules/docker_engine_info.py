@@ -10,7 +10,7 @@ short_description: Tells everything about a Docker engine that decides how it is
 version_added: "0.1.0"
 description:
   - Reads the daemon, its configuration, its certificate and the names of its host in one call, on the engine itself.
-  - Says why the server certificate has to be replaced, and on request whether the engine is as the collection leaves it.
+  - Says why the server certificate has to be replaced, and on request verifies that the engine is as the collection leaves it.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
@@ -25,7 +25,8 @@ attributes:
 options:
   names:
     description:
-      - Names and addresses by which clients reach the engine. The names by which the host knows itself are added.
+      - Names and addresses by which clients reach the engine. V(localhost) and the loopback addresses are added, the names by which
+        the host knows itself are not; these are in RV(host_names).
       - A text that is neither a DNS name nor an IP address is refused.
     type: list
     elements: str
@@ -47,7 +48,7 @@ options:
     description: With so many days or fewer left, the certificate has to be replaced.
     type: int
     default: 30
-  proof:
+  verify:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
         installed trust bundle alone, and refuses a client without a certificate, one with the server's certificate, and plain HTTP.
@@ -57,16 +58,16 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the engine
+- name: Gather information about the engine
   bulkhead.docker.docker_engine_info:
     names: [web1.example.com, 192.0.2.10]
     ca_certificate: "{{ trust_bundle }}"
   become: true
-  register: look
+  register: gathered
 
-- name: Say why its certificate will be replaced
+- name: Report why its certificate will be replaced
   ansible.builtin.debug:
-    var: look.reissue
+    var: gathered.renewal_reasons
 """
 
 RETURN = r"""
@@ -80,8 +81,11 @@ engine:
       type: str
       sample: 26.1.5+dfsg1
     running:
-      description: Whether dockerd answers on its local socket.
+      description: Whether a process of dockerd exists.
       type: bool
+    unanswered:
+      description: Why a dockerd that runs could not be asked about itself on its local socket; empty where it could.
+      type: str
     service_manager:
       description: What starts dockerd, C(systemd) or C(service).
       type: str
@@ -89,7 +93,7 @@ engine:
       description: Path of the local socket.
       type: str
     hosts:
-      description: Where dockerd listens, by its flags and its C(daemon.json).
+      description: Where dockerd listens, by its flags and its C(daemon.json), each as C(tcp://ADDRESS:PORT), C(unix://PATH) or C(fd://).
       type: list
       elements: str
     hosts_without_tls:
@@ -137,6 +141,11 @@ subject_alt_names:
   type: list
   elements: str
   sample: ["DNS:web1", "IP:192.0.2.10"]
+host_names:
+  description: The names and default addresses by which the host knows itself.
+  returned: success
+  type: list
+  elements: str
 cryptography:
   description: Version of Python's cryptography library on the engine; empty where it is missing.
   returned: success
@@ -175,22 +184,24 @@ certificate:
     key:
       description: Type of its key.
       type: str
-served:
+served_certificate:
   description: The certificate that dockerd hands out, which is the one from its last start. V(null) as RV(certificate).
   returned: success
   type: dict
   contains: *certificate
-reissue:
+renewal_reasons:
   description: Why the certificate has to be replaced, one phrase each; empty where it serves.
   returned: success and RV(cryptography) is not empty
   type: list
   elements: str
 findings:
-  description: What is not as it must be, one sentence each.
-  returned: O(proof=true)
+  description: What failed verification, one sentence each.
+  returned: O(verify=true)
   type: list
   elements: str
 """
+
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json
@@ -227,11 +238,16 @@ def main() -> None:
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
-            "proof": {"type": "bool", "default": False},
+            "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given = module.params
+    if given["verify"] and not CRYPTOGRAPHY:
+        module.fail_json(
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host, so that nothing "
+            "can be verified; install it there (Debian: python3-cryptography)."
+        )
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     try:
         names = report.names(given["names"])
@@ -241,14 +257,15 @@ def main() -> None:
             "engine": report.engine(found),
             "names": names,
             "subject_alt_names": report.subject_alt_names(names),
+            "host_names": inspect.host_names(),
             "certificate": None,
-            "served": None,
+            "served_certificate": None,
         }
         if CRYPTOGRAPHY:
             result["certificate"] = _certificate.installed()
-            result["served"] = _certificate.served(found)
-            result["reissue"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
-        if given["proof"]:
+            result["served_certificate"] = _certificate.served(found)
+            result["renewal_reasons"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
+        if given["verify"]:
             result["findings"] = _certificate.findings(found, given["ca_certificate"])
     except ERRORS as error:
         module.fail_json(msg=str(error))

@@ -2,10 +2,10 @@
 
 import http.server
 import json
-import os
 import pathlib
 import socketserver
 
+ALLOW = pathlib.Path("/run/allow-local")
 SOCKET = pathlib.Path("/run/docker/plugins/deny-local.sock")
 
 
@@ -16,7 +16,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         reply = {"Implements": ["authz"]} if self.path == "/Plugin.Activate" else {"Allow": True}
-        if self.path.endswith("AuthZReq") and not asked.get("User") and not os.path.exists("/run/allow-local"):
+        if self.path.endswith("AuthZReq") and not asked.get("User") and not ALLOW.exists():
             reply = {"Allow": False, "Msg": "only named users"}
         body = json.dumps(reply).encode()
         self.send_response(200)

@@ -26,6 +26,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import (
     certificate,
     checks,
     command_line,
+    hosts,
     inspect,
     report,
 )
@@ -130,7 +131,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             result.containers = engine.api.running_containers()
         reason = _reason(engine, desired, plan, changes, waits)
         if reason:
-            _refuse_restart(engine, desired)
+            _refuse_restart(engine, desired, plan)
             result.warnings += _left_without_socket(engine)
         if changes:
             _plan.validate(engine, desired, plan, not waits)
@@ -217,9 +218,10 @@ def _end_if_not_awaited(is_awaited: t.Callable[[], bool]) -> None:
         raise inspect.EngineError("nobody waits for this change any more; nothing was changed.")
 
 
-def _refuse_restart(engine: inspect.Engine, desired: Desired) -> None:
+def _refuse_restart(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
     """A restart that would end containers, or that cannot be prepared."""
     _plan.refuse_container_loss(engine, desired)
+    _plan.refuse_pending_edits(engine, plan)
     if engine.info and not engine.live_restore:
         _plan.refuse_reload_traps(engine)
     conflicts = engine.service.restart_conflicts() if engine.running and not desired.allow_container_restart else []
@@ -276,7 +278,14 @@ def _refuse_certificate(desired: Desired, plan: Plan) -> None:
 
 
 def _diff(target: Target) -> dict[str, str]:
-    return _files.diff(target, _described if target.path in (inspect.CA, inspect.CERTIFICATE) else None)
+    if target.path in (inspect.CA, inspect.CERTIFICATE):
+        return _files.diff(target, _described)
+    shown = _files.diff(target)
+    if target.path == inspect.DAEMON_JSON.resolve():
+        # Proxies and options of log drivers hold passwords.
+        before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
+        shown.update(before=before, after=after)
+    return shown
 
 
 def _described(content: bytes) -> str:
@@ -524,14 +533,12 @@ class _Change:
 
 def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
     """Former endpoints of ours at which somebody still answers."""
-    stay = {*plan.hosts, *(flag.value for flag in engine.command_line.remote_flags if flag.name == "host")}
+    stay = {host.port for host in hosts.network([*plan.hosts, *(flag.host for flag in engine.command_line.hosts)])}
     found = []
-    for host in _daemon_json.plain_hosts(engine.hosts):
-        address, _, port = host.rpartition(":")
-        address = checks.reachable(address.rpartition("//")[2].strip("[]"))
-        if not port.isdigit() or any(other.endswith(f":{port}") for other in stay):
+    for host in hosts.network(engine.hosts):
+        if host.port in stay:
             continue
-        if handshake.plain_http(address, int(port)).outcome != "closed":
+        if handshake.plain_http(checks.reachable(host.address), host.port).outcome != "closed":
             found.append(f"{host} still answers")
     return found
 

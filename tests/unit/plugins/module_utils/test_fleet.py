@@ -13,8 +13,8 @@ def engine(installed: int | None = 300, served: int | None = 300, **more: t.Any)
         "engine": {},
         "cryptography": "43",
         "certificate": {"days_left": installed} if installed is not None else None,
-        "served": {"days_left": served} if served is not None else None,
-        "reissue": [],
+        "served_certificate": {"days_left": served} if served is not None else None,
+        "renewal_reasons": [],
         "findings": [],
     }
     return {"docker_engine_report": {**report, **more}}
@@ -58,7 +58,7 @@ def test_a_fleet_as_it_must_be() -> None:
         ({"web1": {"docker_engine_report": {"msg": "dockerd is not installed."}}}, "web1: dockerd is not installed"),
         ({"web1": {}}, "web1: it did not answer"),
         ({"web1": engine() | {"fleet_failure": {"msg": "undone"}}}, "web1: undone"),
-        ({"web1": engine(reissue=["30 days are left"])}, "web1: 30 days are left"),
+        ({"web1": engine(renewal_reasons=["30 days are left"])}, "web1: 30 days are left"),
         ({"web1": engine(findings=["it serves another"])}, "web1: it serves another"),
         ({"web1": engine(cryptography="")}, "web1: Python's cryptography library is missing there"),
         ({"build1": {"docker_client_report": {"unreachable": True}}}, "build1: it did not answer"),
@@ -81,11 +81,11 @@ def test_an_old_report_of_a_host_that_failed_since_does_not_count() -> None:
 def test_what_is_due() -> None:
     hosts = {
         "fine": engine(),
-        "old": engine(reissue=["30 days are left"]),
+        "old": engine(renewal_reasons=["30 days are left"]),
         "stale": engine(findings=["it serves another"]),
-        "new": engine(None, None, reissue=["there is no server certificate yet"]),
+        "new": engine(None, None, renewal_reasons=["there is no server certificate yet"]),
         "away": {"docker_engine_report": {"unreachable": True}},
-        "failed": engine(reissue=["x"]) | {"fleet_failure": {"msg": "no"}},
+        "failed": engine(renewal_reasons=["x"]) | {"fleet_failure": {"msg": "no"}},
     }
     assert _fleet.due(list(hosts), hosts, "engines", force=False) == ["old", "stale"]
     assert _fleet.due(list(hosts), hosts, "engines", force=True) == ["fine", "old", "stale"]

@@ -204,6 +204,7 @@ def daemon(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setattr(plan, "_TLS_FILES", tls)
     monkeypatch.setattr(transaction, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(_service.Systemd, "drop_in_dir", root / "docker.service.d")
+    monkeypatch.setattr(inspect, "daemons", lambda: [])
     monkeypatch.setattr(inspect.shutil, "which", lambda *_, **__: "/bin/false")
     monkeypatch.setattr(plan, "validate", lambda *_: None)
     monkeypatch.setattr(inspect, "refuse_unusable_addresses", lambda *_: None)
@@ -568,7 +569,7 @@ def test_check_mode_touches_nothing(daemon: Daemon, tmp_path: pathlib.Path) -> N
     ("unusual", "says"),
     [
         ({"installed": False, "system": "Docker Desktop"}, "is Docker Desktop, which keeps it in a virtual machine"),
-        ({"installed": False}, "the docker service is not installed on this host"),
+        ({"installed": False}, "and no service that starts it"),
         ({"unusable": "docker.socket is masked"}, "docker.socket is masked"),
         ({"socket_unit_addresses": ["[::]:2375"]}, "docker.socket listens on"),
         ({"words": ("/bin/sh", "-c", "dockerd")}, "starts /bin/sh instead of dockerd"),
