@@ -116,7 +116,8 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
         )
         if text
     ]
-    start = command_line.exec_start(engine.command_line.without_remote_flags())
+    program, *words = engine.command_line.without_remote_flags()
+    start = command_line.exec_start([engine.service.exec_program(program), *words])
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={start}\n"
     targets += [
         Target(path, line.encode() if remote and path == drop_in else None) for path in engine.service.own_drop_ins

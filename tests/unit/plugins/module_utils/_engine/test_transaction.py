@@ -66,6 +66,7 @@ class Daemon:
     local_host, socket_path = "fd://", "/run/docker.sock"
     socket_unit_addresses: t.ClassVar[list[str]] = []
     system, swarm = "Debian", "inactive"
+    keeps_socket = True
 
     @property
     def own_drop_ins(self) -> tuple[pathlib.Path, ...]:
@@ -88,7 +89,7 @@ class Daemon:
         (self.root / "runs").write_text(json.dumps({**self.runs, **state}), encoding="ascii")
 
     def boot(self) -> None:
-        (self.root / "runs").write_text('{"start": 0, "container": true, "live": false}', encoding="ascii")
+        (self.root / "runs").write_text('{"start": 0, "container": true, "live": false, "with": {}}', encoding="ascii")
         self.restart(1)
         self._run(container=True)
 
@@ -100,7 +101,13 @@ class Daemon:
             raise _service.ServiceError("dockerd ended: hosts are specified both as a flag and in the file")
         live = bool(content.get("live-restore"))
         loaded = [path.read_text(encoding="ascii") for path in sorted(inspect.TLS_DIR.glob("*.pem"))]
-        state = {"process": f"p{self.runs['start'] + 1}", "start": self.runs["start"] + 1, "loaded": loaded}
+        runs = {"DockerRootDir": content.get("data-root", "/var/lib/docker")}
+        state = {
+            "with": runs,
+            "process": f"p{self.runs['start'] + 1}",
+            "start": self.runs["start"] + 1,
+            "loaded": loaded,
+        }
         self._run(**state, live=live, container=self.runs["container"] and self.runs["live"] and live)
         if content.get("storage-driver"):
             self._run(process="")
@@ -127,6 +134,18 @@ class Daemon:
     def read_units(self) -> None:
         return
 
+    def exec_program(self, program: str) -> str:
+        return pathlib.Path(program).name
+
+    def restart_conflicts(self) -> list[str]:
+        return []
+
+    def followers(self) -> list[str]:
+        return ["shop.service"]
+
+    def start_again(self, units: t.Sequence[str]) -> None:
+        self._run(started=units)
+
     def log_mark(self) -> float:
         return 0
 
@@ -149,6 +168,7 @@ class Daemon:
         return {
             "LiveRestoreEnabled": self.runs["live"],
             "Swarm": {"LocalNodeState": self.swarm},
+            **self.runs["with"],
             "OperatingSystem": self.system,
             "ServerVersion": "9.9",
         }
@@ -604,8 +624,8 @@ def test_tls_files_of_somebody_else_come_back(daemon: Daemon) -> None:
 
 
 def test_work_apart_goes_on_without_its_caller(tmp_path: pathlib.Path) -> None:
-    assert _detached.run(lambda: {"pid": os.getpid()})["pid"] != os.getpid()
+    assert _detached.run(lambda _: {"pid": os.getpid()})["pid"] != os.getpid()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        _detached.run(lambda: 1 / 0)
+        _detached.run(lambda _: 1 / 0)
     with pytest.raises(_detached.DetachedProcessError, match="ended from outside"):
-        _detached.run(lambda: os._exit(1))
+        _detached.run(lambda _: os._exit(1))

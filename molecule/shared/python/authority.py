@@ -58,7 +58,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 def main(folder: pathlib.Path, *hosts: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    authority = Authority("lab of the transaction")
+    authority = Authority("lab of engines")
     (folder / "ca-key.pem").write_text(key_pem(authority.key), encoding="ascii")
     (folder / "ca.pem").write_text(authority.pem, encoding="ascii")
     for name, usage in (*((host, "SERVER_AUTH") for host in hosts), ("client", "CLIENT_AUTH")):
