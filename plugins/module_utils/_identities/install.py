@@ -137,7 +137,7 @@ def _certificate_steps(layout: Layout, pem: str, check: bool) -> list[_Step]:
 
 def _is_key(path: pathlib.Path, certificate: t.Any) -> bool:
     try:
-        return x509.is_key_of(certificate, x509.public_half(status.read(path).content or b""))
+        return x509.same_key(certificate.public_key(), x509.public_half(status.read(path).content or b""))
     except x509.UNREADABLE:
         return False
 

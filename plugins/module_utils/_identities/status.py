@@ -149,7 +149,7 @@ def _unfit(key: File, entry: x509.Entry | None, wanted: str) -> str:
         return f"its private key cannot be read: {key.problem}"
     try:
         public = x509.public_half(key.content or b"")
-        if entry and not x509.is_key_of(entry.certificate, public):
+        if entry and not x509.same_key(entry.certificate.public_key(), public):
             return "its key and its certificate do not belong together"
     except x509.UNREADABLE as error:
         return str(error)

@@ -9,19 +9,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
-import re
 import ssl
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as pem_text
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class CertificateError(Exception):
@@ -31,6 +30,7 @@ class CertificateError(Exception):
 # What reading a strange certificate raises: cryptography reads most of one only when it is asked for it.
 UNREADABLE = (
     CertificateError,
+    InternalError,
     UnsupportedAlgorithm,
     ValueError,
     TypeError,
@@ -79,7 +79,7 @@ def _utc(certificate: x509.Certificate, name: str) -> datetime.datetime:
 
 
 def load_bundle(pem: str) -> list[Entry]:
-    blocks = _BLOCK.findall(pem)
+    blocks = pem_text.certificates(pem)
     if not blocks:
         raise CertificateError("the text holds no PEM certificate")
     try:
@@ -145,7 +145,7 @@ def describe(content: bytes) -> str:
 
 
 def key_matches(pem: str, key: bytes) -> bool:
-    return is_key_of(load_bundle(pem)[0].certificate, public_half(key))
+    return same_key(load_bundle(pem)[0].certificate.public_key(), public_half(key))
 
 
 def public_half(key: bytes) -> t.Any:
@@ -158,9 +158,10 @@ def public_half(key: bytes) -> t.Any:
         ) from error
 
 
-def is_key_of(certificate: x509.Certificate, public: t.Any) -> bool:
+def same_key(one: t.Any, other: t.Any) -> bool:
+    """Whether two public keys are one."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return certificate.public_key().public_bytes(*form) == bytes(public.public_bytes(*form))
+    return bool(one.public_bytes(*form) == other.public_bytes(*form))
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
