@@ -15,7 +15,7 @@ description:
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
-  - python3-cryptography 3.3 or later on the host, where O(identities) has any for this user
+  - python3-cryptography 3.3 or later on the host
 attributes:
   check_mode:
     support: full
@@ -34,10 +34,6 @@ options:
         description: Name of the identity.
         type: str
         required: true
-      user:
-        description: The user of the host whose identity it is, by default the one that the module runs as. Those of others are left out.
-        type: str
-        default: ""
       valid_days:
         description: How long its certificates are valid, which has to be longer than O(renew_days).
         type: int
@@ -90,14 +86,8 @@ user:
   returned: success
   type: str
   sample: alice
-missing_users:
-  description: Users of O(identities) that the host does not have.
-  returned: success
-  type: list
-  elements: str
-  sample: []
 identities:
-  description: The identities of this user, in the order of O(identities).
+  description: The identities, in the order of O(identities).
   returned: success
   type: list
   elements: dict
@@ -177,14 +167,6 @@ else:
     IMPORT_ERROR = ""
 
 
-def exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
-
-
 def account() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
@@ -192,7 +174,7 @@ def account() -> str:
         return str(os.geteuid())
 
 
-def refusal(given: t.Mapping[str, t.Any], own: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+def refusal(given: t.Mapping[str, t.Any]) -> str:
     """Why these options cannot be answered, in a sentence."""
     for identity in given["identities"]:
         if not layout.is_name(identity["name"]):
@@ -205,12 +187,12 @@ def refusal(given: t.Mapping[str, t.Any], own: t.Sequence[t.Mapping[str, t.Any]]
                 f"The identity {identity['name']!r} would be valid for {identity['valid_days']} days, which renew_days "
                 f"({given['renew_days']}) renews in every run; choose a smaller window or a longer validity."
             )
-    if own and IMPORT_ERROR:
+    if IMPORT_ERROR:
         return (
             f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "
             f"the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if own and given["ca_certificate"]:
+    if given["ca_certificate"]:
         try:
             x509.load_bundle(given["ca_certificate"])
         except x509.UNREADABLE as error:
@@ -227,7 +209,6 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "user": {"type": "str", "default": ""},
                     "valid_days": {"type": "int"},
                 },
             },
@@ -240,24 +221,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    user, home = account(), pathlib.Path("~").expanduser()
-    own = [identity for identity in given["identities"] if identity["user"] in ("", user)]
-    refused = refusal(given, own)
+    refused = refusal(given)
     if refused:
         module.fail_json(msg=refused)
-    found = []
-    if own:
-        key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
-        rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
-        found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in own]
-    named = dict.fromkeys(identity["user"] for identity in given["identities"] if identity["user"])
-    module.exit_json(
-        changed=False,
-        home=str(home),
-        user=user,
-        missing_users=[name for name in named if not exists(name)],
-        identities=found,
-    )
+    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+    rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
+    home = pathlib.Path("~").expanduser()
+    found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
+    module.exit_json(changed=False, home=str(home), user=account(), identities=found)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as pem_text
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -30,6 +30,7 @@ class CertificateError(Exception):
 # What reading a strange certificate raises: cryptography reads most of one only when it is asked for it.
 UNREADABLE = (
     CertificateError,
+    InternalError,
     UnsupportedAlgorithm,
     ValueError,
     TypeError,
