@@ -10,7 +10,7 @@ import typing as t
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -54,6 +54,12 @@ class Authority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self.key, hashes.SHA256())
+
+    def unreadable(self) -> bytes:
+        """A certificate in DER whose names only fail when somebody reads them."""
+        names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"no names")
+        certificate = self._sign(self.name, self.key.public_key(), [(names, False)])
+        return certificate.public_bytes(serialization.Encoding.DER)
 
     def file(self, folder: pathlib.Path, *others: Authority) -> str:
         """A bundle of this CA and the others."""
