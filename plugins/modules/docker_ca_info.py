@@ -70,6 +70,12 @@ exists:
   description: Whether a CA is there, that is, the file C(ca-cert.pem), readable or not.
   returned: success
   type: bool
+complete:
+  description: >-
+    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, there is a revocation list, and the
+    key has the mode 0600.
+  returned: success
+  type: bool
 phase:
   description: >-
     Phase of a rotation: V(none), V(trust), V(reissue) or V(retire). Empty where the file C(rotation) holds something else, which is one of
@@ -126,6 +132,16 @@ certificates:
     self_signed:
       description: Whether it is a root.
       type: bool
+    revoked_certificates:
+      description: >-
+        Those of RV(issued) that this CA has signed and that are revoked, as the option C(revoked_certificates) of
+        M(community.crypto.x509_crl) takes them.
+      type: list
+      elements: dict
+      contains:
+        serial_number:
+          description: The serial number.
+          type: int
 key:
   description: The key that signs.
   returned: success

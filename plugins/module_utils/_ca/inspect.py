@@ -36,8 +36,10 @@ class _Authority:
     def fingerprint(self) -> str:
         return fingerprint(self.entry)
 
-    def report(self) -> dict[str, t.Any]:
-        return {"role": self.role, **describe(self.entry)}
+    def report(self, issued: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        revoked = [one["serial"] for one in issued if one["issuer"] == self.fingerprint and one["revoked"]]
+        numbers = [{"serial_number": int(serial, 16)} for serial in revoked]
+        return {"role": self.role, **describe(self.entry), "revoked_certificates": numbers}
 
 
 def fingerprint(entry: x509.Entry) -> str:
@@ -73,16 +75,23 @@ def _gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
     signing = next((one for one in authorities if one.role == "signing"), None)
     revoked = directory.marks()
     listed = _listed(directory, problems)
+    issued = _issued(directory, authorities, revoked, listed or set(), problems)
+    key = _key(directory, passphrase, signing, problems)
+    bundle = _bundle(directory, problems)
     return {
         "path": str(directory.path),
         "exists": directory.certificate.exists(),
+        "complete": signing is not None
+        and bundle.startswith(signing.entry.pem)
+        and listed is not None
+        and key["mode"] == "0600",
         "phase": phase,
-        "bundle": _bundle(directory, problems),
-        "certificates": [one.report() for one in authorities],
-        "key": _key(directory, passphrase, signing, problems),
+        "bundle": bundle,
+        "certificates": [one.report(issued) for one in authorities],
+        "key": key,
         "crl": listed is not None,
         "revoked": revoked,
-        "issued": _issued(directory, authorities, revoked, listed or set(), problems),
+        "issued": issued,
         "problems": problems,
     }
 
