@@ -19,6 +19,7 @@ author:
   - The bulkhead.docker maintainers (@bulkhead)
 notes:
   - It is an action plugin and runs on the control node only. C(docs/playbooks.md) has the variables that it reads.
+  - A play for C(localhost) alone is skipped where C(--limit) names other hosts. A play for C(all:localhost) with C(run_once) is not.
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -37,12 +38,13 @@ options:
 
 EXAMPLES = r"""
 - name: Make the plan
-  hosts: localhost
+  hosts: all:localhost
   gather_facts: false
   tasks:
     - name: Make the plan of the fleet
       bulkhead.docker.docker_plan:
         playbook: site
+      run_once: true
       register: docker_planned
 """
 
@@ -67,9 +69,9 @@ docker_plan:
       description: What C(--limit) is, or nothing.
       type: str
     ca:
-      description: C(host), C(dir), C(given) and C(has_passphrase).
+      description: C(host), C(dir), C(minimum_days), C(given) and C(has_passphrase).
       type: dict
-      sample: {host: localhost, dir: ~/.bulkhead/ca, given: [], has_passphrase: false}
+      sample: {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, given: [], has_passphrase: false}
     engines:
       description: Address, certificate names, options and SSH accounts of each engine.
       type: dict

@@ -140,6 +140,7 @@ def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
     return {
         "host": host,
         "dir": values["docker_ca_dir"],
+        "minimum_days": values["docker_ca_minimum_days"],
         "given": reader.given(host, _variables.CA),
         "has_passphrase": bool(reader.plain(host, "docker_ca_passphrase")),
     }

@@ -1,0 +1,341 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run ends with: a row for each engine and identity, what is wrong, and what to do next.
+
+The results come from hosts. A value that makes no sense is a finding of its host and never ends the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
+
+Values = t.Mapping[str, t.Any]
+Row = dict[str, t.Any]
+
+WIDTH = 100
+_MOST_FINDINGS = 20
+_LONGEST = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    rows: list[Row]
+    problems: list[str]
+    summary: str
+    lines: list[str]
+
+
+@dataclasses.dataclass
+class _Answer:
+    """What one host has said, read with the types that it should have."""
+
+    values: Values
+    findings: list[str]
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if value is None or isinstance(value, (str, int, float)):
+            return clean(value)
+        self.findings.append(f"its {name} is no text")
+        return ""
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.values.get(name, default)
+        if not isinstance(value, bool):
+            self.findings.append(f"its {name} is neither true nor false")
+        return value is True
+
+    def number(self, name: str) -> int | None:
+        value = self.values.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**6):
+            return value
+        self.findings.append(f"its {name} is {clean(value)[:20]!r} and no number of days")
+        return None
+
+    def entries(self, name: str) -> list[t.Any]:
+        value = self.values.get(name) or []
+        if isinstance(value, (list, tuple)):
+            return list(value)[:_MOST_FINDINGS]
+        self.findings.append(f"its {name} is no list")
+        return []
+
+
+def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
+    """The report of a run. ``plan`` is the run's own; the others are what hosts have answered, by their names."""
+    check = bool(plan["check_mode"])
+    said_by_engines, said_by_clients = _by_host(engines), _by_host(clients)
+    expected = [name for batch in plan["batches"] for name in batch]
+    rows = [
+        _engine(name, plan["engines"][name], said_by_engines.get(name), check)
+        for name in plan["engines"]
+        if name in expected or name in said_by_engines
+    ]
+    for name in plan["clients"]:
+        if name in said_by_clients:
+            rows += _client(name, said_by_clients[name], check)
+    rows += _ca(plan["ca"], ca)
+    # A host that failed as an engine and as a client has one sentence.
+    problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
+    summary = _summary(rows, check)
+    lines = [*_tables(rows, check), "", *_access(plan), *_problem_lines(problems), *_next(plan, rows, problems)]
+    return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
+
+
+def clean(value: t.Any) -> str:
+    """Text of a host on one line, without anything that a terminal would act on."""
+    text = "" if value is None else str(value)[: 4 * _LONGEST]
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return textwrap.shorten(" ".join(words), _LONGEST, placeholder=" ...")
+
+
+def _by_host(results: t.Any) -> dict[str, t.Any]:
+    return {str(name): said for name, said in results.items()} if isinstance(results, t.Mapping) else {}
+
+
+def _answer(said: t.Any) -> tuple[_Answer, str]:
+    """A host's answer, and why it cannot be used where it cannot."""
+    if said is None:
+        return _Answer({}, []), "it was not asked, because something failed before"
+    if not isinstance(said, t.Mapping):
+        return _Answer({}, []), "its answer is no dictionary"
+    answer = _Answer(said, [])
+    if not answer.flag("reachable", True):
+        return answer, "it cannot be reached"
+    return answer, answer.text("failed").rstrip(".")
+
+
+def _state(failure: str, findings: t.Sequence[str], changed: bool, check: bool) -> str:
+    if failure or findings:
+        return "FAILED"
+    if changed:
+        return "would change" if check else "changed"
+    return "ok"
+
+
+def _findings(failure: str, answer: _Answer, check: bool) -> list[str]:
+    """The failure, the findings, and what is still due; a run that changes nothing leaves that to the next."""
+    found = [failure] if failure else [clean(entry).rstrip(".") for entry in answer.entries("findings")]
+    if not failure and not check:
+        found += [clean(entry).rstrip(".") for entry in answer.entries("reasons")]
+    return list(dict.fromkeys(entry for entry in [*found, *answer.findings] if entry))
+
+
+def _engine(name: str, engine: Values, said: t.Any, check: bool) -> Row:
+    answer, failure = _answer(said)
+    version, days, changed = answer.text("version"), answer.number("days_left"), answer.flag("changed")
+    findings = _findings(failure, answer, check)
+    return {
+        "kind": "engine",
+        "name": name,
+        "host": name,
+        "version": version,
+        "endpoint": engine["host"],
+        "changed": changed,
+        "days_left": days,
+        "state": _state(failure, findings, changed, check),
+        "findings": findings,
+    }
+
+
+def _client(name: str, said: t.Any, check: bool) -> list[Row]:
+    answer, failure = _answer(said)
+    changed, contexts = answer.flag("changed"), answer.number("contexts")
+    identities = answer.entries("identities")
+    findings = _findings(failure, answer, check)
+    if failure or not identities:
+        return [_identity_row(name, name, "", None, contexts, changed, findings, failure, check)]
+    rows = []
+    for entry in identities:
+        if not isinstance(entry, t.Mapping):
+            rows.append(
+                _identity_row(name, name, "", None, contexts, changed, ["an identity is no dictionary"], "", check)
+            )
+            continue
+        identity = _Answer(entry, [])
+        who, user, days = identity.text("name"), identity.text("user"), identity.number("days_left")
+        found = [*findings, *_findings("", identity, check)]
+        if identity.flag("ca_outdated") and not check:
+            found.append("it does not hold the trust bundle of the CA host")
+        rows.append(_identity_row(f"{who}@{name}", name, user, days, contexts, changed, found, "", check))
+    return rows
+
+
+def _identity_row(
+    name: str,
+    host: str,
+    user: str,
+    days: int | None,
+    contexts: int | None,
+    changed: bool,
+    findings: t.Sequence[str],
+    failure: str,
+    check: bool,
+) -> Row:
+    return {
+        "kind": "identity",
+        "name": name,
+        "host": host,
+        "user": user,
+        "contexts": contexts,
+        "changed": changed,
+        "days_left": days,
+        "state": _state(failure, findings, changed, check),
+        "findings": list(dict.fromkeys(findings)),
+    }
+
+
+def _ca(planned: Values, said: t.Any) -> list[Row]:
+    """The CA, where the run has read it. What it signs ends with it at the latest."""
+    if not isinstance(said, t.Mapping) or not said:
+        return []
+    answer = _Answer(said, [])
+    name, days = answer.text("common_name") or "CA", answer.number("days_left")
+    findings = [*answer.findings]
+    if days is not None and days < planned["minimum_days"]:
+        findings.append(
+            f"it ends in {days} days, less than docker_ca_minimum_days ({planned['minimum_days']}), and every "
+            "certificate with it; replace it with the playbook bulkhead.docker.rotate_ca"
+        )
+    return [
+        {
+            "kind": "ca",
+            "name": name,
+            "host": planned["host"],
+            "changed": False,
+            "days_left": days,
+            "state": _state("", findings, False, False),
+            "findings": findings,
+        }
+    ]
+
+
+def _summary(rows: t.Sequence[Row], check: bool) -> str:
+    """All of it in one line."""
+    kinds = [("engine", "engine", "engines"), ("identity", "identity", "identities")]
+    counts = [(sum(row["kind"] == kind for row in rows), one, many) for kind, one, many in kinds]
+    changed = list(dict.fromkeys(row["host"] for row in rows if row["changed"]))
+    ends = [(row["days_left"], row["name"]) for row in rows if row["days_left"] is not None]
+    failed = list(dict.fromkeys(row["name"] for row in rows if row["findings"]))
+    first = min(ends, default=None)
+    return "; ".join(
+        [
+            ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts),
+            f"{'to be changed' if check else 'changed'}: {listed(changed)}" if changed else "nothing to change",
+            f"the first certificate ends in {first[0]} days ({first[1]})" if first else "no certificate was read",
+            f"FAILED: {listed(failed, 20)}" if failed else "no problems",
+        ]
+    )
+
+
+def _tables(rows: t.Sequence[Row], check: bool) -> list[str]:
+    engines = [
+        [row["name"], row["version"] or "-", row["endpoint"], _days(row), row["state"]]
+        for row in rows
+        if row["kind"] == "engine"
+    ]
+    identities = [
+        [row["name"], row["user"] or "-", _count(row["contexts"]), _days(row), row["state"]]
+        for row in rows
+        if row["kind"] == "identity"
+    ]
+    authorities = [[row["name"], row["host"], _days(row), row["state"]] for row in rows if row["kind"] == "ca"]
+    tables = [
+        _table(["ENGINE", "DOCKER", "ENDPOINT", "DAYS LEFT", "STATE"], engines),
+        _table(["IDENTITY", "USER", "CONTEXTS", "DAYS LEFT", "STATE"], identities),
+        _table(["CA", "ON", "DAYS LEFT", "STATE"], authorities),
+    ]
+    lines: list[str] = []
+    for table in filter(None, tables):
+        lines += ["", *table] if lines else table
+    return ["In check mode, nothing was changed:", *lines] if check else lines
+
+
+def _table(head: list[str], body: list[list[str]]) -> list[str]:
+    """Columns as wide as what is in them; what is too wide for the page is cut, the widest column first."""
+    if not body:
+        return []
+    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
+        widths[widths.index(max(widths))] -= 1
+    return ["  ".join(_cell(text, width) for text, width in zip(line, widths)).rstrip() for line in [head, *body]]
+
+
+def _cell(text: str, width: int) -> str:
+    return (text if len(text) <= width else f"{text[: width - 3]}...").ljust(width)
+
+
+def _days(row: Row) -> str:
+    return _count(row["days_left"])
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _access(plan: Values) -> list[str]:
+    """Who may get in over SSH, as the plan has it: the same accounts on many engines are said once."""
+    of_clients = [
+        identity["ssh_account"]
+        for client in plan["clients"].values()
+        if "ssh" in client["transports"]
+        for identity in client["identities"]
+    ]
+    engines: dict[tuple[str, ...], list[str]] = {}
+    for name, engine in plan["engines"].items():
+        declared = [user["name"] for user in engine["ssh"]["users"] if user["state"] != "absent"]
+        accounts = tuple(dict.fromkeys([*of_clients, *declared]))
+        if accounts:
+            engines.setdefault(accounts, []).append(name)
+    return [
+        line
+        for accounts, names in engines.items()
+        for line in _wrapped(
+            f"SSH accounts on {'all engines' if len(names) == len(plan['engines']) else listed(names)}: "
+            f"{listed(accounts, 20)}"
+        )
+    ]
+
+
+def _problem_lines(problems: t.Sequence[str]) -> list[str]:
+    return ["Problems:", *(line for problem in problems for line in _wrapped(f"- {problem}"))] if problems else []
+
+
+def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> list[str]:
+    playbook, check = plan["playbook"], plan["check_mode"]
+    if problems:
+        advice = f"Repair what is named above and run bulkhead.docker.{playbook} again."
+    elif check:
+        changes = any(row["changed"] for row in rows)
+        advice = "Run it without --check to make these changes." if changes else "There is nothing to do."
+    elif playbook == "site":
+        advice = _first_steps(plan)
+    elif playbook == "renew":
+        advice = "Nothing; run bulkhead.docker.renew again within a week."
+    else:
+        advice = ""
+    return _wrapped(f"Next: {advice}") if advice else []
+
+
+def _first_steps(plan: Values) -> str:
+    verifier = plan["verifier"]
+    engine = next(iter(plan["engines"].values()), None)
+    if not verifier or not engine:
+        return "Run bulkhead.docker.renew every week."
+    client = plan["clients"][verifier["host"]]
+    users = [identity["user"] for identity in client["identities"]]
+    several = users.count(verifier["user"]) > 1
+    pattern = client["context_name"] or ("{engine}-{identity}" if several else "{engine}")
+    context = pattern.replace("{engine}", engine["context"]).replace("{identity}", verifier["identity"])
+    suffix = "" if "tls" in client["transports"] else "-ssh"
+    who = f"{verifier['user'] or verifier['connects_as'] or 'the connecting user'} on {verifier['host']}"
+    return f"docker --context {context}{suffix} ps (as {who}), and run bulkhead.docker.renew every week."
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
