@@ -23,6 +23,8 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "docker_client_engines": handover.client_engines,
+            "docker_left_over": handover.left_over,
+            "docker_run_results": handover.results,
             "docker_ssh_users": _ssh_users,
             "docker_certificate_names": engines.certificate_names,
             "docker_subject_alt_names": engines.subject_alt_names,
