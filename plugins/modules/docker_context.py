@@ -100,19 +100,15 @@ contexts:
     current:
       description: Whether it is the current one.
       type: bool
-      sample: true
     description:
       description: Its description, if it has one.
       type: str
-      sample: web1 as admin
     meta_path:
       description: Folder of its C(meta.json).
       type: str
-      sample: /home/ops/.docker/contexts/meta/659a7fb2af476fae688d711213d91dc1550a37f0395a00a6f7bacb78ece3666b
     tls_path:
       description: Folder of its TLS files.
       type: str
-      sample: /home/ops/.docker/contexts/tls/659a7fb2af476fae688d711213d91dc1550a37f0395a00a6f7bacb78ece3666b
     config:
       description: Options for the modules of community.docker, for use in C(module_defaults).
       type: dict
@@ -124,27 +120,22 @@ contexts:
         tls:
           description: Whether TLS is used.
           type: bool
-          sample: true
         ca_path:
           description: The trust bundle in the store.
           returned: with C(tcp://)
           type: str
-          sample: /home/ops/.docker/contexts/tls/659a7fb2af476fae688d711213d91dc1550a37f0395a00a6f7bacb78ece3666b/docker/ca.pem
         client_cert:
           description: The client's certificate in the store.
           returned: with C(tcp://)
           type: str
-          sample: /home/ops/.docker/contexts/tls/659a7fb2af476fae688d711213d91dc1550a37f0395a00a6f7bacb78ece3666b/docker/cert.pem
         client_key:
           description: Path of its private key in the store.
           returned: with C(tcp://)
           type: str
-          sample: /home/ops/.docker/contexts/tls/659a7fb2af476fae688d711213d91dc1550a37f0395a00a6f7bacb78ece3666b/docker/key.pem
         validate_certs:
           description: Whether the engine's certificate is checked.
           returned: with C(tcp://)
           type: bool
-          sample: true
 current_context_name:
   description: The context that C(config.json) makes the current one.
   returned: success

@@ -44,7 +44,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "dict": dict,
 }
 # What may be null where there is nothing to say.
-_NULLABLE = ("str", "int", "float", "dict")
+_NULLABLE = ("str", "int", "float", "dict", "list")
 
 
 def documented(module: pathlib.Path) -> _Documented:
