@@ -43,8 +43,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "list": list,
     "dict": dict,
 }
-# What may be null where there is nothing to say.
-_NULLABLE = ("str", "int", "float", "dict", "list")
+# What may be null where there is nothing to say; neither changed nor failed.
+_NOT_NULLABLE = ("bool",)
 
 
 def documented(module: pathlib.Path) -> _Documented:
@@ -91,7 +91,7 @@ def _problems(values: t.Mapping[str, t.Any], known: _Documented, where: str) -> 
 def _mismatch(value: t.Any, entry: t.Mapping[str, t.Any], name: str) -> list[str]:
     kind = str(entry.get("type", "raw"))
     wanted: t.Any = _TYPES.get(kind)
-    if wanted is None or (value is None and kind in _NULLABLE):
+    if wanted is None or (value is None and kind not in _NOT_NULLABLE):
         return []
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("int", "float")):
         return [f"'{name}' is no {kind}"]

@@ -32,7 +32,7 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
     values = reader.host(name, _variables.ENGINE)
     ssh = reader.host(name, _variables.SSH)
     reader.say(*_engine_problems(name, values))
-    ansible_address = _ansible_address(name, reader)
+    ansible_address = address_of_ansible(name, reader)
     address = normalized(values["docker_engine_address"]) or ansible_address
     reader.say(*_address_problems(name, address, bool(values["docker_engine_address"])))
     port = values["docker_engine_port"]
@@ -59,6 +59,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "users": ssh["docker_ssh_users"],
             "trusted_user_ca_keys": ssh["docker_ssh_trusted_user_ca_keys"],
             "client_networks": ssh["docker_ssh_client_networks"],
+            "exempt_clients": ssh["docker_ssh_exempt_clients"],
+            "try_login": ssh["docker_ssh_try_login"],
             "max_startups": ssh["docker_ssh_max_startups"],
             "max_sessions": ssh["docker_ssh_max_sessions"],
             "confirm_timeout": ssh["docker_ssh_confirm_timeout"],
@@ -102,7 +104,7 @@ def context_name(name: str) -> str:
     return text if _CONTEXT.fullmatch(text) and text != "default" else f"engine-{text.lstrip('_.+-')}"
 
 
-def _ansible_address(name: str, reader: Reader) -> str:
+def address_of_ansible(name: str, reader: Reader) -> str:
     for variable in ("ansible_host", "ansible_ssh_host"):  # Ansible honours the old name, too
         address = normalized(reader.plain(name, variable))
         if address:

@@ -43,20 +43,39 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
 
 
 def ssh_users(plan: Plan, engine: str, hostvars: Hostvars, revoked: t.Collection[str] = ()) -> list[Record]:
-    """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH."""
+    """The accounts of an engine with the keys that client hosts have answered in this run."""
+    clients = {client: _public_keys(hostvars, client) for client in _ssh_identities(plan, revoked)}
+    return _ssh_users(plan, engine, revoked, clients)
+
+
+def planned_ssh_users(plan: Plan, engine: str) -> list[Record]:
+    """The accounts of an engine before any client host was asked."""
+    return _ssh_users(plan, engine, (), {})
+
+
+def _ssh_users(
+    plan: Plan, engine: str, revoked: t.Collection[str], clients: t.Mapping[str, t.Mapping[tuple[str, str], str]]
+) -> list[Record]:
+    """Those that the inventory declares, and the identities of client hosts that use SSH."""
     users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
-    for client, planned in plan["clients"].items():
-        identities = [identity for identity in planned["identities"] if identity["name"] not in revoked]
-        if "ssh" not in planned["transports"] or not identities or client in plan["rotate"]["exclude"]:
-            continue
-        keys = _public_keys(hostvars, client)
+    for client, identities in _ssh_identities(plan, revoked).items():
         for identity in identities:
             account = identity["ssh_account"]
             user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
-            key = keys.get((identity["name"], identity["user"]), "")
+            key = clients.get(client, {}).get((identity["name"], identity["user"]), "")
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
     return list(users.values())
+
+
+def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Record]]:
+    """By client host, the identities that log in to engines from there."""
+    found = {
+        client: [identity for identity in planned["identities"] if identity["name"] not in revoked]
+        for client, planned in plan["clients"].items()
+        if "ssh" in planned["transports"] and client not in plan["rotate"]["exclude"]
+    }
+    return {client: identities for client, identities in found.items() if identities}
 
 
 def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
@@ -73,6 +74,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "revoke": revoke,
         "rotate": {"exclude": excluded},
         "renew": {"force": force},
+        "ssh_clients": _ssh_clients(reader, clients),
         "report_path": fleet["docker_report_path"],
     }
     for number, batch in enumerate(plan["batches"], 1):
@@ -270,6 +272,13 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         "known": any(identity["name"] == name for identity in identities) or bool(theirs & (declared | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
     }
+
+
+def _ssh_clients(reader: Reader, clients: Values) -> list[str]:
+    """The addresses of client hosts that use SSH. That of the control node is what an engine sees of the connection."""
+    hosts = [name for name, client in clients.items() if "ssh" in client["transports"]]
+    addresses = [_engines.address_of_ansible(name, reader) for name in hosts]
+    return [address for address in addresses if _names.is_address(address) and address not in _engines.LOCAL]
 
 
 def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:

@@ -143,8 +143,10 @@ SSH = (
     ),
     Variable("docker_ssh_trusted_user_ca_keys", "list", []),
     Variable("docker_ssh_client_networks", "list", []),
-    Variable("docker_ssh_max_startups", "str", "100:30:200"),
-    Variable("docker_ssh_max_sessions", "int", 20),
+    Variable("docker_ssh_exempt_clients", "bool", True),
+    Variable("docker_ssh_max_startups", "str", "500:30:1000"),
+    Variable("docker_ssh_max_sessions", "int", 500),
+    Variable("docker_ssh_try_login", "bool", True),
     Variable("docker_ssh_confirm_timeout", "int", 30),
 )
 

@@ -32,7 +32,7 @@ def test_what_is_not_documented_is_dropped() -> None:
     [
         ({"names": "web2"}, "'names' is no list"),
         ({"names": ["a", 3]}, "'names[]' is no str"),
-        ({"names": None}, "'names' is no list"),
+        ({"changed": None}, "'changed' is no bool"),
         ({"rows": [{"days": "x"}]}, "'rows[].days' is no int"),
         ({"rows": [{"days": True}]}, "'rows[].days' is no int"),
         ({"rows": {}}, "'rows' is no list"),
