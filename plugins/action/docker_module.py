@@ -29,9 +29,7 @@ class ActionModule(ActionBase):
         result.update(self.answer_of(name, options, task_vars))
         return result
 
-    def answer_of(
-        self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None
-    ) -> dict[str, t.Any]:
+    def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
         answer = answers.without_variables(
             self._execute_module(module_name=name, module_args=options, task_vars=task_vars)
         )
