@@ -62,18 +62,18 @@ def describe(entry: x509.Entry) -> dict[str, t.Any]:
     }
 
 
-def gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+def gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """What docker_ca_info returns. What cannot be read is named in ``problems`` and stops nothing."""
     with ca.lock(directory, shared=True):
-        return _gather(directory, passphrase)
+        return _gather(directory, passphrase, assume_revoked)
 
 
-def _gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable[str]) -> dict[str, t.Any]:
     problems: list[str] = []
     phase = _attempt(problems, directory.phase, "")
     authorities = _authorities(directory, problems)
     signing = next((one for one in authorities if one.role == "signing"), None)
-    revoked = directory.marks()
+    revoked = sorted({*directory.marks(), *assume_revoked})
     listed = _listed(directory, problems)
     issued = _issued(directory, authorities, revoked, listed or set(), problems)
     key = _key(directory, passphrase, signing, problems)

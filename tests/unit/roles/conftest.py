@@ -18,7 +18,8 @@ import yaml
 ROOT = Path(__file__).parents[3]
 BYTECODE = ROOT / ".cache/bytecode"
 ON_THE_CONTROL_NODE = {
-    f"ansible.builtin.{name}" for name in ("assert", "include_role", "include_tasks", "validate_argument_spec")
+    f"ansible.builtin.{name}"
+    for name in ("assert", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
 }
 
 

@@ -1,0 +1,150 @@
+"""What one read of a CA tells, also where files are broken."""
+
+from __future__ import annotations
+
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation, signing
+from helpers import authority
+from helpers.pki import CLIENT, Authority
+
+
+@pytest.fixture
+def issuer() -> Authority:
+    return Authority("old")
+
+
+@pytest.fixture
+def home(tmp_path: Path, issuer: Authority) -> ca.Directory:
+    home = ca.Directory(authority.make(tmp_path / "ca", issuer))
+    sign(home, ("server", "web1"), ("client", "alice"), ("client", "bob"))
+    return home
+
+
+def sign(home: ca.Directory, *wanted: tuple[str, str]) -> list[str]:
+    requests = [
+        signing.Request(name, usage, (f"DNS:{name}",) if usage == "server" else (), 5, authority.request())
+        for usage, name in wanted
+    ]
+    return [made.report()["serial"] for made in signing.sign(home, "", requests)]
+
+
+def issued(found: dict[str, t.Any], key: str) -> dict[str, t.Any]:
+    return {one["name"]: one[key] for one in found["issued"]}
+
+
+def test_a_ca_that_is_complete(home: ca.Directory, issuer: Authority) -> None:
+    found = inspect.gather(home, "")
+    assert (found["exists"], found["complete"], found["phase"], found["crl"]) == (True, True, "none", True)
+    assert found["bundle"] == issuer.pem
+    assert found["key"] == {
+        "exists": True,
+        "mode": "0600",
+        "encrypted": False,
+        "opens": True,
+        "type": "P-256",
+        "matches": True,
+    }
+    (own,) = found["certificates"]
+    assert (own["role"], own["common_name"], own["key_type"], own["days_left"]) == ("signing", "old", "P-256", 9)
+    assert own["subject_ordered"] == [{"2.5.4.3": "old"}]
+    assert issued(found, "usage") == {"web1": "server", "alice": "client", "bob": "client"}
+    assert set(issued(found, "issuer").values()) == {own["fingerprint_sha256"]}
+    assert issued(found, "revoked") == {"web1": False, "alice": False, "bob": False}
+    assert found["problems"] == []
+
+
+def test_where_there_is_no_ca(tmp_path: Path) -> None:
+    found = inspect.gather(ca.Directory(tmp_path / "none"), "")
+    assert (found["exists"], found["complete"], found["bundle"], found["certificates"]) == (False, False, "", [])
+    assert found["key"] == {
+        "exists": False,
+        "mode": "",
+        "encrypted": False,
+        "opens": False,
+        "type": "",
+        "matches": False,
+    }
+    assert (found["issued"], found["revoked"], found["problems"]) == ([], [], [])
+    assert not (tmp_path / "none").exists()
+
+
+def test_who_is_revoked_is_known_from_marks_and_lists(home: ca.Directory, issuer: Authority) -> None:
+    home.revoked.mkdir()
+    (home.revoked / "alice").touch()
+    (home.revoked / ".hidden").touch()
+    serials = issued(inspect.gather(home, ""), "serial")
+    home.crl.write_bytes(authority.empty_list(issuer, int(serials["bob"], 16)))
+    found = inspect.gather(home, "", ["carol"])
+    assert found["revoked"] == ["alice", "carol"]
+    assert issued(found, "revoked") == {"web1": False, "alice": True, "bob": True}
+    numbers = [one["serial_number"] for one in found["certificates"][0]["revoked_certificates"]]
+    assert sorted(numbers) == sorted(int(serials[name], 16) for name in ("alice", "bob"))
+    # A server of that name is another one, and check mode asks as if the mark was there.
+    sign(home, ("server", "alice"))
+    assert [one["revoked"] for one in inspect.gather(home, "")["issued"] if one["usage"] == "server"] == [False, False]
+
+
+def test_each_certificate_has_its_own_issuer(home: ca.Directory) -> None:
+    authority.make(home.next.path, Authority("new"))
+    for phase in ("trust", "reissue"):
+        rotation.advance(home, phase)
+    sign(home, ("client", "carol"))
+    found = inspect.gather(home, "")
+    by_role = {one["role"]: one for one in found["certificates"]}
+    assert (by_role["signing"]["common_name"], by_role["previous"]["common_name"]) == ("new", "old")
+    issuers = issued(found, "issuer")
+    assert issuers["carol"] == by_role["signing"]["fingerprint_sha256"]
+    assert issuers["alice"] == by_role["previous"]["fingerprint_sha256"]
+    for phase in ("retire", "done"):
+        rotation.advance(home, phase)
+    assert issued(inspect.gather(home, ""), "issuer")["alice"] == ""
+
+
+def test_an_impostor_s_certificate_is_not_ours(home: ca.Directory, tmp_path: Path) -> None:
+    """A file's name says nothing, and neither does the name of an issuer."""
+    certificate, _key = Authority("old").pair(tmp_path, "mallory", CLIENT)
+    shutil.copy(certificate, home.issued / "client-alice-1.pem")
+    assert issued(inspect.gather(home, ""), "issuer")["mallory"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says", "complete"),
+    [
+        ("ca-cert.pem", b"", "ca-cert.pem does not hold exactly one certificate", False),
+        ("ca-cert.pem", b"-----BEGIN CERTIFICATE-----\n\xff\n-----END CERTIFICATE-----", "ca-cert.pem does not", False),
+        ("ca-key.pem", b"nothing", "ca-key.pem holds no private key", True),
+        ("ca.pem", b"\0", "ca.pem holds no certificate", False),
+        ("crl.pem", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----", "crl.pem cannot be read", False),
+        ("rotation", b"", "rotation holds '', which is no phase", True),
+        ("issued/x.pem", b"\xe2\x80\xa8", "x.pem does not hold exactly one certificate", True),
+        ("issued/x.pem", b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----", "x.pem does not", True),
+    ],
+)
+def test_a_broken_file_is_named_and_stops_nothing(
+    home: ca.Directory, name: str, text: bytes, says: str, complete: bool
+) -> None:
+    (home.path / name).write_bytes(text)
+    found = inspect.gather(home, "")
+    (problem,) = found["problems"]
+    assert says in problem
+    assert found["exists"]
+    assert found["complete"] == complete
+    assert len(found["issued"]) == 3
+
+
+def test_a_key_that_does_not_open_or_match_is_told(tmp_path: Path, issuer: Authority) -> None:
+    home = ca.Directory(authority.make(tmp_path / "ca", issuer, "opensesame"))
+    assert inspect.gather(home, "opensesame")["key"]["opens"]
+    closed = inspect.gather(home, "")
+    assert (closed["key"]["encrypted"], closed["key"]["opens"], closed["key"]["type"]) == (True, False, "")
+    assert "docker_ca_passphrase is not set" in closed["problems"][0]
+    home.key.write_bytes(authority.key_text(Authority("another").key))
+    home.key.chmod(0o640)
+    other = inspect.gather(home, "")
+    assert (other["key"]["opens"], other["key"]["matches"], other["key"]["mode"]) == (True, False, "0640")
+    assert not other["complete"]

@@ -1,0 +1,188 @@
+"""The phases of a CA's replacement, killed before each change that one of them makes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from cryptography import x509 as cx509
+from helpers import authority
+from helpers.pki import Authority
+
+STEPS = ("trust", "reissue", "retire", "done")
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA that has signed for a client, with a successor that nobody knows yet."""
+    path = authority.make(tmp_path_factory.mktemp("rotation") / "ca", Authority("old"))
+    authority.make(path / "next", Authority("new"))
+    signing.sign(ca.Directory(path), "", [signing.Request("alice", "client", (), 5, authority.request())])
+    return path
+
+
+@pytest.fixture
+def home(begun: Path, tmp_path: Path) -> ca.Directory:
+    return ca.Directory(shutil.copytree(begun, tmp_path / "ca"))
+
+
+def names(home: ca.Directory) -> list[str]:
+    """The CAs of the trust bundle; each has its revocation list, in the same order, and the first one signs."""
+    bundle = x509.load_bundle(home.bundle.read_text())
+    lists = [cx509.load_pem_x509_crl(block.encode()) for block in pem.revocation_lists(home.crl.read_text())]
+    assert [one.issuer for one in lists] == [entry.certificate.subject for entry in bundle]
+    assert bundle[0].pem == home.load_certificate().pem
+    key = ca.load_key(home.key, "")
+    assert x509.same_key(key.public_key(), bundle[0].certificate.public_key())
+    assert home.key.stat().st_mode & 0o777 == 0o600
+    return [entry.common_names[0] for entry in bundle]
+
+
+def test_the_phases_follow_each_other(home: ca.Directory) -> None:
+    before = sorted(authority.content(home.path))
+    seen = []
+    for step in STEPS:
+        preview = rotation.advance(home, step, check_mode=True)
+        outcome = rotation.advance(home, step)
+        again = rotation.advance(home, step)
+        assert (preview.changed, outcome.changed, again.changed) == (True, True, False)
+        seen.append((outcome.phase, names(home)))
+    assert seen == [
+        ("trust", ["old", "new"]),
+        ("reissue", ["new", "old"]),
+        ("retire", ["new"]),
+        ("none", ["new"]),
+    ]
+    assert sorted(authority.content(home.path)) == [name for name in before if not name.startswith("next/")]
+    # A phase that was passed is not entered again.
+    assert not rotation.advance(home, "done").changed
+    assert list(home.issued.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("reached", "wanted"), [(0, "reissue"), (0, "retire"), (1, "retire"), (1, "done"), (2, "done")]
+)
+def test_no_phase_is_skipped(home: ca.Directory, reached: int, wanted: str) -> None:
+    for step in STEPS[:reached]:
+        rotation.advance(home, step)
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match=f"cannot go to {wanted} at once"):
+        rotation.advance(home, wanted)
+    assert authority.content(home.path) == before
+
+
+def test_a_phase_that_was_passed_is_left_alone(home: ca.Directory) -> None:
+    for step in STEPS[:3]:
+        rotation.advance(home, step)
+    assert rotation.advance(home, "trust") == rotation.Outcome(home.path, "retire", False)
+
+
+@pytest.mark.parametrize("text", ["", "trusted", "none", "\0\0\0"])
+def test_a_damaged_phase_is_refused_and_changes_nothing(home: ca.Directory, text: str) -> None:
+    rotation.advance(home, "trust")
+    home.rotation.write_text(text)
+    before = authority.content(home.path)
+    for step in STEPS:
+        with pytest.raises(ca.CaError, match="which is no phase of a rotation"):
+            rotation.advance(home, step)
+    assert authority.content(home.path) == before
+
+
+@pytest.mark.parametrize("name", ["ca-key.pem", "ca-cert.pem", "crl.pem"])
+def test_a_successor_that_is_not_whole_is_refused(home: ca.Directory, name: str) -> None:
+    (home.next.path / name).unlink()
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match=f"holds no whole CA to change to; missing: {name}"):
+        rotation.advance(home, "trust")
+    assert authority.content(home.path) == before
+
+
+def test_where_there_is_no_ca_nothing_is_made(tmp_path: Path) -> None:
+    home = ca.Directory(tmp_path / "none")
+    assert rotation.advance(home, "trust", check_mode=True).changed
+    with pytest.raises(ca.CaError, match="There is no CA in"):
+        rotation.advance(home, "trust")
+    assert not home.path.exists()
+
+
+def test_done_without_a_rotation_publishes_and_takes_nothing_away(home: ca.Directory) -> None:
+    other = Authority("another")
+    home.bundle.write_text(f"Another one:\r\n{other.pem}".replace("\n", "\r\n"))
+    assert rotation.advance(home, "done").changed
+    bundle = x509.load_bundle(home.bundle.read_text())
+    assert [entry.common_names[0] for entry in bundle] == ["old", "another"]
+    assert b"\r" not in home.bundle.read_bytes()
+    home.crl.unlink()
+    with pytest.raises(ca.CaError, match=r"holds no revocation list. Run the playbook bulkhead\.docker\.site"):
+        rotation.advance(home, "done")
+
+
+class Killed(BaseException):
+    """The process ends here, without cleaning up."""
+
+
+class Killer:
+    """Ends the process before the change with this number; a removal of a directory is ended in its midst, too."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.left = number
+        unlink, remove = Path.unlink, shutil.rmtree
+        for place, name in ((os, "link"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (os, "open")):
+            monkeypatch.setattr(place, name, self.counted(getattr(place, name)))
+
+        def rmtree(path: Path) -> None:
+            self.count()
+            for file in sorted(path.iterdir())[:1]:
+                if file.is_file():
+                    unlink(file)
+            self.count()
+            remove(path)
+
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+
+    def counted(self, function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def call(*arguments: t.Any, **options: t.Any) -> t.Any:
+            self.count()
+            return function(*arguments, **options)
+
+        return call
+
+    def count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_step_that_is_killed_anywhere_is_completed_by_the_next_call(
+    home: ca.Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: int
+) -> None:
+    for step in STEPS[:index]:
+        rotation.advance(home, step)
+    wanted = ca.Directory(shutil.copytree(home.path, tmp_path / "wanted"))
+    rotation.advance(wanted, STEPS[index])
+    kills = 0
+    while True:
+        killed = ca.Directory(shutil.copytree(home.path, tmp_path / f"killed-{kills}"))
+        with monkeypatch.context() as patched:
+            Killer(patched, kills)
+            try:
+                rotation.advance(killed, STEPS[index])
+                break
+            except Killed:
+                kills += 1
+        inspect.gather(killed, "")  # whatever it finds, it reads it
+        rotation.advance(killed, STEPS[index])
+        found = {name: text for name, text in authority.content(killed.path).items() if ".bulkhead-" not in name}
+        found.pop(".lock")
+        expected = authority.content(wanted.path)
+        expected.pop(".lock")
+        assert found == expected, f"killed before change {kills - 1}"
+        names(killed)
+    assert kills > 5
