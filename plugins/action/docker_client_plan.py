@@ -27,6 +27,7 @@ _SETTINGS: dict[str, t.Any] = {
 _ANSWERS: dict[str, t.Any] = {
     "answers": {"type": "list", "elements": "dict", "default": []},
     "requests": {"type": "list", "elements": "dict", "default": []},
+    "results": {"type": "list", "elements": "dict", "default": []},
     "absent": {"type": "bool", "default": False},
     "absent_names": {"type": "list", "elements": "str", "default": []},
 }
@@ -62,6 +63,6 @@ class ActionModule(ActionBase):
             due=[identity for identity in identities if identity["reasons"]],
             requested=requested,
             ssh_engines=client_host.ssh_engines(settings.engines),
-            failures=[*failed.values(), *without],
+            failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],
         )
         return result

@@ -78,6 +78,11 @@ options:
     type: list
     elements: dict
     default: []
+  results:
+    description: The results of other loops over users or identities, of which only failures matter.
+    type: list
+    elements: dict
+    default: []
   absent:
     description: Return only RV(removals).
     type: bool

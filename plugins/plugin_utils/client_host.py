@@ -194,7 +194,7 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         if answer.get("skipped"):
             continue
         if not isinstance(told, list) or [status.get("name") for status in told] != [entry["name"] for entry in asked]:
-            why = " ".join(str(answer.get("msg") or answer.get("module_stderr") or "it says nothing").split())
+            why = " ".join(str(answer.get("module_stderr") or answer.get("msg") or "it says nothing").split())
             failed[user] = (
                 f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. Check that the "
                 f"user exists there and that Ansible may become this user. Ansible says: {why}"
@@ -221,6 +221,19 @@ def requested(requests: t.Iterable[Data]) -> tuple[list[Record], list[str]]:
                 f"certificate request: {result.get('msg') or 'it says nothing'}"
             )
     return found, failed
+
+
+def failures(settings: Settings, results: t.Iterable[Data]) -> list[str]:
+    """A sentence about each task in a loop that failed for an OS user, and for no other."""
+    found = []
+    for result in results:
+        item = result.get("item")
+        # The loop is over users, or over identities and their certificates.
+        record = item[0] if isinstance(item, (list, tuple)) else item or {}
+        if result.get("failed") or result.get("unreachable"):
+            why = " ".join(str(result.get("msg") or "it says nothing").split())
+            found.append(f"On {settings.host}, as {record.get('user') or 'the connecting user'}: {why}")
+    return found
 
 
 def _contexts_of(
