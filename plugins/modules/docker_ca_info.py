@@ -32,6 +32,11 @@ options:
     description: Passphrase of the CA's key, empty where the key is not encrypted. It tells whether the key opens; nothing of the key is returned.
     type: str
     default: ""
+  assume_revoked:
+    description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
+    type: list
+    elements: str
+    default: []
   existing_certificate:
     description: Certificate of a CA to take over, alone or in a chain of any order. RV(existing) tells whether it can be.
     type: path
@@ -68,6 +73,12 @@ path:
   sample: /home/ops/.bulkhead/ca
 exists:
   description: Whether a CA is there, that is, the file C(ca-cert.pem), readable or not.
+  returned: success
+  type: bool
+complete:
+  description: >-
+    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, there is a revocation list, and the
+    key has the mode 0600.
   returned: success
   type: bool
 phase:
@@ -126,6 +137,16 @@ certificates:
     self_signed:
       description: Whether it is a root.
       type: bool
+    revoked_certificates:
+      description: >-
+        Those of RV(issued) that this CA has signed and that are revoked, as the option C(revoked_certificates) of
+        M(community.crypto.x509_crl) takes them.
+      type: list
+      elements: dict
+      contains:
+        serial_number:
+          description: The serial number.
+          type: int
 key:
   description: The key that signs.
   returned: success
@@ -251,6 +272,7 @@ def main() -> None:
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
             "passphrase": {"type": "str", "default": "", "no_log": True},
+            "assume_revoked": {"type": "list", "elements": "str", "default": []},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
@@ -264,19 +286,21 @@ def main() -> None:
             exception=CRYPTOGRAPHY_ERROR,
         )
     given = module.params
-    try:
-        directory = ca.open_directory(given["dir"])
-        result = inspect.gather(directory, given["passphrase"])
-    except ca.CaError as error:
-        module.fail_json(msg=str(error))
-    result["existing"] = None
+    files = None
     if given["existing_certificate"]:
         files = existing.Files(
             pathlib.Path(given["existing_certificate"]),
             pathlib.Path(given["existing_private_key"]),
             given["existing_passphrase"],
         )
-        result["existing"] = existing.gather(directory, given["passphrase"], files)
+    try:
+        directory = ca.open_directory(given["dir"])
+        result = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
+        result["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
+        for secret in (given["passphrase"], given["existing_passphrase"]):
+            ca.refuse_masking(secret, result)
+    except ca.CaError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)
 
 

@@ -156,6 +156,7 @@ def main() -> None:
     ]
     try:
         directory = ca.open_directory(given["dir"])
+        ca.refuse_masking(given["passphrase"], [str(directory.path), *(one["name"] for one in given["requests"])])
         certificates = signing.sign(directory, given["passphrase"], requests, module.check_mode)
     except ca.CaError as error:
         module.fail_json(msg=str(error))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -119,6 +120,15 @@ def open_directory(path: str) -> Directory:
     if not pathlib.Path(path).is_absolute():
         raise CaError(f"The directory of the CA, '{path}', has to start with / or ~/.")
     return Directory(pathlib.Path(path))
+
+
+def refuse_masking(passphrase: str, answer: t.Any) -> None:
+    """Ansible masks a passphrase wherever its text occurs in an answer, and nobody could use a masked path or name."""
+    if passphrase and passphrase in json.dumps(answer, ensure_ascii=False):
+        raise CaError(
+            "The passphrase is a part of the path of the CA or of a name in its certificates, which would be masked in "
+            "what Ansible reports. Choose another passphrase. Nothing was changed."
+        )
 
 
 def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passphrase") -> t.Any:

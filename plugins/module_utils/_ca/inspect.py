@@ -36,8 +36,10 @@ class _Authority:
     def fingerprint(self) -> str:
         return fingerprint(self.entry)
 
-    def report(self) -> dict[str, t.Any]:
-        return {"role": self.role, **describe(self.entry)}
+    def report(self, issued: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        revoked = [one["serial"] for one in issued if one["issuer"] == self.fingerprint and one["revoked"]]
+        numbers = [{"serial_number": int(serial, 16)} for serial in revoked]
+        return {"role": self.role, **describe(self.entry), "revoked_certificates": numbers}
 
 
 def fingerprint(entry: x509.Entry) -> str:
@@ -60,29 +62,36 @@ def describe(entry: x509.Entry) -> dict[str, t.Any]:
     }
 
 
-def gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+def gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """What docker_ca_info returns. What cannot be read is named in ``problems`` and stops nothing."""
     with ca.lock(directory, shared=True):
-        return _gather(directory, passphrase)
+        return _gather(directory, passphrase, assume_revoked)
 
 
-def _gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable[str]) -> dict[str, t.Any]:
     problems: list[str] = []
     phase = _attempt(problems, directory.phase, "")
     authorities = _authorities(directory, problems)
     signing = next((one for one in authorities if one.role == "signing"), None)
-    revoked = directory.marks()
+    revoked = sorted({*directory.marks(), *assume_revoked})
     listed = _listed(directory, problems)
+    issued = _issued(directory, authorities, revoked, listed or set(), problems)
+    key = _key(directory, passphrase, signing, problems)
+    bundle = _bundle(directory, problems)
     return {
         "path": str(directory.path),
         "exists": directory.certificate.exists(),
+        "complete": signing is not None
+        and bundle.startswith(signing.entry.pem)
+        and listed is not None
+        and key["mode"] == "0600",
         "phase": phase,
-        "bundle": _bundle(directory, problems),
-        "certificates": [one.report() for one in authorities],
-        "key": _key(directory, passphrase, signing, problems),
+        "bundle": bundle,
+        "certificates": [one.report(issued) for one in authorities],
+        "key": key,
         "crl": listed is not None,
         "revoked": revoked,
-        "issued": _issued(directory, authorities, revoked, listed or set(), problems),
+        "issued": issued,
         "problems": problems,
     }
 

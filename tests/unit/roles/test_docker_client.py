@@ -32,7 +32,7 @@ def role(name: str, **options: Any) -> dict[str, Any]:
 
 
 CA = role("docker_ca") | {"when": "inventory_hostname == 'ca'"}
-CLIENT = role("docker_client") | {"when": "inventory_hostname not in ['ca', 'forgetful', 'gone', 'halves']"}
+CLIENT = role("docker_client") | {"when": "docker_client_engines is defined and inventory_hostname != 'halves'"}
 IDENTITY, CONTEXTS = (
     role("docker_client", tasks_from=name) | {"when": "inventory_hostname == 'halves'"}
     for name in ("identities", "contexts")
@@ -275,7 +275,7 @@ def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
     hosts["trusted"]["docker_ca_dir"] = str(root / "trusting/ca/ca")
     # The second one signs, with a key that has no passphrase; and what is there expires within the window.
     (root / "next/ca.pem").write_text(new + old)
-    hosts["reissued"] |= {"docker_ca_dir": str(root / "next")}
+    hosts["reissued"] |= {"docker_ca_host": "next", "docker_ca_dir": str(root / "next")}
     hosts["reissued"] |= {"docker_client_valid_days": 400, "docker_client_renew_days": 366}
     # Runs that were interrupted.
     pending = {name: Path(hosts[name]["home"]) / ".bulkhead/pending/admin" for name in ("torn", "first")}
@@ -288,7 +288,7 @@ def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
     # An engine that goes, and other names.
     hosts["two"] |= {"docker_client_engines": ENGINES[:1], "docker_client_context_name": "{identity}.{engine}"}
 
-    ca = {"ca": authority(root)}
+    ca = {"ca": authority(root), "next": authority(root, docker_ca_passphrase="")}
     states = {name: content(Path(home["home"])) for name, home in hosts.items()}
     due = {name: hosts[name] for name in ("type", "mode", "trusted", "reissued")}
     checked = play(ca | due, [CLIENT], "--check", "--diff")

@@ -45,7 +45,9 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
 
     existing = {"existing_certificate": str(home / "next/ca-cert.pem"), "existing_private_key": "/none"}
     found = returns.run("docker_ca_info", {**secret, **existing})
-    none = returns.run("docker_ca_info", {"dir": str(tmp_path / "none"), **existing, "existing_passphrase": "x"})
+    none = returns.run(
+        "docker_ca_info", {"dir": str(tmp_path / "none"), **existing, "existing_passphrase": "another secret"}
+    )
     assert (found["exists"], found["phase"], found["problems"]) == (True, "trust", [])
     assert found["existing"]["taken_over"]
     assert (none["exists"], none["certificates"], none["bundle"]) == (False, [], "")
