@@ -20,7 +20,7 @@ BYTECODE = ROOT / ".cache/bytecode"
 ON_THE_CONTROL_NODE = {
     f"ansible.builtin.{name}"
     for name in ("assert", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
-}
+} | {"bulkhead.docker.docker_client_plan"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def run_play(directory: Path, hosts: Hosts, tasks: list[dict[str, Any]], *argume
             for task in report["plays"][0]["tasks"]
             if host in task["hosts"]
         }
-        refusal = next((r.get("msg", "") for r in results.values() if r.get("failed") or r.get("unreachable")), "")
+        # A failure that was ignored comes before the one that counts.
+        refusals = [r.get("msg", "") for r in results.values() if r.get("failed") or r.get("unreachable")]
+        refusal = refusals[-1] if refusals else ""
         outcomes[host] = Outcome(stats["changed"], stats["failures"] + stats["unreachable"], refusal, results)
     return outcomes
 

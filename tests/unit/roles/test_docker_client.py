@@ -1,7 +1,7 @@
 """Runs the role docker_client on this machine; each host is a home, and the CA is another one.
 
 Nearly all that a play costs is the modules that it starts. So the homes that tests begin with are made once and copied,
-what only decides is held where it decides (module_utils/test_client.py), and what can share a play does.
+what only decides is held where it decides (_identities, test_client_host.py), and what can share a play does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.bulkhead.docker.plugins.module_utils import _client
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout, status
 
 Play = Callable[..., dict[str, Any]]
 
@@ -33,13 +32,18 @@ def role(name: str, **options: Any) -> dict[str, Any]:
 
 
 CA = role("docker_ca") | {"when": "inventory_hostname == 'ca'"}
-CLIENT = role("docker_client") | {"when": "inventory_hostname not in ['ca', 'gone', 'halves']"}
+CLIENT = role("docker_client") | {"when": "docker_client_engines is defined and inventory_hostname != 'halves'"}
 IDENTITY, CONTEXTS = (
     role("docker_client", tasks_from=name) | {"when": "inventory_hostname == 'halves'"}
-    for name in ("identity", "contexts")
+    for name in ("identities", "contexts")
 )
-ABSENT = role("docker_client", tasks_from="absent") | {"when": "inventory_hostname != 'ca'"}
-LOOK = Path(__file__).parents[3] / "roles/docker_client/files/look.sh"
+ABSENT = role("docker_client", tasks_from="absent") | {
+    "when": "inventory_hostname != 'ca'",
+    "vars": {"docker_client_absent_all": True},
+}
+# A host on which becoming anybody fails.
+NO_BECOME = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
+BUNDLE = "{{ lookup('ansible.builtin.file', docker_ca_dir ~ '/ca.pem', errors='ignore') or '' }}"
 IDENTITIES = [{"name": "alice"}, {"name": "build.server", "valid_days": 90}]
 ENGINES = [{"name": "web1", "address": "192.0.2.1"}, {"name": "web2", "address": "2001:db8::2", "port": 2377}]
 
@@ -52,9 +56,9 @@ def host(tmp_path: Path, name: str = "client", **options: Any) -> dict[str, Any]
     (tmp_path / name).mkdir(exist_ok=True)
     return {
         "home": str(tmp_path / name),
-        "docker_client_ca_host": "ca",
-        "docker_client_ca_dir": str(tmp_path / "ca/ca"),
-        "docker_client_ca_passphrase": "opensesame",
+        "docker_ca_host": "ca",
+        "docker_ca_dir": str(tmp_path / "ca/ca"),
+        "docker_client_ca_certificate": BUNDLE,
         "docker_client_engines": ENGINES,
         **options,
     }
@@ -109,7 +113,7 @@ def assert_whole(home: dict[str, Any], name: str = "admin") -> None:
     with pytest.raises(subprocess.CalledProcessError):
         openssl(*strict, "sslserver", where / "cert.pem")
     assert f"CN = {name}" in openssl("x509", "-in", where / "cert.pem", "-noout", "-subject").replace("CN=", "CN = ")
-    assert list((Path(home["home"]) / ".bulkhead/pending" / name).iterdir()) == []
+    assert not (Path(home["home"]) / ".bulkhead/pending" / name).exists()
     for context in contexts(home).values():
         tls = Path(context["Storage"]["TLSPath"]) / "docker"
         if (tls / "cert.pem").read_bytes() == (where / "cert.pem").read_bytes():
@@ -145,7 +149,7 @@ class Start:
 @pytest.fixture(scope="module")
 def start(module_play: tuple[Path, Play]) -> Start:
     root, play = module_play
-    ca, client = {"ca": authority(root)}, {"client": host(root, docker_client_current="web2")}
+    ca, client = {"ca": authority(root)}, {"client": host(root, docker_client_current="web2", **NO_BECOME)}
     halves = {"halves": host(root, "halves", docker_client_identities=IDENTITIES)}
     checked = [play(ca | client, [CA, CLIENT], "--check", "--diff")["client"]]
     made = play(ca, [CA])["ca"]
@@ -162,7 +166,7 @@ def start(module_play: tuple[Path, Play]) -> Start:
 def test_a_fresh_host_gets_an_identity_and_contexts_once(start: Start) -> None:
     for checked in start.checked:
         assert checked.failed == 0, checked.message
-        assert checked.tasks["store | Write the contexts"]["results"][0]["changed"]
+        assert checked.tasks["write_contexts | Write the contexts"]["results"][0]["changed"]
     assert start.left_by_check == []
 
     home, first = host(start.root), start.first["client"]
@@ -181,12 +185,7 @@ def test_a_fresh_host_gets_an_identity_and_contexts_once(start: Start) -> None:
 
     for again in (start.again["client"], start.checked_again):
         assert (again.failed, again.changed) == (0, 0), again.message
-        assert again.executions == [
-            "bundle | Read the trust bundle on the CA host",
-            "revoked | Read the names that were revoked",
-            "look | Read the public files",
-            "store | Write the contexts",
-        ]
+        assert again.executions == ["gather | Gather the identities", "write_contexts | Write the contexts"]
     assert content(Path(home["home"])) == start.made["client"]
 
 
@@ -195,7 +194,7 @@ def test_the_halves_can_be_called_alone(start: Start) -> None:
     assert issued.failed == 0, issued.message
     assert ".bulkhead/identities/alice/cert.pem" in start.made["halves"]
     assert not [name for name in start.made["halves"] if name.startswith(".docker")]
-    assert (alone.failed, alone.executions) == (0, ["store | Write the contexts"]), alone.message
+    assert (alone.failed, alone.executions) == (0, ["write_contexts | Write the contexts"]), alone.message
 
 
 def test_several_identities_have_contexts_of_their_own(start: Start) -> None:
@@ -209,42 +208,14 @@ def test_several_identities_have_contexts_of_their_own(start: Start) -> None:
         openssl(*end, str(91 * 86400))
 
 
-def judged(home: dict[str, Any], key: str = "P-256", renew_days: int = 30) -> dict[str, Any]:
-    """What the role's look at a home and the judgement make of it, without a play."""
-    env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
-    look = subprocess.run(["sh", LOOK], input="admin\n", env=env, capture_output=True, text=True, check=True).stdout
-    bundle = (Path(home["docker_client_ca_dir"]) / "ca.pem").read_text()
-    looks = {"": yaml.safe_load(look)}
-    (record,) = _client.judge([{"name": "admin"}], looks, bundle, key, 365, renew_days, force=False)
-    return record
-
-
-def test_what_makes_an_identity_due_is_seen_in_its_files(start: Start, tmp_path: Path) -> None:
-    names = ["whole", "cert", "key", "pair", "foreign", "waits", "torn"]
-    hosts = {name: start.client(tmp_path, name) for name in names}
-    for name, file in (("cert", "cert"), ("key", "key")):
-        (folder(hosts[name]) / f"{file}.pem").unlink()
-    new_key(folder(hosts["pair"]))
-    self_signed(folder(hosts["foreign"]))
-    pending = {name: Path(home["home"]) / ".bulkhead/pending/admin" for name, home in hosts.items()}
-    new_key(pending["waits"])
-    new_key(pending["torn"])
-    self_signed(pending["torn"])
-    (pending["torn"] / "key.pem").replace(folder(hosts["torn"]) / "key.pem")
-    start.copy(tmp_path, "ca")
-    found = {name: judged(home) for name, home in hosts.items()}
-    assert {name: ("; ".join(record["reasons"]), record["new_key"]) for name, record in found.items()} == {
-        "whole": ("", False),
-        "cert": ("it has no certificate", False),
-        "key": ("it has no private key", True),
-        "pair": ("its key and its certificate do not belong together", True),
-        "foreign": ("it is not issued by the CA of the trust bundle", False),
-        "waits": ("an earlier run was interrupted", True),
-        "torn": ("an earlier run was interrupted", False),
-    }
+def gathered(home: dict[str, Any], key: str = "P-256", renew_days: int = 30) -> dict[str, Any]:
+    """What the module says about a home, without a play."""
+    bundle = (Path(home["docker_ca_dir"]) / "ca.pem").read_text()
+    return status.status(layout.Layout(Path(home["home"]), "admin"), status.Rule(bundle, key, renew_days))
 
 
 def new_key(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
     curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
     openssl("genpkey", *curve, "-out", directory / "key.pem")
     return directory / "key.pem"
@@ -301,10 +272,10 @@ def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
     start.copy(root / "trusting", "ca")
     old, new = ((root / name).read_text() for name in ("ca/ca/ca.pem", "next/ca-cert.pem"))
     (root / "trusting/ca/ca/ca.pem").write_text(old + new)
-    hosts["trusted"]["docker_client_ca_dir"] = str(root / "trusting/ca/ca")
+    hosts["trusted"]["docker_ca_dir"] = str(root / "trusting/ca/ca")
     # The second one signs, with a key that has no passphrase; and what is there expires within the window.
     (root / "next/ca.pem").write_text(new + old)
-    hosts["reissued"] |= {"docker_client_ca_dir": str(root / "next"), "docker_client_ca_passphrase": ""}
+    hosts["reissued"] |= {"docker_ca_host": "next", "docker_ca_dir": str(root / "next")}
     hosts["reissued"] |= {"docker_client_valid_days": 400, "docker_client_renew_days": 366}
     # Runs that were interrupted.
     pending = {name: Path(hosts[name]["home"]) / ".bulkhead/pending/admin" for name in ("torn", "first")}
@@ -317,20 +288,25 @@ def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
     # An engine that goes, and other names.
     hosts["two"] |= {"docker_client_engines": ENGINES[:1], "docker_client_context_name": "{identity}.{engine}"}
 
-    ca = {"ca": authority(root)}
+    ca = {"ca": authority(root), "next": authority(root, docker_ca_passphrase="")}
     states = {name: content(Path(home["home"])) for name, home in hosts.items()}
     due = {name: hosts[name] for name in ("type", "mode", "trusted", "reissued")}
     checked = play(ca | due, [CLIENT], "--check", "--diff")
     changed_by_check = [name for name, home in hosts.items() if content(Path(home["home"])) != states[name]]
     done = play(ca | hosts, [CLIENT], "--diff")
     contexts_of_two = sorted(contexts(hosts["two"]))
-    hosts["two"]["docker_client_remove_gone"] = True
+    hosts["two"]["docker_client_purge"] = True
     again = play(ca | {name: hosts[name] for name in ("type", "trusted", "reissued", "torn", "two")}, [CLIENT])
     return Fleet(hosts, before, waiting, changed_by_check, checked, done, contexts_of_two, again)
 
 
+def reported(outcome: Any) -> str:
+    results = outcome.tasks.get("issue | Report what is due", {}).get("results", [])
+    return " ".join(result["msg"] for result in results)
+
+
 REASONS = {
-    "type": ["its key is P-256, not RSA 3072"],
+    "type": ["its key is P-256 instead of RSA 3072"],
     "reissued": ["it is not issued by the CA of the trust bundle", "it expires on"],
     "trusted": [],
     "mode": [],
@@ -343,11 +319,11 @@ def test_what_is_due_is_told_and_done(fleet: Fleet, name: str) -> None:
     for outcome in (fleet.checked[name], fleet.done[name]):
         assert outcome.failed == 0, outcome.message
         assert outcome.changed > 0
-        said = outcome.tasks.get("request | Say why", {}).get("msg", "")
+        said = reported(outcome)
         assert [reason for reason in REASONS[name] if reason not in said] == [], said
         assert bool(said) == bool(REASONS[name]), said
         # A new certificate or trust bundle is in the contexts, too; a mode is the folder's alone.
-        assert outcome.tasks["store | Write the contexts"]["results"][0]["changed"] == (name != "mode")
+        assert outcome.tasks["write_contexts | Write the contexts"]["results"][0]["changed"] == (name != "mode")
         assert "PRIVATE KEY" not in json.dumps(outcome.tasks)
     assert_whole(fleet.hosts[name])
     kept = {
@@ -383,7 +359,7 @@ def test_after_that_nothing_is_due(fleet: Fleet) -> None:
         assert (outcome.failed, name == "two" or outcome.changed == 0) == (0, True), (name, outcome.message)
     for name in fleet.before:
         key, days = "RSA 3072" if name == "type" else "P-256", 366 if name == "reissued" else 30
-        record = judged(fleet.hosts[name], key, days)
+        record = gathered(fleet.hosts[name], key, days)
         assert (record["reasons"], record["repairs"], record["ca_outdated"]) == ([], [], False), name
 
 
@@ -413,7 +389,7 @@ PYTHON = "/usr/bin/python3"  # other users cannot enter root's virtual environme
 def test_another_user_s_identity_is_that_user_s(start: Start, public: Path, tmp_path: Path, play: Play) -> None:
     start.copy(tmp_path, "ca")
     identities = [{"name": "bob", "user": "nobody"}, {"name": "me", "user": "root"}]
-    home = host(public, docker_client_identities=identities, docker_client_ca_dir=str(tmp_path / "ca/ca"))
+    home = host(public, docker_client_identities=identities, docker_ca_dir=str(tmp_path / "ca/ca"))
     home |= {"ansible_become_method": "ansible.builtin.su", "ansible_become_flags": "-s /bin/sh"}
     home |= {"ansible_python_interpreter": PYTHON}
     Path(home["home"]).chmod(0o777)
@@ -428,64 +404,77 @@ def test_another_user_s_identity_is_that_user_s(start: Start, public: Path, tmp_
     assert play(hosts, [CLIENT])["client"].changed == 0
 
 
-def test_what_cannot_work_is_refused_before_anything_is_changed(start: Start, tmp_path: Path, play: Play) -> None:
-    start.copy(tmp_path, "ca")
-    ca = {"ca": authority(tmp_path)}
-    ca["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+def test_what_cannot_work_is_refused_before_anything_is_changed(tmp_path: Path, play: Play) -> None:
     cases: dict[str, tuple[dict[str, Any], str]] = {
-        "otherca": ({"docker_client_ca_dir": "/nonexistent"}, "There is none: run the role docker_ca there first."),
-        "noca": ({"docker_client_ca_host": "gone"}, "Connection refused"),
-        "passphrase": (
-            {"docker_client_ca_passphrase": "wrong"},
-            "docker_client_ca_passphrase that was given (it is set)",
-        ),
-        "nopassphrase": (
-            {"docker_client_ca_passphrase": ""},
-            "docker_client_ca_passphrase that was given (none)",
-        ),
+        "otherca": ({"docker_ca_dir": "/nonexistent"}, "docker_client_ca_certificate of otherca is empty."),
         "slash": ({"docker_client_identities": [{"name": "../x"}]}, "cannot be the name of a folder"),
         "twice": ({"docker_client_identities": [{"name": "a"}, {"name": "a"}]}, "names 'a' twice"),
         "window": ({"docker_client_valid_days": 30}, "renews in every run"),
         "same": ({"docker_client_engines": [ENGINES[0], ENGINES[0]]}, "give the same context name: web1"),
-        "pattern": (
-            {"docker_client_context_name": "{identity}"},
-            "give the same context name: admin. Rename them, or change docker_client_context_name",
+        "address": ({"docker_client_engines": [{"name": "web1", "address": "a b"}]}, "'a b', which is neither"),
+        "revoked": ({"docker_client_revoked_names": ["admin"]}, "admin of docker_client_identities was revoked"),
+        "user": (
+            {"docker_client_identities": [{"name": "a", "user": "no-such-user"}]},
+            "cannot be read. Check that the",
         ),
-        "letter": ({"docker_client_engines": [{"name": "w"}]}, "'w' is not allowed by Docker"),
-        "default": ({"docker_client_engines": [{"name": "default"}]}, "'default' is Docker's own"),
-        "address": ({"docker_client_engines": [{"name": "web1", "address": "a b"}]}, "is no URL"),
-        "current": ({"docker_client_current": "web9"}, "docker_client_current is 'web9', which is not declared"),
-        "user": ({"docker_client_identities": [{"name": "a", "user": "no-such-user"}]}, "does not have: no-such-user"),
-        "relative": ({"docker_client_ca_dir": "relative"}, "docker_client_ca_dir has to start with"),
-        "nocrypto": ({"ansible_python_interpreter": str(tmp_path / "bare/bin/python")}, "needs Python's cryptography"),
+        "nocrypto": ({"ansible_python_interpreter": str(tmp_path / "bare/bin/python")}, "cryptography library 3.3 or"),
     }
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
-    hosts = {name: host(tmp_path, name) | options for name, (options, _) in cases.items()}
-    outcomes = play(ca | hosts, [CLIENT])
+    method = {"ansible_become_method": "ansible.builtin.su"}
+    hosts = {name: host(tmp_path, name) | method | options for name, (options, _) in cases.items()}
+    outcomes = play({"ca": {}} | hosts, [CLIENT])
     for name, (_, says) in cases.items():
         assert (outcomes[name].failed, outcomes[name].changed) == (1, 0), (name, outcomes[name].message)
         assert says in outcomes[name].message, (name, outcomes[name].message)
         assert content(Path(hosts[name]["home"])) == {}, name
 
 
+def test_a_ca_that_does_not_sign_changes_nothing_that_is_in_use(start: Start, tmp_path: Path, play: Play) -> None:
+    start.copy(tmp_path, "ca")
+    others = {
+        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+        "forgetful": authority(tmp_path, docker_ca_passphrase="wrong secret"),
+    }
+    hosts = {
+        f"of-{name}": start.client(tmp_path, f"of-{name}", docker_ca_host=name, docker_client_renew_force=True)
+        for name in others
+    }
+    before = {name: content(folder(home)) for name, home in hosts.items()}
+    outcomes = play(others | hosts, [CLIENT])
+    for name, home in hosts.items():
+        assert outcomes[name].failed == 1
+        assert f"The CA host {name[3:]} did not sign" in outcomes[name].message, outcomes[name].message
+        assert content(folder(home)) == before[name]
+
+
+def test_one_user_s_trouble_is_no_other_s(start: Start, tmp_path: Path, play: Play) -> None:
+    """Whatever is in the files of one, the other is issued, has contexts, and the run says who was left out."""
+    start.copy(tmp_path, "ca")
+    identities = [{"name": "ghost", "user": "no-such-user"}, {"name": "alice"}]
+    home = host(tmp_path, "client", docker_client_identities=identities, ansible_become_method="ansible.builtin.su")
+    done = play({"ca": authority(tmp_path), "client": home}, [CLIENT])["client"]
+    assert done.failed == 1
+    assert "The identities of no-such-user on client cannot be read" in done.message
+    assert_whole(home, "alice")
+    assert sorted(contexts(home)) == ["web1", "web2"]
+
+
 def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp_path: Path, play: Play) -> None:
     start.copy(tmp_path, "ca")
     home = start.client(tmp_path, "client", "halves", docker_client_identities=IDENTITIES)
-    ca = authority(tmp_path, docker_ca_revoke_name="alice")
+    ca = authority(tmp_path)
     # A copy that somebody made is not ours.
     env = {"HOME": home["home"], "PATH": os.environ["PATH"]}
     subprocess.run(["docker", "context", "create", "copy", "--from", "web1-alice"], env=env, check=True)
 
     before = content(Path(home["home"]))
-    forced = home | {"docker_client_renew_force": True}
-    revoke = role("docker_ca", tasks_from="revoke") | {"when": "inventory_hostname == 'ca'"}
-    outcomes = play({"ca": ca, "client": forced}, [revoke, CLIENT])
-    assert outcomes["ca"].failed == 0, outcomes["ca"].message
-    assert outcomes["client"].failed == 1
-    assert "alice of docker_client_identities on client was revoked" in outcomes["client"].message
+    forced = home | {"docker_client_renew_force": True, "docker_client_revoked_names": ["alice"]}
+    outcome = play({"ca": ca, "client": forced}, [CLIENT])["client"]
+    assert outcome.failed == 1
+    assert "alice of docker_client_identities was revoked" in outcome.message
     assert content(Path(home["home"])) == before
 
-    absent = ABSENT | {"vars": {"docker_client_absent_names": ["alice"]}}
+    absent = ABSENT | {"vars": {"docker_client_absent_names": ["alice"], "docker_client_absent_all": False}}
     checked = play({"ca": ca, "client": home}, [absent], "--check", "--diff")["client"]
     assert (checked.failed, checked.changed) == (0, 2), checked.message
     assert content(Path(home["home"])) == before
@@ -500,14 +489,13 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp
     left = play({"ca": ca, "client": skipping}, [absent, CLIENT])["client"]
     assert left.failed == 0, left.message
     removals = {name: result for name, result in left.tasks.items() if name.startswith("absent | ")}
-    assert len(removals) == 4
+    assert len(removals) == 5
     assert not [name for name, result in removals.items() if result["changed"]]
-    assert (
-        "alice on client was revoked and is left out" in left.tasks["signing | Say whose identity is left out"]["msg"]
-    )
+    (warning,) = left.tasks["plan | Validate the variables and plan what each user gets"]["warnings"]
+    assert "alice on client was revoked and is left out" in warning
     assert sorted(contexts(home)) == ["copy", "web1-build.server", "web2-build.server"]
     assert not folder(home, "alice").exists()
-    assert "docker_client_renew_force is set" in left.tasks["request | Say why"]["msg"]
+    assert "docker_client_renew_force is set" in reported(left)
     assert (folder(home, "build.server") / "key.pem").read_bytes() != key
     assert_whole(home, "build.server")
 

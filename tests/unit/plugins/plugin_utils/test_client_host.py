@@ -1,0 +1,273 @@
+"""What the role docker_client makes of its variables and of what users answer."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import client_host
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.client_host import Settings
+
+WEB1 = {"name": "web1", "address": "192.0.2.1", "port": 2376}
+ENGINES = [WEB1, {"name": "web2"}]
+IDENTITIES = [{"name": "alice"}, {"name": "bob", "user": "bob"}, {"name": "ci", "user": "bob", "valid_days": 90}]
+
+
+def settings(identities: t.Sequence[client_host.Data] = IDENTITIES, **options: t.Any) -> Settings:
+    return Settings("client", identities, **{"engines": ENGINES, **options})
+
+
+def contexts(asked: Settings) -> dict[str, list[dict[str, t.Any]]]:
+    return {user["user"]: user["contexts"] for user in client_host.users(asked, [], (), check_mode=False)}
+
+
+def test_contexts_are_called_after_engines_and_where_needed_after_identities() -> None:
+    wanted = contexts(settings())
+    assert [context["name"] for context in wanted[""]] == ["web1", "web2"]
+    assert [context["name"] for context in wanted["bob"]] == ["web1-bob", "web2-bob", "web1-ci", "web2-ci"]
+    assert wanted[""][0] == {
+        "name": "web1",
+        "docker_host": "tcp://192.0.2.1:2376",
+        "ca_path": "~/.bulkhead/identities/alice/ca.pem",
+        "client_cert": "~/.bulkhead/identities/alice/cert.pem",
+        "client_key": "~/.bulkhead/identities/alice/key.pem",
+        "description": "web1 as alice over TLS",
+    }
+    named = contexts(settings(context_name="{identity}.{engine}"))[""]
+    assert [context["name"] for context in named] == ["alice.web1", "alice.web2"]
+
+
+def test_what_cannot_be_in_a_context_s_name_has_a_replacement() -> None:
+    engine = {"name": "web 1 (old)", "context": "web-1-old", "address": "192.0.2.1"}
+    (context,) = contexts(settings([{"name": "alice"}], engines=[engine]))[""]
+    assert (context["name"], context["description"]) == ("web-1-old", "web 1 (old) as alice over TLS")
+
+
+@pytest.mark.parametrize(
+    ("address", "docker_host"),
+    [
+        ("::1", "tcp://[::1]:2376"),
+        ("[::1]", "tcp://[::1]:2376"),
+        ("", "tcp://web1:2376"),
+        ("a.example", "tcp://a.example:2376"),
+    ],
+)
+def test_addresses_become_hosts(address: str, docker_host: str) -> None:
+    asked = settings([{"name": "a"}], engines=[{"name": "web1", "address": address}])
+    assert client_host.problems(asked) == []
+    assert contexts(asked)[""][0]["docker_host"] == docker_host
+
+
+def test_contexts_for_ssh_stand_beside_those_for_tls() -> None:
+    engines = [
+        {"name": "web1", "address": "192.0.2.1", "ssh_port": 22},
+        {"name": "web2", "address": "2001:db8::2", "ssh_port": 2222},
+        {"name": "web3", "address": "192.0.2.3", "ssh_port": None},
+    ]
+    identities = [{"name": "admin"}, {"name": "ci", "ssh_account": "builder"}]
+    found = contexts(settings(identities, engines=engines, transports=["tls", "ssh"]))[""]
+    assert {context["name"]: context["docker_host"] for context in found if context["name"].endswith("-ssh")} == {
+        "web1-admin-ssh": "ssh://docker-admin@192.0.2.1",
+        "web2-admin-ssh": "ssh://docker-admin@[2001:db8::2]:2222",
+        "web3-admin-ssh": "ssh://docker-admin@192.0.2.3",
+        "web1-ci-ssh": "ssh://builder@192.0.2.1",
+        "web2-ci-ssh": "ssh://builder@[2001:db8::2]:2222",
+        "web3-ci-ssh": "ssh://builder@192.0.2.3",
+    }
+    assert len(found) == 12
+    assert found[1]["description"] == "web1 as admin over SSH"
+    assert client_host.ssh_engines(engines) == [
+        {"name": "web1", "address": "192.0.2.1", "host_keys": [], "port": 22},
+        {"name": "web2", "address": "2001:db8::2", "host_keys": [], "port": 2222},
+        {"name": "web3", "address": "192.0.2.3", "host_keys": []},
+    ]
+
+
+def test_engines_behind_one_address_are_told_apart_by_their_ports() -> None:
+    engines = [{"name": f"vm{port}", "address": "192.0.2.1", "ssh_port": port} for port in (2222, 22)]
+    found = contexts(settings([{"name": "a"}], engines=engines, transports=["ssh"]))[""]
+    hosts = [context["docker_host"] for context in found]
+    assert hosts == ["ssh://docker-a@192.0.2.1:2222", "ssh://docker-a@192.0.2.1:22"]
+
+
+def test_the_current_context_is_that_of_those_who_have_it() -> None:
+    def current(name: str) -> list[str]:
+        return [user["current"] for user in client_host.users(settings(current=name), [], (), check_mode=False)]
+
+    assert current("") == ["", ""]
+    assert current("web1") == ["web1", ""]
+    assert current("web1-ci") == ["", "web1-ci"]
+    assert current("default") == ["default", "default"]
+
+
+def test_who_ansible_connects_as_needs_no_become() -> None:
+    users = client_host.users(settings(connects_as="bob"), [], (), check_mode=False)
+    assert [(user["user"], user["become"]) for user in users] == [("", False)]
+    assert [identity["name"] for identity in users[0]["identities"]] == ["alice", "bob", "ci"]
+    users = client_host.users(settings(), [], (), check_mode=False)
+    assert [(user["user"], user["become"]) for user in users] == [("", False), ("bob", True)]
+    assert users[1]["identities"] == [{"name": "bob", "valid_days": 365}, {"name": "ci", "valid_days": 90}]
+
+
+@pytest.mark.parametrize(
+    ("identities", "options", "says"),
+    [
+        ([], {}, "docker_client_identities is empty"),
+        ([{"name": "../x"}], {}, "'../x' cannot be the name of a folder"),
+        ([{"name": "a"}, {"name": "a"}], {}, "names 'a' twice for the connecting user"),
+        ([{"name": "a", "user": "me"}, {"name": "a"}], {"connects_as": "me"}, "names 'a' twice"),
+        ([{"name": "A@b"}], {"transports": ["ssh"]}, "would log in to engines as 'docker-A@b'"),
+        ([{"name": "a", "valid_days": 20}], {}, "would be valid for 20 days, which docker_client_renew_days (30)"),
+        ([{"name": "a"}], {"revoked": ["a"]}, "-e docker_revoke_name=a -e docker_revoke_state=absent"),
+        ([{"name": "a"}], {"engines": [WEB1, WEB1]}, "give the same context name: web1"),
+        ([{"name": "ab"}], {"context_name": "{identity}"}, "give the same context name: ab. Rename them"),
+        ([{"name": "a"}], {"engines": [{"name": "w"}]}, "'w' is not allowed by Docker"),
+        ([{"name": "a"}], {"engines": [{"name": "default"}]}, "'default' is Docker's own"),
+        ([{"name": "a"}], {"engines": [{"name": "web1", "address": "a b"}]}, "the address 'a b', which is neither"),
+        ([{"name": "a"}], {"engines": [{"name": "web_1"}]}, "the address 'web_1', which is neither"),
+        ([{"name": "a"}], {"engines": [{**WEB1, "port": 70000}]}, "no valid port: 70000"),
+        ([{"name": "a"}], {"engines": [{**WEB1, "ssh_port": 70000}]}, "no valid ssh_port: 70000"),
+        ([{"name": "a"}], {"current": "web9"}, "docker_client_current is 'web9', which is not declared"),
+    ],
+)
+def test_variables_that_cannot_work_have_a_sentence(
+    identities: list[dict[str, t.Any]], options: dict[str, t.Any], says: str
+) -> None:
+    (found,) = client_host.problems(settings(identities, **options))
+    assert says in found
+
+
+def test_variables_that_can_work_have_none() -> None:
+    assert client_host.problems(settings()) == []
+    assert client_host.problems(settings([{"name": "A@b"}])) == []
+    assert client_host.problems(settings(revoked=["alice"], skip_revoked=True)) == []
+    assert client_host.problems(settings(engines=[], current="web1")) == []
+
+
+def told(name: str, **changes: t.Any) -> dict[str, t.Any]:
+    status = {"name": name, "folder": f"/h/{name}", "pending": f"/p/{name}", "exists": True, "days_left": 9}
+    status |= {"not_after": "x", "reasons": [], "new_key": False, "ca_outdated": False, "repairs": []}
+    return status | changes
+
+
+def answer(asked: Settings, user: str, *identities: dict[str, t.Any], **others: t.Any) -> dict[str, t.Any]:
+    item = next(entry for entry in client_host.users(asked, [], (), check_mode=False) if entry["user"] == user)
+    return {"item": item, "identities": list(identities), **others}
+
+
+def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
+    asked = settings()
+    lie = told("alice", valid_days=9999, user="root", become=False, reasons=["me too"])
+    found, failed = client_host.statuses(
+        asked, [answer(asked, "", told("alice")), answer(asked, "bob", lie, told("ci"))]
+    )
+    assert [record["name"] for record in found] == ["alice"]
+    assert list(failed) == ["bob"]
+    assert "The identities of bob on client cannot be read" in failed["bob"]
+
+    lie = told("bob", valid_days=9999, user="root", become=False, reasons=["again"], names=["DNS:web1"])
+    found, failed = client_host.statuses(asked, [answer(asked, "bob", lie, told("ci"))])
+    assert (failed, [record["name"] for record in found]) == ({}, ["bob", "ci"])
+    assert (found[0]["valid_days"], found[0]["user"], found[0]["become"]) == (365, "bob", True)
+    assert "names" not in found[0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"identities": None, "msg": "sudo: unknown user"}, {"unreachable": True, "identities": "x"}, {"identities": []}],
+)
+def test_an_answer_of_no_use_is_that_user_s_failure(broken: dict[str, t.Any]) -> None:
+    asked = settings()
+    found, failed = client_host.statuses(asked, [answer(asked, "", told("alice")), answer(asked, "bob") | broken])
+    assert [record["name"] for record in found] == ["alice"]
+    assert str(broken.get("msg") or "it says nothing") in failed["bob"]
+    users = client_host.users(asked, found, failed, check_mode=False)
+    assert [(user["user"], user["failed"]) for user in users] == [("", False), ("bob", True)]
+
+
+def test_revoked_identities_are_left_out_and_the_others_keep_their_names() -> None:
+    asked = settings(revoked=["bob"], skip_revoked=True, transports=["tls", "ssh"])
+    users = {user["user"]: user for user in client_host.users(asked, [], (), check_mode=False)}
+    assert [entry["name"] for entry in users["bob"]["identities"]] == ["ci"]
+    assert [entry["name"] for entry in users["bob"]["ssh"]] == ["ci"]
+    assert [context["name"] for context in users["bob"]["contexts"]] == [
+        "web1-ci",
+        "web1-ci-ssh",
+        "web2-ci",
+        "web2-ci-ssh",
+    ]
+
+
+def test_what_has_to_be_done_is_done_for_those_who_need_it() -> None:
+    asked = settings()
+    answers = [
+        answer(asked, "", told("alice", reasons=["x"], new_key=True)),
+        answer(asked, "bob", told("bob", ca_outdated=True), told("ci")),
+    ]
+    found, failed = client_host.statuses(asked, answers)
+    users = {user["user"]: user for user in client_host.users(asked, found, failed, check_mode=False)}
+    assert users[""]["prepare"] == [{"name": "alice", "expects_key": True}]
+    assert users["bob"]["prepare"] == [{"name": "bob", "expects_key": False}]
+    assert "/identities/" in users[""]["contexts"][0]["client_cert"]
+
+
+def test_what_check_mode_knows_to_change_is_looked_for_where_nothing_is() -> None:
+    asked = settings([{"name": "alice"}])
+    found, _ = client_host.statuses(asked, [answer(asked, "", told("alice", reasons=["x"]))])
+    (user,) = client_host.users(asked, found, (), check_mode=True)
+    assert "/pending/" in user["contexts"][0]["client_cert"]
+    assert "/identities/" in user["contexts"][0]["client_key"]
+    assert "/identities/" in user["contexts"][0]["ca_path"]
+
+
+def test_requests_go_to_the_ca_together_and_say_nothing_themselves() -> None:
+    alice = {"name": "alice", "user": "", "valid_days": 365, "become": False}
+    ci = {"name": "ci", "user": "bob", "valid_days": 90, "become": True}
+    found, failed = client_host.requested(
+        [{"item": alice, "csr": "CSR", "names": ["DNS:web1"]}, {"item": ci, "msg": "no key", "failed": True}]
+    )
+    assert [record["sign"] for record in found] == [
+        {"name": "alice", "usage": "client", "names": [], "valid_days": 365, "request": "CSR"}
+    ]
+    assert failed == ["The identity ci of bob has no certificate request: no key"]
+
+
+def test_failures_name_the_user() -> None:
+    ci = {"name": "ci", "user": "bob"}
+    results = [
+        {"item": ci, "failed": True, "msg": "disk\nfull"},
+        {"item": [ci, {}], "unreachable": True, "msg": "gone"},
+        {"item": {"user": ""}, "failed": True},
+        {"item": ci, "changed": True},
+    ]
+    assert client_host.failures(settings(), results) == [
+        "On client, as bob: disk full",
+        "On client, as bob: gone",
+        "On client, as the connecting user: it says nothing",
+    ]
+
+
+def test_accounts_leave_that_nobody_uses_any_more() -> None:
+    asked = settings(
+        [
+            {"name": "admin", "ssh_account": "docker-ops"},
+            {"name": "eve", "ssh_account": "docker-ops"},
+            {"name": "ci", "ssh_account": "builder", "ssh_private_key": "/key"},
+            {"name": "ci", "user": "other"},
+        ]
+    )
+
+    def accounts(*names: str) -> dict[str, list[str]]:
+        return {record["user"]: record["accounts"] for record in client_host.removals(asked, names)}
+
+    assert accounts("eve") == {"": [], "other": ["docker-eve"]}
+    assert accounts("eve", "admin") == {"": ["docker-ops"], "other": ["docker-admin", "docker-eve"]}
+    assert accounts("ci") == {"": ["builder"], "other": ["docker-ci"]}
+    assert accounts() == {"": ["builder", "docker-ops"], "other": ["docker-ci"]}
+    removal = client_host.removals(asked, ["ci"])[0]
+    assert removal["ssh"] == [{"name": "ci", "account": "builder", "private_key": "/key"}]
+    assert removal["identities"] == [{"name": "ci"}]
+    assert [record["user"] for record in client_host.removals(settings([{"name": "a", "user": "x"}]), ["b"])] == [
+        "x",
+        "",
+    ]
