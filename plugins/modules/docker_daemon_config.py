@@ -13,7 +13,7 @@ description:
   - Keys of C(daemon.json) that it does not manage stay as they are. Containers keep running through C(live-restore), which is
     switched on first and confirmed by the daemon. dockerd is restarted once, and only when something has changed that it reads
     only when it starts.
-  - When the engine does not answer afterwards exactly as it must, the previous files come back and the module fails with
+  - When the engine fails verification afterwards, the previous files come back and the module fails with
     dockerd's own log lines. A run that was killed is undone by the next run, before it does anything else.
   - Where a server certificate is due and none is given, nothing is changed, and RV(certificate_reasons) says why one is due. An engine that
     is right therefore costs one execution, and the first one for an engine that is not says everything that speaks against a change.
@@ -94,11 +94,13 @@ options:
     type: bool
     default: false
   allow_container_restart:
-    description: Allow a restart of dockerd that ends running containers (swarm members, or live-restore switched off).
+    description:
+      - Allow a restart of dockerd that ends running containers (swarm members, C(live-restore) switched off, services that run
+        C(docker run) in the foreground). Services that end with dockerd are started again.
     type: bool
     default: false
   timeout:
-    description: Seconds that dockerd has for a restart.
+    description: Seconds that dockerd has for a restart, or C(TimeoutStartSec) of its unit where that is longer.
     type: int
     default: 60
 """

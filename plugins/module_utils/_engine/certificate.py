@@ -89,7 +89,7 @@ def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list
 
 
 def findings(found: inspect.Engine, bundle: str = "") -> list[str]:
-    """What is not as it must be on an engine that the collection secures, one sentence each.
+    """What failed verification on an engine that the collection secures, one sentence each.
 
     ``bundle`` is the trust bundle that the engine has to have; empty where that does not matter.
     """

@@ -588,23 +588,28 @@ def _state_after_undo(journal: _Journal, api: _api.LocalApi) -> str:
         return "and dockerd is stopped as before."
     if not journal.answered:
         return "and dockerd runs with them; as before, it does not answer on its local socket."
-    if not api.answers():
-        return f"and dockerd runs with them, but it does not answer on {api.path}."
+    try:
+        differs = _differences(journal, api)
+    except _api.ApiError as error:
+        return f"and dockerd runs with them, but cannot be asked: {error}."
+    if differs:
+        return f"and the engine answers, but not as before: {'; '.join(differs)}."
+    return "and the engine answers as before."
+
+
+def _differences(journal: _Journal, api: _api.LocalApi) -> list[str]:
+    """What runs otherwise than before the change."""
     now = _runs_with(api)
-    differs = [
-        f"dockerd runs with {name} {now.get(name)} instead of {value}, as its files said before this change"
+    found = [
+        f"dockerd runs with {name} {now[name]} instead of {value}, because its files already said so before this change"
         for name, value in journal.ran_with.items()
-        if now.get(name) != value
+        if now.get(name, value) != value
     ]
     lost = set(api.lost(journal.containers)) if journal.boot == _service.boot() else set()
     for container in (each for each in journal.containers if each["name"] in lost):
         alive = pathlib.Path(f"/proc/{container['pid']}").exists()
-        differs.append(f"{container['name']} {'runs on, unknown to dockerd' if alive else 'had to be ended'}")
-    return (
-        f"and the engine answers, but not as before: {'; '.join(differs)}."
-        if differs
-        else ("and the engine answers as before.")
-    )
+        found.append(f"{container['name']} {'runs on, unknown to dockerd' if alive else 'had to be ended'}")
+    return found
 
 
 def _runs_with(api: _api.LocalApi) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import pathlib
 import resource
 import stat
-import threading
 import typing as t
 
 import pytest
@@ -53,20 +52,52 @@ def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: pathlib.Pa
     assert (mode(tmp_path / "cert.pem"), mode(tmp_path / "key.pem")) == (0o444, 0o400)
 
 
-def test_nobody_else_can_read_a_file_while_it_is_written(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "key.pem"
-    writer = threading.Thread(target=_files.write, args=(path, bytes(2**25), 0o400))
-    before, seen = os.umask(0), set()
+def test_nobody_else_can_read_a_file_while_it_is_written(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, seen = tmp_path / "key.pem", os.fchmod, []
+
+    def fchmod(descriptor: int, file_mode: int) -> None:
+        seen.append((mode(path), path.read_bytes()))
+        real(descriptor, file_mode)
+
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    before = os.umask(0)
     try:
-        writer.start()
-        while writer.is_alive():
-            with contextlib.suppress(FileNotFoundError):
-                seen.add(mode(path))
+        _files.write(path, b"private", 0o444)
     finally:
-        writer.join()
         os.umask(before)
-    assert 0o600 in seen
-    assert seen <= {0o600, 0o400}
+    assert seen == [(0o600, b"private")]
+    assert mode(path) == 0o444
+
+
+def test_a_file_is_replaced_in_one_step(existing: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def noted(name: str, real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def call(*args: t.Any) -> t.Any:
+            steps.append(f"{name}: {existing.read_text()}")
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", noted("fsync", os.fsync))
+    monkeypatch.setattr(pathlib.Path, "replace", noted("replace", pathlib.Path.replace))
+    _files.replace(existing, b"new", 0o600)
+    assert steps == ["fsync: old", "replace: old", "fsync: new"]  # the file, then its folder
+    assert content_of(existing.parent) == {"daemon.json": b"new"}
+    assert mode(existing) == 0o600
+
+
+def test_folders_are_made_with_their_mode_whatever_the_umask(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "mine").mkdir(0o700)
+    before = os.umask(0o077)
+    try:
+        _files.make_folder(tmp_path / "mine" / "one" / "two")
+        _files.make_folder(tmp_path / "mine" / "one" / "two", 0o700)
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / path) for path in ("mine", "mine/one", "mine/one/two")] == [0o700, 0o755, 0o755]
 
 
 def test_writing_replaces_a_link_and_not_what_it_points_to(tmp_path: pathlib.Path) -> None:

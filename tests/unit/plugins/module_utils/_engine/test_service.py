@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
-import time
 import typing as t
 
 import pytest
@@ -101,45 +101,174 @@ def test_drop_ins_in_the_order_of_systemd(
     assert _service.Systemd().drop_ins() == [files[0], files[3], files[1]]
 
 
-@pytest.mark.parametrize("taken_away", [False, True])
-def test_a_restart_meets_no_start_limit_and_brings_a_lost_socket_back(
-    systemctl: Systemctl, tmp_path: pathlib.Path, taken_away: bool
+RESTART = "restart --job-mode=ignore-requirements docker.service"
+
+
+@pytest.mark.parametrize(
+    ("state", "listeners", "asked"),
+    [
+        ("active", 1, [RESTART]),
+        ("active", 2, [f"{RESTART} docker.socket"]),  # a dockerd with a unix:// host of that path
+        ("inactive", 1, [f"{RESTART} docker.socket"]),
+        ("active", 0, [f"{RESTART} docker.socket"]),
+    ],
+)
+def test_a_restart_leaves_alone_what_follows_docker_and_its_socket_if_that_is_in_place(
+    systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, state: str, listeners: int, asked: list[str]
 ) -> None:
-    path = tmp_path / "docker.sock"
-    systemctl.units({**SOCKET, "Listen": f"{path} (Stream)"})
-    if not taken_away:
-        path.touch()
+    monkeypatch.setattr(_service, "_listeners", lambda _: listeners)
+    systemctl.units({**SOCKET, "ActiveState": state})
+    systemd = _service.Systemd()
+    assert systemd.keeps_socket == (asked == [RESTART])
+    systemd.restart(10)
+    assert systemctl.asked() == ["reset-failed docker.service docker.socket", *asked]
+
+
+def test_a_daemon_that_is_stopped_is_started_with_what_it_requires(systemctl: Systemctl) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "MainPID": "0"})
     _service.Systemd().restart(10)
     assert systemctl.asked() == [
         "reset-failed docker.service docker.socket",
-        "stop docker.service",
-        *(["restart docker.socket"] if taken_away else []),
+        "stop --job-mode=ignore-requirements docker.service",
         "start docker.service",
     ]
 
 
-def test_reload_and_new_unit_files(systemctl: Systemctl) -> None:
-    systemd = _service.Systemd()
-    systemd.reload()
-    systemd.read_units()
-    assert systemctl.asked() == ["reload docker.service", "daemon-reload"]
+def test_the_listeners_of_a_socket(tmp_path: pathlib.Path) -> None:
+    path, other = tmp_path / "docker.sock", tmp_path / "link"
+    other.symlink_to(tmp_path)
+    assert _service._listeners(str(path)) == 0
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(path))
+        first.listen()
+        assert _service._listeners(str(path)) == 1
+        path.unlink()
+        second.bind(str(other / "docker.sock"))
+        second.listen()
+        assert _service._listeners(str(path)) == 2
+
+
+def test_new_unit_files(systemctl: Systemctl) -> None:
+    _service.Systemd().read_units()
+    assert systemctl.asked() == ["daemon-reload"]
 
 
 def test_what_systemd_says_when_it_refuses(systemctl: Systemctl) -> None:
     systemd = _service.Systemd()
     systemctl.write("echo Trying.; echo 'Job for docker.service failed.' >&2; echo 'See more.' >&2; exit 3")
     with pytest.raises(_service.ServiceError) as error:
-        systemd.restart(10)
-    assert str(error.value) == ("'systemctl stop docker.service' ended with code 3: Job for docker.service failed.")
+        systemd.read_units()
+    assert str(error.value) == "'systemctl daemon-reload' ended with code 3: Job for docker.service failed."
 
 
-def test_a_restart_that_does_not_end(systemctl: Systemctl) -> None:
+@pytest.mark.parametrize(("own_limit", "limit"), [("infinity", 7), ("1min 30s", 90), ("2s", 7)])
+def test_a_restart_that_does_not_end(
+    systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, own_limit: str, limit: int
+) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "ActiveState": "activating", "TimeoutStartUSec": own_limit})
+    systemd, real = _service.Systemd(), subprocess.run
+
+    def run(command: tuple[str, ...], timeout: float | None = None, **how: t.Any) -> t.Any:
+        if command[1] == "restart":
+            raise subprocess.TimeoutExpired(command, timeout or 0)
+        return real(command, **how)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(_service.ServiceError) as error:
+        systemd.restart(7)
+    assert str(error.value) == (
+        f"dockerd did not restart within {limit} s (systemd says that it is activating; more time is "
+        "docker_engine_restart_timeout)"
+    )
+
+
+PROGRAMS = {
+    "a service": ("docker run --name worker image", "worker.service"),
+    "a shell of a service": ("/bin/sh /usr/bin/docker-compose up", "shop.service"),
+    "one that ends by itself": ("docker ps", "audit.service"),
+    "somebody at a terminal": ("docker run -it image", ""),
+    "a shim": ("/usr/bin/containerd-shim-runc-v2 -namespace moby", "docker.service"),
+}
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the programs that run; every test adds its own."""
+    names: list[str] = []
+    found = {name: _service._Program(tuple(line.split()), unit) for name, (line, unit) in PROGRAMS.items()}
+    monkeypatch.setattr(_service, "_programs", lambda: iter([found[name] for name in names]))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("runs", "kill_mode", "says"),
+    [
+        (["one that ends by itself", "somebody at a terminal", "a shim"], "process", []),
+        (["a service"], "process", ["worker.service runs a container in the foreground of a docker command"]),
+        (
+            ["a service", "a shell of a service"],
+            "process",
+            ["shop.service, worker.service run a container in the foreground of a docker command"],
+        ),
+        (["a shim"], "control-group", ["docker.service has KillMode=control-group and the containers' own processes"]),
+        (["a shim"], "mixed", ["docker.service has KillMode=mixed and the containers' own processes"]),
+        ([], "mixed", []),
+    ],
+)
+def test_what_a_restart_would_end(
+    systemctl: Systemctl, programs: list[str], runs: list[str], kill_mode: str, says: list[str]
+) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "KillMode": kill_mode})
+    programs += runs
+    found = _service.Systemd().restart_conflicts()
+    assert [len(found), *(sentence.startswith(words) for sentence, words in zip(found, says))] == [
+        len(says),
+        *map(bool, says),
+    ]
+
+
+def test_what_a_restart_may_take_down_is_started_again(systemctl: Systemctl, programs: list[str]) -> None:
+    systemctl.units(
+        SOCKET, {**SERVICE, "RequiredBy": "shop.service gone.service docker.socket", "BoundBy": "bound.service"}
+    )
+    for name, state in (("shop", "active"), ("gone", "inactive"), ("bound", "active"), ("worker", "active")):
+        (systemctl.folder / f"systemctl-{name}.service").write_text(f"ActiveState={state}\n")
+    programs.append("a service")
     systemd = _service.Systemd()
-    systemctl.write('[ "$1" != stop ] || exec sleep 20')
-    start = time.monotonic()
-    with pytest.raises(_service.ServiceError, match=r"'systemctl stop docker\.service' did not end within 1 s"):
-        systemd.restart(1)
-    assert time.monotonic() - start < 10
+    assert systemd.followers() == ["bound.service", "shop.service", "worker.service"]
+    systemd.start_again([])
+    systemd.start_again(["shop.service"])
+    assert systemctl.asked() == ["start --no-block shop.service"]
+
+
+def test_programs_are_found_with_the_service_that_they_belong_to() -> None:
+    own = [each for each in _service._programs() if "pytest" in " ".join(each.words)]
+    assert own
+    assert not any(each.is_attached_client for each in own)
+
+
+@pytest.mark.parametrize(
+    ("program", "version", "named"),
+    [
+        ("/PATH/dockerd", "Version=252.39", "dockerd"),
+        ("/PATH/dockerd", "Version=239", "/PATH/dockerd"),
+        ("/opt/docker/dockerd", "Version=252", "/opt/docker/dockerd"),
+        ("-/PATH/dockerd", "Version=252", "-/PATH/dockerd"),
+    ],
+)
+def test_a_drop_in_names_no_path_that_another_package_would_move(
+    systemctl: Systemctl,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    version: str,
+    named: str,
+) -> None:
+    (tmp_path / "dockerd").touch(0o755)
+    monkeypatch.setattr(_service, "_PROGRAM_PATH", f"/nowhere:{tmp_path}")
+    systemd = _service.Systemd()
+    systemctl.write(f"echo {version}")
+    assert systemd.exec_program(program.replace("/PATH", str(tmp_path))) == named.replace("/PATH", str(tmp_path))
 
 
 def test_no_systemctl_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
@@ -166,24 +295,35 @@ def test_the_process_of_a_service_script(script: _service.ServiceScript, tmp_pat
     assert script.main_pid() == 0
 
 
-def test_reload_is_a_hangup(script: _service.ServiceScript, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("kind", ["systemd", "script"])
+def test_reload_is_a_hangup(
+    systemctl: Systemctl, script: _service.ServiceScript, tmp_path: pathlib.Path, kind: str
+) -> None:
+    """Of dockerd itself, so that a unit without ExecReload does not matter."""
     program = (
         "import signal,sys\nsignal.signal(signal.SIGHUP, lambda *_: sys.exit(7))\nprint(flush=True)\nsignal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout
         daemon.stdout.readline()
+        systemctl.units(SOCKET, {**SERVICE, "MainPID": str(daemon.pid)})
         (tmp_path / "docker.pid").write_text(str(daemon.pid))
-        script.reload()
+        (_service.Systemd() if kind == "systemd" else script).reload()
         try:
-            assert daemon.wait(10) == 7
+            assert daemon.wait(60) == 7
         finally:
             daemon.send_signal(signal.SIGKILL)
 
 
-def test_reload_of_a_daemon_that_does_not_run(script: _service.ServiceScript) -> None:
-    with pytest.raises(_service.ServiceError, match="dockerd does not run"):
-        script.reload()
+def test_reload_of_a_daemon_that_does_not_run(systemctl: Systemctl, script: _service.ServiceScript) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "MainPID": "0"})
+    for service in (_service.Systemd(), script):
+        with pytest.raises(_service.ServiceError, match="dockerd does not run"):
+            service.reload()
+
+
+def test_a_script_has_nothing_that_follows_it(script: _service.ServiceScript) -> None:
+    assert (script.restart_conflicts(), script.followers(), script.keeps_socket) == ([], [], False)
 
 
 def test_the_log_of_a_service_script(script: _service.ServiceScript, tmp_path: pathlib.Path) -> None:

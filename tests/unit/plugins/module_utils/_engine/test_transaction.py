@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import errno
+import fcntl
 import itertools
 import json
 import os
 import pathlib
 import re
+import time
 import typing as t
 
 import pytest
@@ -137,8 +139,10 @@ class Daemon:
     def exec_program(self, program: str) -> str:
         return pathlib.Path(program).name
 
+    conflicts: t.ClassVar[list[str]] = []
+
     def restart_conflicts(self) -> list[str]:
-        return []
+        return self.conflicts
 
     def followers(self) -> list[str]:
         return ["shop.service"]
@@ -623,9 +627,182 @@ def test_tls_files_of_somebody_else_come_back(daemon: Daemon) -> None:
     assert picture(daemon) == before
 
 
+# -- an undo says what it has reached ---------------------------------------------------------------------------------
+
+
+def undo(daemon: Daemon, **before: t.Any) -> str:
+    """The state that an undo of a change names; the engine was restarted by that change."""
+    inspect.STATE_DIR.mkdir(exist_ok=True)
+    journal: dict[str, t.Any] = {
+        "files": [],
+        "daemon_json": str(inspect.DAEMON_JSON),
+        "running": ["docker.service"],
+        "process": "before",
+        "answered": True,
+        "ran_with": {},
+        "boot": _service.boot(),
+        "live_restore": True,
+        "containers": [],
+        "followers": ["shop.service"],
+        **before,
+    }
+    return transaction._undo(transaction._Journal(**journal), 1)
+
+
+def test_an_undo_starts_again_what_followed_docker(daemon: Daemon) -> None:
+    assert undo(daemon) == "Its previous files are back and the engine answers as before."
+    assert daemon.runs["started"] == ["shop.service"]
+
+
+def test_an_undo_names_what_its_files_brought_to_life(daemon: Daemon) -> None:
+    """The previous daemon.json had an edit that nobody had loaded: the file comes back, what ran does not."""
+    inspect.DAEMON_JSON.write_text('{"data-root": "/srv/docker"}', encoding="ascii")
+    containers = [{"id": "1", "name": "survivor", "pid": os.getpid()}]
+    said = undo(daemon, ran_with={"DockerRootDir": "/var/lib/docker"}, containers=containers)
+    assert said == (
+        "Its previous files are back and the engine answers, but not as before: dockerd runs with DockerRootDir "
+        "/srv/docker instead of /var/lib/docker, because its files already said so before this change; "
+        "survivor runs on, unknown to dockerd."
+    )
+
+
+def test_an_undo_names_the_containers_that_it_had_to_end(daemon: Daemon) -> None:
+    said = undo(daemon, containers=[{"id": "1", "name": "survivor", "pid": 2**22 + 1}])
+    assert said.endswith("but not as before: survivor had to be ended.")
+
+
+def test_an_undo_of_a_daemon_that_does_not_answer_runs_it_again(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: t.Any) -> t.Any:
+        raise _api.ApiError("answers /info with status 403: only named users", 403)
+
+    monkeypatch.setattr(Daemon, "answers", lambda _: False)
+    monkeypatch.setattr(Daemon, "get", refuse)
+    said = undo(daemon, answered=False)
+    assert said == (
+        "Its previous files are back and dockerd runs with them; as before, it does not answer on its local socket."
+    )
+    assert daemon.process()
+
+
+def test_a_damaged_journal_is_named(daemon: Daemon) -> None:
+    inspect.STATE_DIR.mkdir()
+    for text in ("{", "[]", '{"files": []}', '{"files": [{}]}'):
+        inspect.JOURNAL.write_text(text, encoding="ascii")
+        with pytest.raises(transaction.TransactionError, match=r"journal\.json of an interrupted change is damaged"):
+            transaction.change(desired(Authority()))
+
+
+# -- what a restart does to others ------------------------------------------------------------------------------------
+
+
+def test_what_a_restart_would_end_is_refused_unless_allowed(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Daemon, "conflicts", ["worker.service runs a container in the foreground"])
+    authority = Authority()
+    wish = desired(authority, authority.pair(inspect.PENDING_KEY))
+    before = picture(daemon)
+    with pytest.raises(
+        inspect.EngineError, match=r"worker\.service runs .*; set docker_engine_allow_container_restart"
+    ):
+        transaction.change(wish)
+    assert picture(daemon) == before
+    assert transaction.change(dataclasses.replace(wish, allow_container_restart=True)).restarted
+    assert daemon.runs["started"] == ["shop.service"]
+    assert not transaction.change(desired(authority)).would_change  # no restart, nothing to refuse
+
+
+@pytest.mark.parametrize("keeps_socket", [True, False])
+def test_containers_that_hold_a_socket_that_is_made_anew_are_named(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, keeps_socket: bool
+) -> None:
+    entries = [
+        {"Names": ["/watcher"], "Mounts": [{"Source": "/var/run/docker.sock"}]},
+        {"Names": ["/folder"], "Mounts": [{"Source": "/run"}]},
+        {"Names": ["/other"], "Mounts": None},
+    ]
+    real = Daemon.get
+    monkeypatch.setattr(Daemon, "get", lambda self, what: entries if what == "/containers/json" else real(self, what))
+    monkeypatch.setattr(Daemon, "keeps_socket", keeps_socket)
+    authority = Authority()
+    wish = desired(authority, authority.pair(inspect.PENDING_KEY))
+    for check_mode in (True, False):
+        warnings = transaction.change(wish, check_mode).warnings
+        assert (
+            [warning.rpartition(": ")[2] for warning in warnings] == [] if keeps_socket else ["docker restart watcher"]
+        )
+
+
+def test_a_diff_shows_no_secret_of_daemon_json(daemon: Daemon) -> None:
+    reset(daemon, '{"http-proxy": "http://user:hunter1@proxy", "log-opts": {"splunk-token": "hunter2"}, "mtu": 1500}')
+    authority = Authority()
+    wish = desired(authority, authority.pair(inspect.PENDING_KEY), options={"log-opts": {"splunk-token": "hunter3"}})
+    shown = transaction.change(wish)
+    texts = json.dumps(shown.diff)
+    assert '\\"tlsverify\\": true' in texts
+    assert "hunter" not in texts
+
+
+# -- the lock, and a caller that is gone ------------------------------------------------------------------------------
+
+
+def test_the_lock_is_for_root_alone_and_its_holder_is_named(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    lock, now = tmp_path / "lock", itertools.count(0.0, 100.0)
+    lock.touch(0o666)
+    monkeypatch.setattr(transaction.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(transaction.time, "sleep", lambda _: None)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(inspect.EngineError, match=rf"^the process {os.getpid()} \(.+\) has held .* for 5 minutes"):
+            transaction.change(desired(Authority()))
+    assert lock.stat().st_mode & 0o777 == 0o600
+    assert transaction.change(desired(Authority())).would_change
+
+
+def test_a_change_that_nobody_awaits_does_not_begin(daemon: Daemon, tmp_path: pathlib.Path) -> None:
+    authority = Authority()
+    wish = desired(authority, authority.pair(inspect.PENDING_KEY))
+    before = picture(daemon)
+    with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+        transaction.change(wish, is_awaited=lambda: False)
+    with (tmp_path / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+            transaction.change(wish, is_awaited=lambda: False)
+    assert picture(daemon) == before
+
+
 def test_work_apart_goes_on_without_its_caller(tmp_path: pathlib.Path) -> None:
     assert _detached.run(lambda _: {"pid": os.getpid()})["pid"] != os.getpid()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         _detached.run(lambda _: 1 / 0)
     with pytest.raises(_detached.DetachedProcessError, match="ended from outside"):
         _detached.run(lambda _: os._exit(1))
+
+
+def test_a_caller_whose_output_nobody_reads_ends_and_its_work_knows(tmp_path: pathlib.Path) -> None:
+    """As after a lost connection: the caller ends, and the work that it has started sees that it is alone."""
+    reader, writer = os.pipe()
+    alone = tmp_path / "alone"
+    os.mkfifo(alone)
+
+    def work(is_awaited: t.Callable[[], bool]) -> None:
+        while is_awaited():
+            time.sleep(0.01)
+        alone.write_text("alone", encoding="ascii")
+
+    caller = os.fork()
+    if not caller:
+        try:
+            os.close(reader)
+            os.dup2(writer, 1)
+            os.close(writer)
+            _detached.run(work)
+        finally:
+            os._exit(3)
+    os.close(writer)
+    os.close(reader)  # nobody reads what the caller would say
+    assert os.waitstatus_to_exitcode(os.waitpid(caller, 0)[1]) == 3
+    assert alone.read_text(encoding="ascii") == "alone"

@@ -1,0 +1,197 @@
+"""Engines as people have them: containers keep running, or the change is refused before anything is changed.
+
+The tests follow one another on the same engines. Their names carry the numbers of the reported cases.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from fleet import Fleet
+
+DROP_INS = "/etc/systemd/system/docker.service.d"
+OVERRIDE = f"mkdir -p {DROP_INS}; printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd %s\\n'"
+RESTART = "systemctl daemon-reload; systemctl reset-failed docker.service docker.socket; systemctl restart docker"
+# A dockerd that makes its own socket takes the path of docker.socket away when it ends.
+ANEW = f"{RESTART.replace('restart docker', 'stop docker.service docker.socket')}; systemctl start docker"
+KEEP = "docker start keep >/dev/null"
+NO_HOST = "'--containerd=/run/containerd/containerd.sock'"
+
+
+def containers(fleet: Fleet, names: str, only: t.Iterable[str]) -> dict[str, str]:
+    """The processes of containers that run."""
+    form = "'{{.Name}} {{.State.Pid}} {{.State.Running}}'"
+    return fleet.sudo(f"docker inspect --format {form} {names}", only)
+
+
+# -- refused before anything is changed -------------------------------------------------------------------------------
+
+REFUSED = {
+    "d11": (
+        "B18",
+        """echo '{"data-root": "/srv/docker", "log-driver": "local"}' >/etc/docker/daemon.json""",
+        "rm /etc/docker/daemon.json",
+        "/etc/docker/daemon.json says data-root /srv/docker, and the running dockerd uses /var/lib/docker",
+    ),
+    "d12": (
+        "B04",
+        f"""{OVERRIDE} {NO_HOST} >{DROP_INS}/override.conf
+        echo '{{"hosts": ["tcp://127.0.0.1:2375"], "tls": false, "log-level": "warn"}}' >/etc/docker/daemon.json
+        {RESTART}; docker -H tcp://127.0.0.1:2375 start keep""",
+        f"rm /etc/docker/daemon.json {DROP_INS}/override.conf; {ANEW}; {KEEP}",
+        "it listens on tcp://127.0.0.1:2375 instead",
+    ),
+    "d13": (
+        "B05",
+        """echo '{"tls": true, "hosts": "tcp://192.0.2.9:2376"}' >/etc/docker/daemon.json""",
+        f"""{OVERRIDE} {NO_HOST} >{DROP_INS}/override.conf
+        echo '{{"hosts": null, "insecure-registries": null}}' >/etc/docker/daemon.json; {ANEW}; {KEEP}""",
+        "/etc/docker/daemon.json gives the key 'hosts' something other than a list of texts",
+    ),
+    "dt": (
+        "B15",
+        f"""systemd-run --quiet --unit=deny-local python3 /usr/local/lib/deny-local.py
+        for i in $(seq 100); do [ -S /run/docker/plugins/deny-local.sock ] && break; sleep 0.1; done
+        echo '{{"authorization-plugins": ["deny-local"]}}' >/etc/docker/daemon.json
+        touch /run/allow-local; {RESTART}; {KEEP}; rm /run/allow-local""",
+        f"rm /etc/docker/daemon.json; {RESTART}; {KEEP}; systemctl stop deny-local",
+        "only named users",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(fleet: Fleet) -> t.Iterator[dict[str, tuple[str, bool, bool]]]:
+    """Of each engine: what it said, whether it had changed anything, and whether it was the same afterwards."""
+    keep = {name: line.split()[1] for name, line in containers(fleet, "keep", REFUSED).items()}
+    fleet.each(lambda name: fleet.sudo(REFUSED[name][1], [name]), REFUSED)
+    # dockerd was started anew for two of the cases.
+    allow = "touch /run/allow-local"
+    fleet.sudo(allow, ["dt"])
+    asked = "docker -H tcp://127.0.0.1:2375 inspect --format '{{.Name}} {{.State.Pid}}' keep"
+    lines = {**containers(fleet, "keep", ["d11", "d13", "dt"]), **fleet.sudo(asked, ["d12"])}
+    keep = {name: line.split()[1] for name, line in lines.items()}
+    fleet.sudo("rm /run/allow-local", ["dt"])
+    before, pairs = fleet.look(REFUSED), fleet.issue(REFUSED)
+    results = fleet.apply(pairs, only=REFUSED)
+    after = fleet.look(REFUSED)
+    alive = fleet.each(
+        lambda name: fleet.sudo(f"test -d /proc/{keep[name]} && echo yes || echo no", [name])[name], REFUSED
+    )
+    yield {
+        name: (
+            str(result.get("msg")),
+            bool(result.get("rolled_back")),
+            before[name] == after[name] and alive[name] == "yes",
+        )
+        for name, result in results.items()
+    }
+    fleet.each(lambda name: fleet.sudo(REFUSED[name][2], [name]), REFUSED)
+
+
+@pytest.mark.parametrize("name", REFUSED, ids=[f"{name} {case[0]}" for name, case in REFUSED.items()])
+def test_refused_and_left_alone(refusals: dict[str, tuple[str, bool, bool]], name: str) -> None:
+    message, rolled_back, untouched = refusals[name]
+    assert REFUSED[name][3] in message
+    assert "\n" not in message
+    assert not rolled_back
+    assert untouched
+
+
+# -- B01, B02, B17: what depends on Docker ----------------------------------------------------------------------------
+
+UNIT = """cat >/etc/systemd/system/{name}.service <<'END'
+[Unit]
+{relation}=docker.service
+After=docker.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/docker run --detach --name {name} bulkhead/busybox
+ExecStop=/usr/bin/docker rm --force {name}
+END
+"""
+FOLLOWERS = {"shop": "Requires", "bound": "BindsTo", "part": "PartOf"}
+WORKER = """cat >/etc/systemd/system/worker.service <<'END'
+[Unit]
+Requires=docker.service
+After=docker.service
+[Service]
+ExecStartPre=-/usr/bin/docker rm --force worker
+ExecStart=/usr/bin/docker run --name worker bulkhead/busybox
+ExecStop=/usr/bin/docker stop --time 2 worker
+END
+systemctl daemon-reload; systemctl start worker
+for i in $(seq 100); do docker exec worker true && exit; sleep 0.2; done 2>/dev/null; exit 1
+"""
+WATCHER = "docker run --detach --name watcher -v /var/run/docker.sock:/var/run/docker.sock bulkhead/busybox >/dev/null"
+INODES = "stat -Lc %i /var/run/docker.sock; docker exec watcher stat -c %i /var/run/docker.sock"
+ACTIVE = f"systemctl is-active {' '.join(FOLLOWERS)}"
+ALL = f"keep watcher {' '.join(FOLLOWERS)}"
+
+
+def test_b01_b02_b17_what_follows_docker_runs_on(fleet: Fleet) -> None:
+    open_by_tutorial = "'-H unix:///var/run/docker.sock -H tcp:// --tls=false'"
+    fleet.sudo(f"{OVERRIDE} {open_by_tutorial} >{DROP_INS}/override.conf; {RESTART}; {KEEP}", ["d11"])
+    fleet.sudo(WATCHER)
+    units = "".join(UNIT.format(name=name, relation=relation) for name, relation in FOLLOWERS.items())
+    fleet.sudo(f"{units}systemctl daemon-reload; systemctl start {' '.join(FOLLOWERS)}", fleet.systemd)
+    before = {**containers(fleet, ALL, fleet.systemd), **containers(fleet, "keep watcher", ["s12"])}
+    pairs = fleet.issue()
+
+    kept = fleet.apply(pairs, only=["d12", "d13", "dt"])
+    assert "docker restart" not in fleet.warnings
+    made_anew = fleet.apply(pairs, only=["d11", "s12"])
+    assert fleet.warnings.count("docker restart watcher") == 2
+    assert "tcp://0.0.0.0:2375 from /etc/systemd/system/docker.service.d/override.conf is taken over" in fleet.warnings
+
+    assert [result.get("msg", "") for result in (*kept.values(), *made_anew.values())] == [""] * 5
+    assert {**containers(fleet, ALL, fleet.systemd), **containers(fleet, "keep watcher", ["s12"])} == before
+    assert set(fleet.sudo(ACTIVE, fleet.systemd).values()) == {"active\nactive\nactive"}
+    assert fleet.each(fleet.serves) == {name: pair.fingerprint for name, pair in pairs.items()}
+    inodes = fleet.sudo(INODES)
+    assert {name: len(set(found.split())) for name, found in inodes.items()} == {
+        **dict.fromkeys(kept, 1),
+        **dict.fromkeys(made_anew, 2),
+    }
+    assert not any(result["would_change"] for result in fleet.apply().values())
+
+
+def test_b01_a_change_that_fails_leaves_what_follows_docker_alone(fleet: Fleet) -> None:
+    before = containers(fleet, ALL, fleet.systemd)
+    results = fleet.apply(only=fleet.systemd, daemon_options={"exec-root": "/proc/nowhere"})
+    for name, result in results.items():
+        assert "the engine answers as before" in str(result["msg"]), (name, result)
+    assert containers(fleet, ALL, fleet.systemd) == before
+    assert set(fleet.sudo(ACTIVE, fleet.systemd).values()) == {"active\nactive\nactive"}
+
+
+def test_b01_a_container_in_the_foreground_of_a_service(fleet: Fleet) -> None:
+    fleet.sudo(WORKER, fleet.systemd)
+    before, look = containers(fleet, ALL, fleet.systemd), fleet.look(fleet.systemd)
+    pairs = fleet.issue(fleet.systemd)
+
+    for name, result in fleet.apply(pairs, only=fleet.systemd).items():
+        assert "worker.service runs a container in the foreground" in str(result.get("msg")), name
+        assert "docker_engine_allow_container_restart" in result["msg"]
+    assert fleet.look(fleet.systemd) == look
+
+    allowed = fleet.apply(pairs, only=fleet.systemd, allow_container_restart=True)
+    assert [result.get("msg", "") for result in allowed.values()] == [""] * len(allowed)
+    fleet.sudo(
+        "for i in $(seq 100); do docker exec worker true && exit; sleep 0.2; done 2>/dev/null; exit 1", fleet.systemd
+    )
+    assert containers(fleet, ALL, fleet.systemd) == before
+    assert set(fleet.sudo(f"{ACTIVE} worker", fleet.systemd).values()) == {"active\nactive\nactive\nactive"}
+
+
+def test_b02_another_package_may_move_dockerd(fleet: Fleet) -> None:
+    """As docker-ce does, which has it in /usr/bin: our drop-in on d11 must not keep it from starting."""
+    before = containers(fleet, "keep", ["d11"])
+    fleet.sudo(f"mv /usr/sbin/dockerd /usr/bin/dockerd; rm {DROP_INS}/override.conf", ["d11"])
+    try:
+        fleet.sudo("systemctl daemon-reload; systemctl restart docker && docker info >/dev/null", ["d11"])
+    finally:
+        fleet.sudo("mv /usr/bin/dockerd /usr/sbin/dockerd", ["d11"])
+    assert containers(fleet, "keep", ["d11"]) == before
