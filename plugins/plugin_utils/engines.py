@@ -44,6 +44,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "common_name": name[:64],
         "names": _subject_alt_names(name, [ansible_address, address], values["docker_engine_names"], reader),
         "trust_host_names": values["docker_engine_trust_host_names"],
+        "foreign_names": [],
+        "batch": 0,
         "context": context_name(name),
         "daemon_options": values["docker_engine_daemon_options"],
         "valid_days": values["docker_engine_valid_days"],
@@ -62,6 +64,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "max_startups": ssh["docker_ssh_max_startups"],
             "max_sessions": ssh["docker_ssh_max_sessions"],
             "confirm_timeout": ssh["docker_ssh_confirm_timeout"],
+            "exempt_clients": ssh["docker_ssh_exempt_clients"],
+            "try_login": ssh["docker_ssh_try_login"],
         },
         "given": reader.given(name, (*_variables.ENGINE, *_variables.SSH)),
     }
@@ -77,6 +81,15 @@ def collisions(engines: t.Mapping[str, Engine]) -> list[str]:
         for host, names in by_host.items()
         if len(names) > 1
     ]
+
+
+def tell_apart(engines: t.Mapping[str, Engine]) -> None:
+    """Names of other engines, for those whose own word counts for what their certificates cover."""
+    for name, found in engines.items():
+        if found["trust_host_names"]:
+            others = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
+            foreign = {entry.partition(":")[2] for entry in others} - set(LOCAL)
+            found["foreign_names"] = sorted(foreign)
 
 
 def normalized(address: str) -> str:
@@ -218,8 +231,8 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
             f"docker_ssh_max_startups of {name} is {_variables.shown(ssh['max_startups'])}; write it as sshd does, "
             "such as 100:30:200."
         )
-    if ssh["max_sessions"] < 1:
-        yield f"docker_ssh_max_sessions of {name} has to be 1 or more."
+    if not 1 <= ssh["max_sessions"] <= 1000:
+        yield f"docker_ssh_max_sessions of {name} is {ssh['max_sessions']}; it has to be 1 to 1000."
     if ssh["confirm_timeout"] < 5:
         yield f"docker_ssh_confirm_timeout of {name} has to be 5 or more, in seconds."
 

@@ -52,12 +52,19 @@ def make(inventory: Inventory, playbook: str) -> Plan:
     contexts = {name: engine["context"] for name, engine in engines.items()}
     accounts = _accounts(clients)
     reader.say(*_engines.collisions(engines))
+    _engines.tell_apart(engines)
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, contexts))
     excluded = _excluded(reader, fleet, engine_names, client_names)
     revoke = _revoke(reader, fleet, engines, clients, playbook)
+    batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
+    for number, batch in enumerate(batches, 1):
+        for name in batch:
+            engines[name]["batch"] = number
+    for name, client in clients.items():
+        client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
     plan = {
         "playbook": playbook,
         "check_mode": inventory.check_mode,
@@ -66,7 +73,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "engines": engines,
         "clients": clients,
         "verifier": _verifier(reader, clients, excluded, revoke),
-        "batches": _batches(reader, fleet, [name for name in engine_names if name not in excluded]),
+        "batches": batches,
         "remove": _remove(reader, fleet, engine_names, client_names, playbook),
         "revoke": revoke,
         "rotate": {"exclude": excluded},

@@ -143,9 +143,11 @@ SSH = (
     ),
     Variable("docker_ssh_trusted_user_ca_keys", "list", []),
     Variable("docker_ssh_client_networks", "list", []),
-    Variable("docker_ssh_max_startups", "str", "100:30:200"),
-    Variable("docker_ssh_max_sessions", "int", 20),
+    Variable("docker_ssh_exempt_clients", "bool", True),
+    Variable("docker_ssh_max_startups", "str", "500:30:1000"),
+    Variable("docker_ssh_max_sessions", "int", 500),
     Variable("docker_ssh_confirm_timeout", "int", 30),
+    Variable("docker_ssh_try_login", "bool", True),
 )
 
 CLIENT = (
@@ -174,12 +176,15 @@ CLIENT = (
     Variable("docker_client_key_size", "int", 3072),
     Variable("docker_client_ssh_key_type", "str", "ed25519", choices=("ed25519", "ecdsa", "rsa")),
     Variable("docker_client_ssh_jump", "str", ""),
+    Variable("docker_client_require_host_keys", "bool", True),
+    Variable("docker_client_skip_revoked", "bool", False),
 )
 
 # Secrets are read where they are used and are no part of the plan.
 SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker_ca_existing_passphrase"})
 
-# What the playbooks give to the roles. An inventory may have them for plays of its own.
+# What the playbooks give to the roles. An inventory may have them for plays of its own; extra variables would replace
+# what the plan says.
 ROLE_INPUTS = frozenset(
     {
         "docker_ca_revoke_known",
@@ -187,15 +192,27 @@ ROLE_INPUTS = frozenset(
         "docker_ca_revoke_state",
         "docker_ca_rotate_to",
         "docker_ca_sign_requests",
+        "docker_client_absent_all",
         "docker_client_absent_names",
         "docker_client_ca_certificate",
+        "docker_client_connects_as",
         "docker_client_engines",
-        "docker_client_require_host_keys",
         "docker_client_revoked_names",
-        "docker_client_skip_revoked",
         "docker_engine_ca_certificate",
+        "docker_engine_certificate_names",
+        "docker_engine_foreign_names",
         "docker_ssh_absent_names",
+        "docker_ssh_clients",
         "docker_ssh_state",
+        "docker_verify_account",
+        "docker_verify_connects_as",
+        "docker_verify_engines",
+        "docker_verify_fail",
+        "docker_verify_host",
+        "docker_verify_identity",
+        "docker_verify_plain_ports",
+        "docker_verify_transports",
+        "docker_verify_user",
     }
 )
 
