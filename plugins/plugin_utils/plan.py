@@ -72,7 +72,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "ca": _ca(reader, ca_host),
         "engines": engines,
         "clients": clients,
-        "verifier": _verifier(reader, clients, excluded, revoke),
+        "verifier": _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"]),
         "batches": batches,
         "remove": _remove(reader, fleet, engine_names, client_names, playbook),
         "revoke": revoke,
@@ -148,7 +148,9 @@ def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
     }
 
 
-def _verifier(reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values) -> dict[str, t.Any]:
+def _verifier(
+    reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values, plain_ports: t.Sequence[int]
+) -> dict[str, t.Any]:
     """Who asks the engines from outside: the first client host, as its first identity that is not being revoked."""
     host = next((name for name in clients if name not in excluded), "")
     if not host:
@@ -179,6 +181,7 @@ def _verifier(reader: Reader, clients: Values, excluded: t.Sequence[str], revoke
         **candidates[0],
         "connects_as": client["connects_as"],
         "transports": client["transports"],
+        "plain_ports": plain_ports,
         "candidates": candidates,
     }
 

@@ -28,7 +28,8 @@ class Variable:
     default: t.Any = None
     description: str = ""
     choices: tuple[str, ...] = ()
-    options: tuple[Variable, ...] = ()  # of each entry; a list without them holds text
+    elements: str = "str"  # of a list
+    options: tuple[Variable, ...] = ()  # of each entry, where a list holds dictionaries
     required: bool = False
     playbooks: tuple[str, ...] = ()  # none: all of them
 
@@ -48,6 +49,13 @@ FLEET = (
         "25%",
         "How many engines are changed at once: a number, a percentage of them, or a list of these, as in `serial`.",
         playbooks=("site", "renew", "rotate_ca", "revoke_client", "remove"),
+    ),
+    Variable(
+        "docker_verify_plain_ports",
+        "list",
+        [2375],
+        "Ports of engines on which nobody may listen, because Docker would serve its API there without TLS.",
+        elements="int",
     ),
     Variable("docker_report_path", "path", "", "File on the control node that gets the report of the run in JSON."),
     Variable(
@@ -210,7 +218,6 @@ ROLE_INPUTS = frozenset(
         "docker_verify_fail",
         "docker_verify_host",
         "docker_verify_identity",
-        "docker_verify_plain_ports",
         "docker_verify_transports",
         "docker_verify_user",
     }
@@ -230,7 +237,8 @@ def convert(variable: Variable, value: t.Any, where: str) -> t.Any:
         entries = _entries(value, what, bool(variable.options))
         if variable.options:
             return [_entry(variable, entry, f"entry {number} of {what}") for number, entry in enumerate(entries, 1)]
-        return [_choice(variable, _text(entry, f"an entry of {what}"), f"an entry of {what}") for entry in entries]
+        converter, one = _CONVERTERS[variable.elements], f"an entry of {what}"
+        return [_choice(variable, converter(entry, one), one) for entry in entries]
     if variable.type == "serial":
         return value
     converted = _CONVERTERS[variable.type](value, what)
