@@ -9,36 +9,71 @@ It belongs to the module's task, so that the time between change and confirmatio
 
 from __future__ import annotations
 
+import pathlib
 import time
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers
 
-_AFTER_RESTORE = 20  # seconds that a host has to answer again once its timer has fired
+_MODULE = "bulkhead.docker.docker_ssh_access"
+_FILE = pathlib.Path(__file__).parents[1] / "modules/docker_ssh_access.py"
+_SSH = ("ssh", "smart", "paramiko", "paramiko_ssh", "libssh")
+_AFTER_RESTORE = 60  # seconds that a host has to answer again once its timer has fired
+_LONGEST_TIMEOUT = 3600
 
 
 class ActionModule(ActionBase):
     """Runs the module, and once more through a new connection where it asks for that."""
 
+    # What the module takes beside these is for this plugin alone.
+    _VALID_ARGS = frozenset(
+        (
+            "absent_names",
+            "client_networks",
+            "clients",
+            "confirm_timeout",
+            "exempt_clients",
+            "max_sessions",
+            "max_startups",
+            "state",
+            "trusted_user_ca_keys",
+            "try_login",
+            "users",
+        )
+    )
+
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        result.update(self._execute_module(task_vars=task_vars))
-        timeout = result.pop("confirm_within", 0)
-        if not timeout:
-            return result if result.get("failed") else {**result, "confirmed": False}
-        problem = self._confirm(timeout, task_vars)
-        if problem:
-            result.update(failed=True, msg=f"sshd's new configuration was not kept: {problem}.")
-        return {**result, "confirmed": not problem}
+        over_ssh = str(self._connection.transport).rpartition(".")[2] in _SSH
+        answer = self._module({**self._task.args, "_over_ssh": over_ssh}, task_vars)
+        timeout = answer.pop("confirm_within", 0)
+        if answer.get("failed") or answer.get("unreachable"):
+            confirmed = False
+        elif isinstance(timeout, int) and 0 < timeout <= _LONGEST_TIMEOUT:
+            problem = self._confirm(timeout, task_vars)
+            confirmed = not problem
+            if problem:
+                answer.update(failed=True, msg=f"sshd's new configuration was not kept: {problem}.")
+        else:
+            confirmed = False
+        host = str((task_vars or {}).get("inventory_hostname", "the host"))
+        result.update(answers.checked({**answer, "confirmed": confirmed}, answers.documented(_FILE), host, _MODULE))
+        return result
+
+    def _module(self, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> answers.Answer:
+        answer = self._execute_module(module_name=_MODULE, module_args=options, task_vars=task_vars)
+        return answers.without_variables(answer)
 
     def _confirm(self, timeout: int, task_vars: dict[str, t.Any] | None) -> str:
+        """Why the change was not kept, '' where it is."""
         end = time.monotonic() + timeout + _AFTER_RESTORE
         said = ""
         while True:
             try:
                 self._connection.reset()
-                answer = self._execute_module(module_args={**self._task.args, "confirm": True}, task_vars=task_vars)
+                answer = self._module({**self._task.args, "_confirm": True}, task_vars)
             except AnsibleConnectionFailure as error:
                 said = " ".join(str(error).split())
                 if time.monotonic() > end:
@@ -47,4 +82,5 @@ class ActionModule(ActionBase):
                 continue
             if not answer.get("failed"):
                 return ""
-            return f"{answer['msg']}; new connections had failed with: {said}" if said else str(answer["msg"])
+            reason = str(answer.get("msg", "no reason"))
+            return f"{reason}; new connections had failed with: {said}" if said else reason

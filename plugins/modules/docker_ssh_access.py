@@ -14,8 +14,11 @@ description:
   - An account that this module made and that is named no more loses access, and what it runs is ended. Nothing that it did not make
     is touched.
   - What else in the configuration of sshd stands against the accounts, or would lock Ansible out, is refused before anything is changed.
-  - A change of sshd is a confirmed commit. A timer on the host puts the previous configuration back, unless a new connection through the
-    new one confirms it in time. The new connection is made by this module's action part, within the same task.
+  - A change of sshd is a confirmed commit. A timer on the host, and after a reboot a unit, puts the previous configuration back, unless a
+    new connection through the new one confirms it in time. The new connection is made by this module's action part, within the same task.
+    Where Ansible is not connected over SSH, there is nothing to confirm.
+  - When it has changed something, it logs in to each new account, on the host itself and through its sshd, with a key that exists for that
+    login alone. If that fails, it takes back what it has given and says what sshd or PAM has logged.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
@@ -29,14 +32,14 @@ attributes:
     description: Shows each file, the accounts, and access to the socket.
 options:
   state:
-    description: V(absent) removes the accounts and everything else that the module made, or O(absent_names) alone.
+    description: V(absent) removes the accounts in O(absent_names), or everything that the module made.
     type: str
     choices: [present, absent]
     default: present
   absent_names:
     description: >-
-      With O(state=absent), names of accounts to remove with all that runs as them. Everything else stays, sshd's configuration too. Empty
-      stands for everything.
+      Needed with O(state=absent), names of accounts to remove with all that runs as them. Everything else stays, sshd's configuration too.
+      The word V(all) alone stands for every account and everything else that the module made; an empty list never does.
     type: list
     elements: str
     default: []
@@ -75,10 +78,6 @@ options:
         description: Who it is, for the account's comment field.
         type: str
         default: ""
-      scope:
-        description: What the account may do. Without a gateway only V(admin), which is root on the engine.
-        type: str
-        default: admin
       state:
         description: Whether the account exists.
         type: str
@@ -94,22 +93,34 @@ options:
     type: list
     elements: str
     default: []
+  clients:
+    description: >-
+      Names or addresses of client hosts, which are exempt like O(client_networks). Names are resolved on the engine.
+    type: list
+    elements: str
+    default: []
+  exempt_clients:
+    description: Whether O(clients) and the address from which Ansible is connected are exempt.
+    type: bool
+    default: true
   max_startups:
-    description: Value for sshd's C(MaxStartups), which is raised to it and never lowered. Empty leaves it as it is.
+    description: >-
+      Value for sshd's C(MaxStartups), which is raised to it and never lowered; so is C(PerSourceMaxStartups) where it is set. Empty leaves
+      both as they are.
     type: str
-    default: "100:30:200"
+    default: "500:30:1000"
   max_sessions:
     description: Value for sshd's C(MaxSessions) of these accounts, for clients that use one connection for many requests.
     type: int
-    default: 20
+    default: 500
+  try_login:
+    description: Whether a login to the accounts is tried after a change.
+    type: bool
+    default: true
   confirm_timeout:
     description: Seconds within which a new connection has to confirm a change of sshd.
     type: int
     default: 30
-  confirm:
-    description: Only confirm a change of sshd that waits for it. Set by the action part of this module.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -126,6 +137,11 @@ EXAMPLES = r"""
         expires: "2030-12-31"
     trusted_user_ca_keys: ["{{ lookup('ansible.builtin.file', 'keys/ssh-ca.pub') }}"]
     client_networks: [192.0.2.0/24]
+
+- name: Take everything away again
+  bulkhead.docker.docker_ssh_access:
+    state: absent
+    absent_names: [all]
 
 - name: End the access of one of them at once, whatever is known of the others
   bulkhead.docker.docker_ssh_access:
@@ -154,11 +170,16 @@ recovered:
   returned: success
   type: bool
 port:
-  description: Port of sshd; 22 with O(absent_names), where sshd is not asked.
+  description: Port of sshd; 22 with O(state=absent), where sshd is not asked.
   returned: success
   type: int
 host_keys:
-  description: Public host keys of sshd, for the known hosts of clients; none with O(absent_names).
+  description: Public host keys of sshd, for the known hosts of clients; none with O(state=absent).
+  returned: success
+  type: list
+  elements: str
+logins:
+  description: Accounts to which a login was tried on the engine itself, and succeeded.
   returned: success
   type: list
   elements: str
@@ -173,9 +194,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
 _USER = {
     "name": {"type": "str", "required": True},
@@ -184,7 +206,6 @@ _USER = {
     "allowed_from": {"type": "list", "elements": "str", "default": []},
     "expires": {"type": "str", "default": ""},
     "comment": {"type": "str", "default": ""},
-    "scope": {"type": "str", "default": "admin"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
@@ -197,21 +218,29 @@ def main() -> None:
             "users": {"type": "list", "elements": "dict", "default": [], "options": _USER},
             "trusted_user_ca_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "client_networks": {"type": "list", "elements": "str", "default": []},
-            "max_startups": {"type": "str", "default": "100:30:200"},
-            "max_sessions": {"type": "int", "default": 20},
+            "clients": {"type": "list", "elements": "str", "default": []},
+            "exempt_clients": {"type": "bool", "default": True},
+            "max_startups": {"type": "str", "default": "500:30:1000"},
+            "max_sessions": {"type": "int", "default": 500},
+            "try_login": {"type": "bool", "default": True},
             "confirm_timeout": {"type": "int", "default": 30},
-            "confirm": {"type": "bool", "default": False},
+            # From the action part: whether it is connected over SSH, and that it only confirms what waits.
+            "_over_ssh": {"type": "bool", "default": False},
+            "_confirm": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    given, check_mode = module.params, module.check_mode
     try:
-        if module.params["confirm"]:
+        if given["_confirm"]:
             _access.confirm()
             module.exit_json(changed=False)
-        if module.params["state"] == "absent" and module.params["absent_names"]:
-            result = _access.take(module.params["absent_names"], module.check_mode)
+        if given["state"] == "present":
+            result = _access.run(_access.read(given, check_mode), check_mode, given["_over_ssh"])
+        elif given["absent_names"] == [_users.ALL]:
+            result = _access.clear(check_mode, given["_over_ssh"], given["confirm_timeout"])
         else:
-            result = _access.run(_access.read(module.params, module.check_mode), module.check_mode)
+            result = _access.take(given["absent_names"], check_mode)
     except (
         service.ServiceError,
         _access.AccessError,
@@ -219,11 +248,14 @@ def main() -> None:
         _users.UserError,
         _sshd.SshdError,
         _commit.CommitError,
+        _lock.LockError,
         OSError,
     ) as error:
         module.fail_json(msg=str(error))
     for name in result.expired:
         module.warn(f"docker_ssh_users: the time of {name} is over, so there is no such account; remove the entry.")
+    for warning in result.warnings:
+        module.warn(warning)
     module.exit_json(
         changed=result.changed,
         users=result.users,
@@ -232,6 +264,7 @@ def main() -> None:
         recovered=result.recovered,
         port=result.port,
         host_keys=result.host_keys,
+        logins=result.logins,
         confirm_within=result.confirm_within,
         diff=result.diff,
     )

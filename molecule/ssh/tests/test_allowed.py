@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import http.client
 import io
 import os
@@ -109,12 +108,6 @@ def test_an_image_is_built(cli: Docker, tmp_path: pathlib.Path) -> None:
     done = cli("build", "--quiet", "--tag", "built", str(tmp_path), DOCKER_BUILDKIT="0")
     assert done.returncode == 0, done.stderr
     assert cli("run", "--rm", "--stop-signal", "KILL", "built").stdout == b"built\n"
-
-
-def test_forty_commands_at_once_all_succeed(cli: Docker) -> None:
-    with concurrent.futures.ThreadPoolExecutor(40) as pool:
-        done = list(pool.map(lambda _: cli("ps", "--quiet"), range(40)))
-    assert [process.stderr for process in done if process.returncode] == []
 
 
 def test_one_connection_carries_many_requests(alice: Person, name: str, tmp_path: pathlib.Path) -> None:

@@ -48,14 +48,23 @@ def entries_of(path: str) -> list[Entry]:
 
 
 def with_group(entries: t.Iterable[Entry], gid: int) -> list[Entry]:
-    kept = [entry for entry in entries if entry[0] != _MASK and (entry[0], entry[2]) != (_GROUP, gid)]
-    kept.append((_GROUP, _READ_WRITE, gid))
-    return _masked(kept)
+    return _masked([*_effective(entries, gid), (_GROUP, _READ_WRITE, gid)])
 
 
 def without_group(entries: t.Iterable[Entry], gid: int) -> list[Entry]:
-    kept = [entry for entry in entries if entry[0] != _MASK and (entry[0], entry[2]) != (_GROUP, gid)]
+    kept = _effective(entries, gid)
     return _masked(kept) if any(entry[0] in (_USER, _GROUP) for entry in kept) else kept
+
+
+def _effective(entries: t.Iterable[Entry], gid: int) -> list[Entry]:
+    """Everybody else's entries without a mask, with what it leaves them, so that a new mask gives nobody more."""
+    given = list(entries)
+    mask = next((entry[1] for entry in given if entry[0] == _MASK), 7)
+    return [
+        (tag, permissions & mask if tag in (_USER, _GROUP_OBJ, _GROUP) else permissions, who)
+        for tag, permissions, who in given
+        if tag != _MASK and (tag, who) != (_GROUP, gid)
+    ]
 
 
 def _masked(entries: list[Entry]) -> list[Entry]:

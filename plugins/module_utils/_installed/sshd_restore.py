@@ -4,8 +4,8 @@
 
 """Puts sshd's previous configuration back when the new one was not confirmed.
 
-It is installed on the engine and started by a timer there, so it stands alone. Whoever renames the journal owns what
-happens next: the timer to restore, or the confirmation to keep.
+It is installed on the engine and started there by a timer, or after a reboot before sshd, so it stands alone. Whoever
+renames the journal owns what happens next: the timer to restore, or the confirmation to keep.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ import typing as t
 JOURNAL = pathlib.Path("/var/lib/bulkhead/sshd/journal.json")
 CLAIMED = JOURNAL.with_suffix(".claimed")
 PROGRAM = JOURNAL.with_name("restore.py")
+# A reboot takes the timer away; this unit is there as long as a change is open.
+BOOT_UNIT = pathlib.Path("/etc/systemd/system/bulkhead-sshd-boot.service")
+BOOT_LINK = BOOT_UNIT.parent / "multi-user.target.wants" / BOOT_UNIT.name
+AT_BOOT = "boot"
 
 
 def claim() -> dict[str, t.Any] | None:
@@ -34,7 +38,7 @@ def claim() -> dict[str, t.Any] | None:
     return journal
 
 
-def restore(journal: t.Mapping[str, t.Any]) -> None:
+def restore(journal: t.Mapping[str, t.Any], tell_sshd: bool = True) -> None:
     """Every file as it was, and sshd told; raises what the reload says. Done twice it does no harm."""
     for file in journal["files"]:
         path, old = pathlib.Path(file["path"]), pathlib.Path(file["old"])
@@ -44,29 +48,33 @@ def restore(journal: t.Mapping[str, t.Any]) -> None:
             old.replace(path)  # does nothing where both are one file still
         for leftover in (old, pathlib.Path(file["new"])):
             leftover.unlink(missing_ok=True)
-    subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    if tell_sshd and journal["reload"]:
+        subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
     CLAIMED.unlink()
 
 
 def leave() -> None:
-    """Take away what only an open change needs: this program, and the folders unless they hold something else."""
-    with contextlib.suppress(OSError):
-        PROGRAM.unlink()
+    """Take away what only an open change needs: this program with its unit, and folders unless they hold more."""
+    for path in (BOOT_LINK, BOOT_UNIT, PROGRAM):
+        with contextlib.suppress(OSError):
+            path.unlink()
     with contextlib.suppress(OSError):
         PROGRAM.parent.rmdir()
         PROGRAM.parent.parent.rmdir()
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    at_boot = arguments == [AT_BOOT]
     syslog.openlog("docker-ssh", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     journal = claim()
     if journal is None:
         return 0
-    syslog.syslog(syslog.LOG_WARNING, "no new connection confirmed the new sshd configuration in time; restoring")
-    restore(journal)
+    why = "before the host was restarted" if at_boot else "in time"
+    syslog.syslog(syslog.LOG_WARNING, f"no new connection confirmed the new sshd configuration {why}; restoring")
+    restore(journal, tell_sshd=not at_boot)
     leave()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,8 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import processes as _processes
+
 GROUP = "docker-ssh"
 HOME = pathlib.Path("/var/lib/docker-ssh")
 GATE = pathlib.Path("/usr/local/lib/bulkhead/docker-ssh-gate")
@@ -138,11 +140,14 @@ def remove(account: Account) -> None:
     end_processes(account)  # of a login that was under way
 
 
-def end_processes(account: Account) -> None:
-    end = time.monotonic() + 5
-    while processes := _processes(account.uid):
+def end_processes(account: Account, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while processes := _running_as(account.uid):
         if time.monotonic() > end:
-            raise AccountError(f"processes of {account.name} do not end: {', '.join(map(str, processes))}.")
+            raise AccountError(
+                f"processes of {account.name} do not end: {', '.join(map(str, processes))}. They wait for a device or "
+                "a network file system; restart the host, and run this again."
+            )
         for process in processes:
             try:
                 os.kill(process, signal.SIGKILL)
@@ -151,28 +156,15 @@ def end_processes(account: Account) -> None:
         time.sleep(0.02)
 
 
-def _processes(uid: int) -> list[int]:
-    """What runs as that user on the host itself, sessions of sshd among it.
-
-    Containers use the same numbers for users of their own: theirs have another root or another set of process ids.
-    """
-    here = pathlib.Path("/").stat()
-    namespace = pathlib.Path("/proc/self/ns/pid").readlink()
+def _running_as(uid: int, proc: pathlib.Path = pathlib.Path("/proc")) -> list[int]:
+    """What runs as that user on the host itself, sessions of sshd among it."""
     found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for entry in _processes.of_this_host(proc):
         try:
-            fields = dict(
-                line.split(":", 1)
-                for line in (entry / "status").read_text(errors="replace").splitlines()
-                if ":" in line
-            )
-            if str(uid) not in fields["Uid"].split() or fields["State"].split()[0] == "Z":
-                continue
-            root = (entry / "root").stat()
-            if (root.st_dev, root.st_ino) == (here.st_dev, here.st_ino) and (entry / "ns/pid").readlink() == namespace:
-                found.append(int(entry.name))
-        except (OSError, KeyError):
+            lines = (entry / "status").read_text(errors="replace").splitlines()
+        except OSError:
             continue  # it has ended meanwhile
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        if str(uid) in fields.get("Uid", "").split() and not fields.get("State", "").strip().startswith("Z"):
+            found.append(int(entry.name))
     return found

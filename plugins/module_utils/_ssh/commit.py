@@ -5,7 +5,8 @@
 """Changing sshd's configuration as a confirmed commit.
 
 A timer on the host is armed before the first file changes; it puts the previous configuration back, whatever becomes of
-the connection or of this process. Only a connection that came through the new configuration can disarm it.
+the connection or of this process, and a unit does it after a reboot. A change is kept when a connection through the new
+configuration confirms it, or, where Ansible is not connected through sshd, once a login has succeeded.
 """
 
 from __future__ import annotations
@@ -24,26 +25,36 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._installed import 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 
 FOLDER = sshd_restore.JOURNAL.parent
-_TIMER = "bulkhead-sshd-restore"
+# Two timers, so that the second can take over from the first without a moment in which there is none.
+_CHANGING, _WAITING = "bulkhead-sshd-restore", "bulkhead-sshd-confirm"
+_LONGEST_CHANGE = 300  # seconds for reload and logins, after which whoever made the change must have died
 
 
 class CommitError(Exception):
     """One sentence: what failed, and which configuration sshd runs with."""
 
 
+class Reloadable(t.Protocol):
+    """What this needs of the SSH server."""
+
+    @property
+    def reload(self) -> tuple[str, ...]: ...
+
+    def check(self) -> str: ...
+
+
 def recover() -> bool:
     """Restore at once what an earlier run changed and never confirmed; whether there was such a change."""
     journal = sshd_restore.claim()
     if journal is not None:
-        _disarm()
+        _disarm(_CHANGING, _WAITING)
         _restore(journal)
     sshd_restore.leave()
     return journal is not None
 
 
-def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, via: _sshd.Connection | None) -> None:
+def begin(sshd: Reloadable, targets: t.Sequence[_files.Target], via: _sshd.Connection | None) -> None:
     """Put the new files in place and have sshd read them, with the timer running."""
-    unit = sshd.unit
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         for target in targets:
@@ -53,17 +64,19 @@ def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, vi
             "files": [
                 {"path": str(x.path), "old": str(x.old), "new": str(x.new), "existed": x.path.exists()} for x in targets
             ],
-            "reload": ["systemctl", "reload", unit],
+            "reload": list(sshd.reload),
             "connection": via.identity if via else None,
         }
         new = FOLDER / "journal.new"
         _files.write(new, json.dumps(journal).encode(), 0o600)
-        _arm(seconds)
+        _prepare_reboot()
+        _arm(_CHANGING, _LONGEST_CHANGE)
         new.replace(sshd_restore.JOURNAL)
         _files.sync_folder(FOLDER)
     except (OSError, CommitError) as error:
         for target in targets:
             _files.sweep(target.path)
+        sshd_restore.leave()
         raise CommitError(f"sshd's new configuration could not be prepared ({error}); it was not changed.") from error
     try:
         for target in targets:
@@ -71,27 +84,34 @@ def begin(sshd: _sshd.Sshd, targets: t.Sequence[_files.Target], seconds: int, vi
         complaint = sshd.check()
         if complaint:
             raise CommitError(f"sshd refuses the new configuration ({complaint})")
-        before = _listeners()
-        subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
-        _wait_for_new_listeners(before)
+        if sshd.reload:
+            before = _listeners()
+            subprocess.run(sshd.reload, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+            _wait_for_new_listeners(before)
     except (OSError, subprocess.CalledProcessError, CommitError) as error:
         said = error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else ""
         recover()
         raise CommitError(f"{error}{': ' if said else ''}{said}. The previous configuration is back.") from error
 
 
-def confirm(via: _sshd.Connection | None) -> str:
+def wait_for_confirmation(seconds: int) -> None:
+    """From now on it is for a new connection to keep the change, within this time."""
+    _arm(_WAITING, seconds)
+    _disarm(_CHANGING)
+
+
+def confirm(via: _sshd.Connection | None, new_connection: bool = True) -> str:
     """Keep the new configuration; '' or, in a sentence's rest, why it cannot be kept."""
     try:
         journal = json.loads(sshd_restore.JOURNAL.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "the engine had put the previous one back already, because the confirmation came too late"
-    if journal["connection"] and via and via.identity == journal["connection"]:
+    if new_connection and journal["connection"] and via and via.identity == journal["connection"]:
         return "no new connection was made, the confirmation came through the old one"
     claimed = sshd_restore.claim()
     if claimed is None:
         return "the engine had put the previous one back already, because the confirmation came too late"
-    _disarm()
+    _disarm(_CHANGING, _WAITING)
     for file in claimed["files"]:
         for leftover in (file["old"], file["new"]):
             pathlib.Path(leftover).unlink(missing_ok=True)
@@ -108,10 +128,29 @@ def _restore(journal: t.Mapping[str, t.Any]) -> None:
         raise CommitError(f"the previous files of sshd are back, but it does not read them again: {said}") from error
 
 
-def _arm(seconds: int) -> None:
-    _disarm()
+def _prepare_reboot() -> None:
+    """Read by systemd when the host starts, and not before."""
+    command = f"{sys.executable} -IS {sshd_restore.PROGRAM} {sshd_restore.AT_BOOT}"
+    lines = (
+        "[Unit]",
+        "Description=Previous configuration of sshd, unless the new one was confirmed",
+        f"ConditionPathExists={sshd_restore.JOURNAL.parent}",
+        f"RequiresMountsFor={sshd_restore.JOURNAL.parent} {_sshd.CONFIG.parent}",
+        "Before=ssh.service sshd.service ssh.socket sshd.socket",
+        "[Service]",
+        "Type=oneshot",
+        f"ExecStart={command}",
+    )
+    _files.write(sshd_restore.BOOT_UNIT, "".join(f"{line}\n" for line in lines).encode(), 0o644)
+    sshd_restore.BOOT_LINK.parent.mkdir(mode=0o755, exist_ok=True)
+    sshd_restore.BOOT_LINK.unlink(missing_ok=True)
+    sshd_restore.BOOT_LINK.symlink_to(sshd_restore.BOOT_UNIT)
+
+
+def _arm(timer: str, seconds: int) -> None:
+    _disarm(timer)
     command = (
-        *("systemd-run", "--quiet", "--collect", f"--unit={_TIMER}", f"--on-active={seconds}"),
+        *("systemd-run", "--quiet", "--collect", f"--unit={timer}", f"--on-active={seconds}"),
         *("--timer-property=AccuracySec=100ms", sys.executable, "-IS", str(sshd_restore.PROGRAM)),
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -119,8 +158,8 @@ def _arm(seconds: int) -> None:
         raise CommitError(f"no timer could be started: {done.stderr.strip()}")
 
 
-def _disarm() -> None:
-    for unit in (f"{_TIMER}.timer", f"{_TIMER}.service"):
+def _disarm(*timers: str) -> None:
+    for unit in (f"{timer}.{kind}" for timer in timers for kind in ("timer", "service")):
         subprocess.run(("systemctl", "stop", unit), capture_output=True, check=False, stdin=subprocess.DEVNULL)
         subprocess.run(("systemctl", "reset-failed", unit), capture_output=True, check=False, stdin=subprocess.DEVNULL)
 

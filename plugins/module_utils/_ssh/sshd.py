@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import glob
+import ipaddress
 import os
 import pathlib
 import re
@@ -18,11 +19,17 @@ import subprocess
 import tempfile
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import processes as _processes
+
 CONFIG = pathlib.Path("/etc/ssh/sshd_config")
 DROP_IN = pathlib.Path("/etc/ssh/sshd_config.d/00-docker-ssh.conf")
 INCLUDE = f"Include {DROP_IN}  # Added by the Ansible collection bulkhead.docker.\n"
 
 _INCLUDE_LINE = re.compile(r"^\s*Include(?:\s+|\s*=\s*)(?P<patterns>\S.*)$", re.IGNORECASE)
+_MATCH_LINE = re.compile(r"^\s*Match(?:\s+|\s*=\s*)(?P<criteria>\S.*)$", re.IGNORECASE)
+_LISTENER = re.compile(r"^sshd: (?P<command>\S.*?) \[listener\]")
+_DEEPEST = 16  # as sshd counts nested Include lines
+_SOCKETS = ("ssh.socket", "sshd.socket")
 _LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")
 
 Settings = t.Mapping[str, tuple[str, ...]]
@@ -30,6 +37,16 @@ Settings = t.Mapping[str, tuple[str, ...]]
 
 class SshdError(Exception):
     """One sentence about an sshd that cannot be configured as wanted; nothing was changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """What sshd is asked about beside the user: from where somebody comes, and where the connection ends."""
+
+    address: str = "127.0.0.1"
+    host: str = "localhost"
+    local_address: str = "127.0.0.1"
+    local_port: str = "22"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +58,10 @@ class Connection:
     address: str
     local_address: str
     local_port: str
+
+    @property
+    def peer(self) -> Peer:
+        return Peer(self.address, self.address, self.local_address, self.local_port)
 
 
 def connection() -> Connection | None:
@@ -62,62 +83,89 @@ def connection() -> Connection | None:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A listening sshd of this host, as it was started."""
+
+    pid: int
+    config: pathlib.Path
+    options: tuple[str, ...]  # -o and -p, which win over what files say
+
+
+def servers(proc: pathlib.Path = pathlib.Path("/proc")) -> list[Server]:
+    """All of this host's; those of containers are none of its."""
+    found = []
+    for entry in _processes.of_this_host(proc):
+        try:
+            title = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        match = _LISTENER.match(title)
+        if match:
+            found.append(_server(int(entry.name), match.group("command").split()[1:]))
+    return sorted(found, key=lambda server: server.pid)
+
+
+def _server(pid: int, words: t.Sequence[str]) -> Server:
+    config, options, rest = CONFIG, [], iter(words)
+    for word in rest:
+        flag, value = word[:2], word[2:]
+        if flag in ("-f", "-o", "-p"):
+            value = value or next(rest, "")
+            if flag == "-f":
+                config = pathlib.Path(value)
+            else:
+                options += [flag, value]
+    return Server(pid, config, tuple(options))
+
+
 class Sshd:
     """The SSH server of this host."""
 
     def __init__(self) -> None:
-        found = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
-        if not found or not CONFIG.exists():
+        binary = program()
+        if not binary or not CONFIG.exists():
             raise SshdError(
                 "OpenSSH's server is not installed on this host (Debian: openssh-server); install it first."
             )
-        self.binary = found
+        self.binary = binary
         self.version = self._version()
         if self.version < (8, 2):
             raise SshdError(
                 f"this host has OpenSSH {'.'.join(map(str, self.version))}, which has no Include for sshd_config; "
                 "restricted accounts need OpenSSH 8.2 or later."
             )
+        running = servers()
+        self.others = [server for server in running if server.config != CONFIG]
+        own = next((server for server in running if server.config == CONFIG), None)
+        self.options = own.options if own else ()
+        self.reload = _reload_command()
+        self.per_connection = next((unit for unit in _SOCKETS if _starts_one_for_each(unit)), "")
+        if self.reload and self.others and own is None:
+            raise SshdError(
+                f"sshd on this host reads {self.others[0].config} (-f, process {self.others[0].pid}) and not {CONFIG}; "
+                "start it without -f, so that it can be configured."
+            )
 
     def _version(self) -> tuple[int, int]:
         # Before 9.2 -V is an unknown option, but the complaint carries the version as well.
-        done = subprocess.run(
-            (self.binary, "-V"), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
+        done = _run(self.binary, "-V")
         match = re.search(r"OpenSSH_(\d+)\.(\d+)", done.stderr + done.stdout)
         if not match:
             raise SshdError(f"{self.binary} does not tell its version; only OpenSSH is supported.")
         return int(match.group(1)), int(match.group(2))
 
-    @property
-    def unit(self) -> str:
-        """The systemd unit that runs it."""
-        for name in ("ssh.service", "sshd.service"):
-            done = subprocess.run(("systemctl", "is-active", "--quiet", name), check=False, stdin=subprocess.DEVNULL)
-            if done.returncode == 0:
-                return name
-        raise SshdError(
-            "neither ssh.service nor sshd.service is active on this host, so sshd cannot be told to reload."
-        )
-
     def check(self, config: pathlib.Path = CONFIG) -> str:
         """What `sshd -t` complains about, '' if nothing."""
-        done = subprocess.run(
-            (self.binary, "-t", "-f", str(config)),
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = _run(self.binary, "-t", "-f", str(config))
         said = done.stderr.strip().splitlines()
         return (said[0] if said else f"code {done.returncode}") if done.returncode else ""
 
-    def settings(self, config: pathlib.Path, user: str, via: Connection | None) -> Settings:
+    def settings(self, config: pathlib.Path, user: str, peer: Peer, options: t.Sequence[str] | None = None) -> Settings:
         """What is in force for a user; keywords in small letters, since newer releases print them otherwise."""
-        spec = f"user={user},host={via.address if via else 'localhost'},addr={via.address if via else '127.0.0.1'}"
-        spec += f",laddr={via.local_address},lport={via.local_port}" if via else ",laddr=127.0.0.1,lport=22"
-        command = (self.binary, "-T", "-f", str(config), "-C", spec)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        spec = f"user={user},host={peer.host},addr={peer.address},laddr={peer.local_address},lport={peer.local_port}"
+        given = self.options if options is None else options
+        done = _run(self.binary, "-T", "-f", str(config), *given, "-C", spec)
         if done.returncode:
             said = done.stderr.strip().splitlines()
             raise SshdError(f"sshd refuses its configuration: {said[0] if said else 'no message'}")
@@ -129,11 +177,38 @@ class Sshd:
         return found
 
     def port_and_host_keys(self, via: Connection | None) -> tuple[int, list[str]]:
-        """Where it answers, and the public keys with which it proves who it is."""
-        settings = self.settings(CONFIG, "root", via)
+        """Where it answers, and the public keys with which it shows who it is."""
+        settings = self.settings(CONFIG, "root", via.peer if via else Peer())
         files = [pathlib.Path(f"{path}.pub") for path in settings.get("hostkey", ())]
         keys = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
         return int(via.local_port if via else settings["port"][0]), keys
+
+
+def program() -> str:
+    """Where sshd is, '' where there is none."""
+    return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin") or ""
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def _reload_command() -> tuple[str, ...]:
+    """How sshd is told to read its configuration; nothing where every connection has an sshd of its own."""
+    for unit in ("ssh.service", "sshd.service"):
+        if _run("systemctl", "is-active", "--quiet", unit).returncode == 0:
+            return ("systemctl", "reload", unit)
+    if any(_run("systemctl", "is-active", "--quiet", unit).returncode == 0 for unit in _SOCKETS):
+        return ()
+    raise SshdError(
+        "neither ssh.service nor sshd.service is active on this host, nor is a socket unit of theirs, so sshd cannot "
+        "be told to reload; start it through systemd."
+    )
+
+
+def _starts_one_for_each(unit: str) -> bool:
+    said = _run("systemctl", "show", unit, "--property=ActiveState", "--property=Accept").stdout.split()
+    return "ActiveState=active" in said and "Accept=yes" in said
 
 
 # -- candidates -------------------------------------------------------------------------------------------------------
@@ -158,13 +233,16 @@ def _paths(match: re.Match[str]) -> list[pathlib.Path]:
     return paths
 
 
-def staged(text: str, drop_in: pathlib.Path | None) -> str:
-    """sshd_config as it would be with the drop-in read from another path, or with none."""
+def staged(
+    text: str, drop_in: pathlib.Path | None, replaced: t.Mapping[pathlib.Path, pathlib.Path] | None = None
+) -> str:
+    """sshd_config as it would be with the drop-in or other files read from elsewhere, or without the drop-in."""
+    instead: dict[pathlib.Path, pathlib.Path | None] = {**(replaced or {}), DROP_IN: drop_in}
     lines = []
     for line in text.splitlines():
         match = _INCLUDE_LINE.match(line)
         if match:
-            paths = [(drop_in if path == DROP_IN else path) for path in _paths(match)]
+            paths = [instead.get(path, path) for path in _paths(match)]
             line = "Include " + " ".join(str(path) for path in paths if path) if any(paths) else ""
         lines.append(line)
     return "\n".join(lines) + "\n"
@@ -179,16 +257,120 @@ class Configurations:
     alone: pathlib.Path
 
 
-def write_configurations(folder: str, main: str, drop_in: str) -> Configurations:
-    """Write them below a folder of root's; ``main`` is sshd_config as it shall be."""
+def write_configurations(
+    folder: str, main: str, drop_in: str, group: str = "", users: t.Sequence[str] = ()
+) -> Configurations:
+    """Write them below a folder of root's; ``main`` is sshd_config as it shall be.
+
+    Accounts that do not exist yet are in no group; a Match that names their group names the users in these files.
+    """
     base = pathlib.Path(folder)
     paths = Configurations(base / "without", base / "wanted", base / "alone")
     candidate = base / "drop-in"
     candidate.write_text(drop_in, encoding="utf-8")
-    paths.without.write_text(staged(main, None), encoding="utf-8")
-    paths.wanted.write_text(staged(main, candidate), encoding="utf-8")
+    replaced: dict[pathlib.Path, pathlib.Path] = {}
+    for number, (path, text) in enumerate(sources(main)[1:]):
+        changed = with_users(text, group, users)
+        if changed != text:
+            replaced[path] = base / f"copy{number}"
+            replaced[path].write_text(changed, encoding="utf-8", errors="surrogateescape")
+    main = with_users(main, group, users)
+    for target, own in ((paths.without, None), (paths.wanted, candidate)):
+        target.write_text(staged(main, own, replaced), encoding="utf-8", errors="surrogateescape")
     paths.alone.write_text(drop_in, encoding="utf-8")
     return paths
+
+
+def with_users(text: str, group: str, users: t.Sequence[str]) -> str:
+    """The text with `Group PATTERNS` of each Match that means the group replaced by `User NAMES`."""
+    lines = []
+    for line in text.splitlines():
+        criteria = match_criteria(line)
+        if users and any(_means(criterion, group) for criterion in criteria):
+            own = ("User", ",".join(users))
+            words = [own if _means(criterion, group) else criterion for criterion in criteria]
+            line = "Match " + " ".join(" ".join(filter(None, pair)) for pair in words)
+        lines.append(line)
+    return "\n".join(lines) + ("\n" if text.endswith("\n") else "")
+
+
+def _means(criterion: tuple[str, str], group: str) -> bool:
+    keyword, patterns = criterion
+    return keyword.lower() == "group" and _matches(patterns.split(","), [group])
+
+
+def match_criteria(line: str) -> list[tuple[str, str]]:
+    """The criteria of a Match line with their patterns; none where it is another line."""
+    match = _MATCH_LINE.match(line)
+    if not match:
+        return []
+    try:
+        words = shlex.split(match.group("criteria").replace("=", " "), comments=True)
+    except ValueError:
+        return []  # sshd will complain about it
+    pairs, rest = [], iter(words)
+    for word in rest:
+        pairs.append((word, "" if word.lower() in ("all", "invalid-user") else next(rest, "")))
+    return pairs
+
+
+def peers(main: str, base: Peer) -> list[Peer]:
+    """The base and, for every Match line that tells connections apart, one connection that it means."""
+    found = [base]
+    for _, text in sources(main):
+        for line in text.splitlines():
+            criteria = {keyword.lower(): patterns for keyword, patterns in match_criteria(line)}
+            changes = {
+                field: _example(criteria[keyword], is_address)
+                for keyword, (field, is_address) in _PEER_CRITERIA.items()
+                if keyword in criteria
+            }
+            changes = {field: value for field, value in changes.items() if value}
+            if changes:
+                found.append(dataclasses.replace(base, **changes))
+    return list(dict.fromkeys(found))
+
+
+_PEER_CRITERIA = {
+    "address": ("address", True),
+    "host": ("host", False),
+    "localaddress": ("local_address", True),
+    "localport": ("local_port", False),
+}
+
+
+def _example(patterns: str, is_address: bool) -> str:
+    """Something that the first pattern means; '' where there is none but exclusions."""
+    for pattern in patterns.split(","):
+        if not pattern or pattern.startswith("!"):
+            continue
+        try:
+            if is_address and "/" in pattern:
+                network = ipaddress.ip_network(pattern, strict=False)
+                return str(network[min(1, network.num_addresses - 1)])
+        except ValueError:
+            return ""
+        return pattern.replace("*", "1" if is_address else "x").replace("?", "1" if is_address else "x")
+    return ""
+
+
+def sources(main: str) -> list[tuple[pathlib.Path, str]]:
+    """sshd's files with their text, sshd_config first and in the order in which they are read, without our drop-in."""
+    found = [(CONFIG, main)]
+    _add_included(main, found, _DEEPEST)
+    return found
+
+
+def _add_included(text: str, found: list[tuple[pathlib.Path, str]], depth: int) -> None:
+    for match in map(_INCLUDE_LINE.match, text.splitlines() if depth else ()):
+        for path in _paths(match) if match else ():
+            try:
+                included = path.read_text(encoding="utf-8", errors="surrogateescape") if path != DROP_IN else ""
+            except OSError:
+                continue
+            if included:
+                found.append((path, included))
+                _add_included(included, found, depth - 1)
 
 
 def private_folder() -> tempfile.TemporaryDirectory[str]:
@@ -229,15 +411,9 @@ def _matches(patterns: t.Iterable[str], names: t.Collection[str]) -> bool:
 
 def where(keyword: str) -> str:
     """The first line of the configuration that has the keyword, for a message: 'FILE:LINE'."""
-    files = [CONFIG]
-    for match in map(_INCLUDE_LINE.match, CONFIG.read_text(errors="replace").splitlines()):
-        files += [path for path in _paths(match) if path != DROP_IN] if match else []
-    for path in files:
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            continue
-        for number, line in enumerate(lines, 1):
-            if line.strip().lower().startswith((f"{keyword.lower()} ", f"{keyword.lower()}\t", f"{keyword.lower()}=")):
+    line_of_it = re.compile(rf"^\s*{re.escape(keyword)}[\s=]", re.IGNORECASE)
+    for path, text in sources(CONFIG.read_text(encoding="utf-8", errors="surrogateescape")):
+        for number, line in enumerate(text.splitlines(), 1):
+            if line_of_it.match(line):
                 return f"{path}:{number}"
     return str(CONFIG)

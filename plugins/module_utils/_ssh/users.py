@@ -15,13 +15,20 @@ import ipaddress
 import re
 import typing as t
 
-SCOPES = ("admin",)
+ALL = "all"  # instead of names: every account, so that no account can have this name
 
-NAME = re.compile(r"^[a-z_][a-z0-9_-]{0,30}$")
-_PRINCIPAL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/+-]*$")
-_KEY_TYPE = re.compile(
-    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)$"
-)
+NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]*")
+# The types of keys with the algorithms of their signatures, of which sshd has to accept one.
+ALGORITHMS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "sk-ssh-ed25519@openssh.com": ("sk-ssh-ed25519@openssh.com",),
+    "sk-ecdsa-sha2-nistp256@openssh.com": ("sk-ecdsa-sha2-nistp256@openssh.com",),
+}
 
 
 class UserError(Exception):
@@ -45,6 +52,18 @@ class PublicKey:
         digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
+    @property
+    def rsa_bits(self) -> int:
+        """The size of an RSA key, 0 of every other."""
+        if self.kind != "ssh-rsa":
+            return 0
+        fields, rest = [], base64.b64decode(self.blob)
+        while len(rest) >= 4:
+            length = int.from_bytes(rest[:4], "big")
+            fields.append(rest[4 : 4 + length])
+            rest = rest[4 + length :]
+        return int.from_bytes(fields[2], "big").bit_length() if len(fields) > 2 else 0
+
 
 @dataclasses.dataclass(frozen=True)
 class User:
@@ -60,8 +79,13 @@ class User:
     def expired(self, now: datetime.datetime) -> bool:
         return self.expires is not None and self.expires <= now
 
+    @staticmethod
+    def restrictions(gate: str) -> str:
+        """What every key's line begins with."""
+        return f'restrict,command="{gate}"'
+
     def _options(self, gate: str) -> str:
-        options = ["restrict", f'command="{gate}"']
+        options = [self.restrictions(gate)]
         if self.allowed_from:
             options.append(f'from="{",".join(self.allowed_from)}"')
         if self.expires:
@@ -87,7 +111,7 @@ def public_key(text: str, whose: str) -> PublicKey:
     if "\n" in text.strip() or "\r" in text.strip():
         raise UserError(f"a public key of {whose} has several lines; give each key as an entry of its own.")
     words = text.split(maxsplit=2)
-    if len(words) < 2 or not _KEY_TYPE.match(words[0]):
+    if len(words) < 2 or words[0] not in ALGORITHMS:
         raise UserError(
             f"a public key of {whose} starts with '{text.strip()[:30]}' and not with a type such as ssh-ed25519; give "
             "the line of a .pub file, without options."
@@ -114,11 +138,11 @@ def moment(text: str, name: str) -> datetime.datetime:
     """The moment at which access ends; a date alone counts to its end, and a time without a zone is UTC."""
     text = text.strip()
     try:
-        if re.match(r"^\d{4}-\d{2}-\d{2}$", text):
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             day = datetime.date.fromisoformat(text)
             start = datetime.datetime.combine(day, datetime.time(), datetime.timezone.utc)
             return start + datetime.timedelta(days=1)
-        when = datetime.datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
+        when = datetime.datetime.fromisoformat(re.sub(r"[Zz]\Z", "+00:00", text))
     except (ValueError, OverflowError) as error:
         raise UserError(
             f"docker_ssh_users: expires of {name} is '{text}'; write a date such as 2030-12-31 or a time such as "
@@ -146,21 +170,20 @@ def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool, keys_lat
     seen: set[str] = set()
     for entry in given:
         name = str(entry["name"])
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise UserError(
                 f"docker_ssh_users: '{name}' cannot be the name of an account; use small letters, digits, '-' and '_', "
                 "at most 31."
+            )
+        if name == ALL:
+            raise UserError(
+                f"docker_ssh_users: '{ALL}' stands for every account in docker_ssh_absent_names; choose another name."
             )
         if name in seen:
             raise UserError(f"docker_ssh_users names {name} twice; keep one entry.")
         seen.add(name)
         if entry["state"] == "absent":
             continue
-        if entry["scope"] not in SCOPES:
-            raise UserError(
-                f"docker_ssh_users: {name} has the scope '{entry['scope']}', which needs a gateway in front of the "
-                "engine; without one the only scope is 'admin', which is root on the engine."
-            )
         comment = str(entry["comment"])
         if not comment.isprintable() or re.search(r"[:,=\\\"]", comment):
             raise UserError(f"docker_ssh_users: the comment of {name} has a character that an account cannot carry.")
@@ -173,7 +196,7 @@ def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool, keys_lat
             comment=comment,
         )
         for principal in user.principals:
-            if not _PRINCIPAL.match(principal):
+            if not _PRINCIPAL.fullmatch(principal):
                 raise UserError(f"docker_ssh_users: '{principal}' of {name} cannot be a certificate's principal.")
         if not user.keys and not user.principals and not keys_later:
             raise UserError(f"docker_ssh_users: {name} has neither public_keys nor principals; give one of them.")

@@ -1,0 +1,51 @@
+"""Many requests at once: none fails, and nobody is shut out afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+AT_ONCE = 40
+ENGINES = ("d11", "d12", "d13", "dt")
+# What failed is told by its number and the last line of what it said. The limit is for a command that never ends.
+ROUND = """
+seq {count} | xargs -P {count} -I @ sh -c \
+  'said=$(timeout 300 docker {where} ps --quiet 2>&1 >/dev/null) || echo "@: $(echo "$said" | tail -n 1)"'
+"""
+
+
+def failures(host: Host, where: str) -> list[str]:
+    return list(host.check_output(ROUND.format(count=AT_ONCE, where=where)).splitlines())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_commands_at_once_never_fail(lab: Any, host: Host, engine: str) -> None:
+    """From a cold start, where every command would like to be the one that connects, and with a connection that is there."""
+    address = lab.address(engine)
+    host.run(f"ssh -O exit -l docker-admin {address}")
+    assert failures(host, f"--context {engine}-ssh") == [], "cold"
+    assert failures(host, f"--context {engine}-ssh") == [], "warm"
+    assert can_still_log_in(lab, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_connections_at_once_never_fail(lab: Any, host: Host, engine: str) -> None:
+    """As of a client that shares no connection."""
+    settings = f"Host {lab.address(engine)}\n  ControlMaster no\n  ControlPath none\n"
+    host.check_output(f"printf '{settings}' >~/.bulkhead/ssh/a.config")
+    try:
+        assert failures(host, f"--context {engine}-ssh") == []
+    finally:
+        host.check_output("rm ~/.bulkhead/ssh/a.config")
+    assert can_still_log_in(lab, engine)
+
+
+def can_still_log_in(lab: Any, engine: str) -> bool:
+    """Ansible, through a connection of its own."""
+    known = f"-oUserKnownHostsFile={lab.folder / 'known_hosts'}"
+    command = ["ssh", "-F", "none", "-i", str(lab.folder / "id_ed25519"), known, "-oControlPath=none"]
+    done = subprocess.run([*command, f"ops@{lab.address(engine)}", "true"], capture_output=True, check=False)
+    return done.returncode == 0
