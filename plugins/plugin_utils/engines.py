@@ -215,11 +215,7 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
     """What is wrong with the restricted accounts of an engine. Those of clients get their keys in the run."""
     users = ssh["users"]
     try:
-        _users.users(
-            [{**user, "scope": "admin"} for user in users],
-            certificates=bool(ssh["trusted_user_ca_keys"]),
-            keys_later=True,
-        )
+        _users.users(users, certificates=bool(ssh["trusted_user_ca_keys"]), keys_later=True)
         _users.public_keys(ssh["trusted_user_ca_keys"], "docker_ssh_trusted_user_ca_keys")
         _users.networks(ssh["client_networks"], "docker_ssh_client_networks")
     except _users.UserError as error:
