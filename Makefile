@@ -54,18 +54,24 @@ molecule: export MOLECULE_GLOB := molecule/*/molecule.yml
 molecule: export MOLECULE_COMMAND_BORDERS := false
 molecule: export MOLECULE_ANSIBLE_ARGS_STRICT_MODE := true
 molecule: setup ## Test in the lab: SCENARIO=lab (default: every scenario), DO=converge|verify|destroy (default: test)
-	@molecule -c .config/molecule/config.yml $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
+	@molecule $(or $(DO),test) $(if $(SCENARIO),-s $(SCENARIO),--all)
+
+.PHONY: bench
+bench: setup ## What the playbooks cost against a script by hand: RUNS=3 ENGINES="4 12"
+	@tools/bench $(if $(RUNS),--runs $(RUNS)) $(if $(ENGINES),--engines $(ENGINES))
 
 # The stages of `make test`, alone and together; each step's output is in .cache/test/.
-.PHONY: lint unit package sanity
-lint: setup ## Style, types, ansible-lint, changelog
+.PHONY: lint unit package sanity scenarios
+lint: setup ## Style, types, shell scripts, ansible-lint, documentation, changelog
 	@tools/check lint
 unit: setup ## Unit tests
 	@tools/check unit
-package: setup ## The tarball builds, installs, and holds nothing of a developer's
+package: setup ## The tarball builds, installs, passes Galaxy's importer, and holds nothing of a developer's
 	@tools/check package
 sanity: setup ## ansible-test sanity on what the tarball installs
 	@tools/check package sanity
+scenarios: setup ## The scenarios of `make test`, in the lab
+	@tools/check scenarios
 
 .PHONY: test
 test: setup ## Everything that CI runs, with the scenarios in the lab

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module and takes its answer as data: it cannot set a variable, and what it documents has the types that it says.
+"""Runs a module and takes its answer as data: it sets no variable, and has the keys and types that are documented.
 
 `meta/runtime.yml` sends every module of this collection through it. Others are named: `name` and `options`.
 """
@@ -30,14 +30,29 @@ class ActionModule(ActionBase):
         return result
 
     def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        answer = answers.without_variables(
-            self._execute_module(module_name=name, module_args=options, task_vars=task_vars)
-        )
+        answer = answers.without_variables(self._run(name, options, task_vars))
         if not name.startswith(_COLLECTION):
             return answer
         module = pathlib.Path(__file__).parents[1] / "modules" / f"{name[len(_COLLECTION) :]}.py"
         host = str((task_vars or {}).get("inventory_hostname", "the host"))
         return answers.checked(answer, answers.documented(module), host, name)
+
+    def _run(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        """A module, or the action of that name where Ansible has one, as for copy and package."""
+        if name.startswith(_COLLECTION) or not self._shared_loader_obj.action_loader.has_plugin(name):
+            return self._execute_module(module_name=name, module_args=options, task_vars=task_vars)  # type: ignore[no-any-return]
+        task = self._task.copy()
+        task.action, task.args = name, options
+        action = self._shared_loader_obj.action_loader.get(
+            name,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return action.run(task_vars=task_vars)  # type: ignore[no-any-return]
 
     def _asked(self) -> tuple[str, dict[str, t.Any]]:
         action = str(self._task.action).rpartition(".")[2]

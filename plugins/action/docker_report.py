@@ -15,9 +15,9 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import collected, report
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import report
 
-_OPTIONS = ("plan", "engines", "clients", "ca", "phase")
+_OPTIONS = ("plan", "engines", "clients", "ca")
 
 
 class ActionModule(ActionBase):
@@ -31,11 +31,8 @@ class ActionModule(ActionBase):
         options = self._task.args
         if not isinstance(options.get("plan"), t.Mapping) or set(options) - set(_OPTIONS):
             raise AnsibleActionFail(f"docker_report takes {', '.join(_OPTIONS)}; 'plan' is what docker_plan has made.")
-        plan, phase = options["plan"], str(options.get("phase") or "")
-        given = {**_collected(plan, (task_vars or {})["hostvars"], phase), **options}
-        made = report.make(plan, given["engines"], given["clients"], given["ca"])
-        if phase:
-            return {**result, **_followed(phase, made)}
+        plan = options["plan"]
+        made = report.make(plan, options.get("engines"), options.get("clients"), options.get("ca"))
         for line in made.lines:
             Display().display(line)
         content = {"playbook": plan["playbook"], **dataclasses.asdict(made)}
@@ -50,31 +47,6 @@ class ActionModule(ActionBase):
             ansible_stats={"data": {"docker_report": kept}, "per_host": False, "aggregate": False},
         )
         return result
-
-
-def _collected(plan: t.Mapping[str, t.Any], hostvars: t.Any, phase: str) -> dict[str, t.Any]:
-    """What the roles have left as results of this run."""
-    engines = {name: collected.engine(hostvars[name], plan["check_mode"], phase) for name in plan["engines"]}
-    clients = {name: collected.client(hostvars[name]) for name in plan["clients"]}
-    # These ask every client host of the run, so that one without an answer is a problem.
-    all_asked = phase or plan["playbook"] in ("site", "renew")
-    in_run = [name for name, client in plan["clients"].items() if all_asked and client["in_run"]]
-    return {
-        "engines": {name: found for name, found in engines.items() if found is not None},
-        "clients": {name: found for name, found in clients.items() if found is not None or name in in_run},
-        "ca": collected.ca(hostvars[plan["ca"]["host"]]),
-    }
-
-
-def _followed(phase: str, made: report.Report) -> dict[str, t.Any]:
-    msg = "All engines and clients have followed."
-    if made.problems:
-        msg = (
-            f"The CA stays in the phase {phase}, because these have not followed into it. {' '.join(made.problems)} "
-            "Repair them and run the playbook again, it goes on here; or leave hosts out that are gone for good: "
-            '-e \'{"docker_rotate_exclude": ["NAME"]}\'.'
-        )
-    return {**dataclasses.asdict(made), "changed": False, "failed": bool(made.problems), "msg": msg}
 
 
 def _write(path: pathlib.Path, content: t.Mapping[str, t.Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import traceback
 import typing as t
 
@@ -17,15 +18,20 @@ class DetachedProcessError(Exception):
     """The process ended without an answer."""
 
 
-def run(work: t.Callable[[], t.Any]) -> t.Any:
-    """The answer of ``work``, which JSON must be able to carry; the work goes on when the caller is killed."""
+def run(work: t.Callable[[t.Callable[[], bool]], t.Any]) -> t.Any:
+    """The answer of ``work``, which JSON must be able to carry; the work goes on when the caller is killed.
+
+    It is given a function that tells whether there is still a caller, for as long as it has not begun.
+    """
     reader, writer = os.pipe()
+    caller = os.getpid()
     child = os.fork()
     if not child:
         os.close(reader)
-        _work(work, writer)
+        _work(lambda: work(lambda: os.getppid() == caller), writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
+        _wait(reader)
         text = pipe.read()
     _, status = os.waitpid(child, 0)
     if not text:
@@ -34,6 +40,18 @@ def run(work: t.Callable[[], t.Any]) -> t.Any:
     if "crash" in answer:
         raise RuntimeError(answer["crash"])
     return answer["answer"]
+
+
+def _wait(reader: int) -> None:
+    """Until there is an answer. A caller whose own output nobody reads any more, as after a lost connection, ends."""
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    with contextlib.suppress(OSError):
+        os.fstat(1)
+        poll.register(1, 0)
+    while reader not in (ready := [descriptor for descriptor, _ in poll.poll()]):
+        if 1 in ready:
+            raise DetachedProcessError("nobody waits for the answer any more")
 
 
 def _work(work: t.Callable[[], t.Any], writer: int) -> t.NoReturn:

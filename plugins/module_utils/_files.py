@@ -52,7 +52,7 @@ class Target:
 
     def stage(self) -> None:
         """Write the new content beside the target and keep the old file by a second link."""
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self.old.unlink(missing_ok=True)
         if self.content is not None:
             write(self.new, self.content, self.mode)
@@ -102,6 +102,23 @@ def write(path: pathlib.Path, data: bytes, file_mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def replace(path: pathlib.Path, data: bytes, file_mode: int) -> None:
+    """Give ``path`` a whole new content in one step, which a crash leaves either old or new; a link is replaced."""
+    new = staged(path, "new")
+    write(new, data, file_mode)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
+def make_folder(path: pathlib.Path, folder_mode: int = 0o755) -> None:
+    """Make what is missing of ``path`` with this mode, whatever the umask; what is there already stays as it is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(folder_mode)
 
 
 def place(source: pathlib.Path, path: pathlib.Path) -> None:

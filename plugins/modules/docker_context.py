@@ -16,18 +16,10 @@ description:
   - A context that is there is changed as C(docker context update) changes it, whoever made it. The endpoint is written anew,
     everything else that the context says is kept.
   - When the current context is removed, Docker's default context becomes current.
-  - E(DOCKER_HOST) and E(DOCKER_CONTEXT) in a user's environment come before the current context.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
-attributes:
-  check_mode:
-    support: full
-    description: >-
-      Can run in check mode and return the changed status prediction without modifying the store.
-      TLS files that do not exist yet are an error in a run, and a warning in check mode.
-  diff_mode:
-    support: full
-    description: Shows endpoints and the fingerprints of certificates, never a key and nothing else of C(config.json).
+extends_documentation_fragment:
+  - bulkhead.docker.context
 options:
   name:
     description:
@@ -151,10 +143,17 @@ current_context_name:
   sample: default
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import cli_config
-from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store as _store
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import (
+    cli_config,
+    options,
+    plan,
+    store,
+    surroundings,
+)
 
 
 def main() -> None:
@@ -163,36 +162,37 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "current", "absent"], "default": "present"},
             "docker_host": {"type": "str"},
-            "ca_path": {"type": "path"},
-            "client_cert": {"type": "path"},
-            "client_key": {"type": "path", "no_log": False},
-            "validate_certs": {"type": "bool", "default": True},
-            "description": {"type": "str"},
+            "config_dir": {"type": "path"},
+            **options.ARGUMENTS,
         },
         required_if=[("state", "present", ["docker_host"])],
         supports_check_mode=True,
     )
     given = module.params
+    root = plan.folder(given["config_dir"])
     try:
         pairs = []
         if given["state"] == "absent":
-            _store.check_name(given["name"])
+            options.check_name(given["name"])
         elif given["docker_host"] or given["state"] == "present":
-            pairs.append(_store.from_options(given, module.check_mode))
-        result = _store.run(
-            _store.Wanted(
+            pairs.append(options.from_options(given, module.check_mode))
+        result = plan.run(
+            plan.Wanted(
                 contexts=tuple(context for context, _ in pairs),
                 absent=(given["name"],) if given["state"] == "absent" else (),
                 current=given["name"] if given["state"] == "current" else "",
             ),
             module.check_mode,
+            store.Store(root),
         )
-    except (_store.StoreError, cli_config.ConfigError) as error:
+    except (options.StoreError, cli_config.ConfigError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
-        module.fail_json(msg=f"The Docker contexts in {_store.folder()} cannot be changed: {error}.")
+        module.fail_json(msg=f"The Docker contexts in {root} cannot be changed: {error}.")
     for path in sorted({path for _, missing in pairs for path in missing}):
         module.warn(f"{path} does not exist yet; the run itself needs it.")
+    for warning in surroundings.warnings(root, (context.host for context, _ in pairs), os.environ):
+        module.warn(f"{warning}.")
     module.exit_json(
         changed=result.changed,
         contexts=result.contexts,

@@ -11,19 +11,12 @@ version_added: "0.1.0"
 description:
   - Does in one call for many contexts what M(bulkhead.docker.docker_context) does for one. All of them are checked before the
     first one is written.
-  - A context that this module makes is marked in its metadata as a member of O(set). Only marked contexts are ever removed by
-    O(remove_gone); one that somebody else made, or copied from a marked one, is not, even when this module has changed it.
+  - A context that this module makes is marked in its metadata as a member of O(context_set). Only marked contexts are ever removed by
+    O(purge); one that somebody else made, or copied from a marked one, is not, even when this module has changed it.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
-attributes:
-  check_mode:
-    support: full
-    description: >-
-      Can run in check mode and return the changed status prediction without modifying the store.
-      TLS files that do not exist yet are an error in a run, and a warning in check mode.
-  diff_mode:
-    support: full
-    description: Shows endpoints and the fingerprints of certificates, never a key and nothing else of C(config.json).
+extends_documentation_fragment:
+  - bulkhead.docker.context
 options:
   contexts:
     description: The contexts that shall exist.
@@ -62,8 +55,8 @@ options:
       - Name of the context to make the current one. It is one of O(contexts), another one that exists, or V(default).
       - Not set, the current one stays, unless it is removed; then Docker's default context becomes current.
     type: str
-  remove_gone:
-    description: Remove the contexts of O(set) that this module made earlier and that O(contexts) does not name any more.
+  purge:
+    description: Remove the contexts of O(context_set) that this module made earlier and that O(contexts) does not name any more.
     type: bool
     default: false
   remove_accounts:
@@ -81,10 +74,10 @@ options:
     type: list
     elements: str
     default: []
-  set:
+  context_set:
     description: >-
       Name of the set that O(contexts) lists. Somebody whose contexts come from several inventories gives each a set of its own,
-      so that O(remove_gone) in one leaves the others alone.
+      so that O(purge) in one leaves the others alone.
     type: str
     default: bulkhead
 seealso:
@@ -104,7 +97,7 @@ EXAMPLES = r"""
       - name: web2-ssh
         docker_host: ssh://docker-remote@web2.example.com
     current: web1
-    remove_gone: true
+    purge: true
 
 - name: Have no context of this identity any more
   bulkhead.docker.docker_contexts:
@@ -175,14 +168,20 @@ current_context_name:
   sample: default
 """
 
+import os
 import sys
 import typing as t
 import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import cli_config
-from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store as _store
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import (
+    cli_config,
+    options,
+    plan,
+    store,
+    surroundings,
+)
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
@@ -220,22 +219,20 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "docker_host": {"type": "str", "required": True},
-                    "ca_path": {"type": "path"},
-                    "client_cert": {"type": "path"},
-                    "client_key": {"type": "path", "no_log": False},
-                    "validate_certs": {"type": "bool", "default": True},
-                    "description": {"type": "str"},
+                    **options.ARGUMENTS,
                 },
             },
             "current": {"type": "str"},
-            "remove_gone": {"type": "bool", "default": False},
+            "purge": {"type": "bool", "default": False},
             "remove_accounts": {"type": "list", "elements": "str", "default": []},
             "remove_identities": {"type": "list", "elements": "str", "default": []},
-            "set": {"type": "str", "default": "bulkhead"},
+            "context_set": {"type": "str", "default": "bulkhead"},
+            "config_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )
     given = module.params
+    root = plan.folder(given["config_dir"])
     leaving = (given["remove_identities"], given["remove_accounts"])
     if given["remove_identities"] and IMPORT_ERROR:
         module.fail_json(
@@ -243,24 +240,25 @@ def main() -> None:
             "remove_identities needs it to read certificates."
         )
     try:
-        pairs = [_store.from_options(options, module.check_mode) for options in given["contexts"]]
-        result = _store.run(
-            _store.Wanted(
+        pairs = [options.from_options(context, module.check_mode) for context in given["contexts"]]
+        result = plan.run(
+            plan.Wanted(
                 contexts=tuple(context for context, _ in pairs),
                 current=given["current"] or "",
-                set_name=given["set"],
-                remove_gone=given["remove_gone"],
+                set_name=given["context_set"],
+                purge=given["purge"],
                 gone=belongs_to(*leaving) if any(leaving) else None,
             ),
             module.check_mode,
+            store.Store(root),
         )
-    except (_store.StoreError, cli_config.ConfigError) as error:
+    except (options.StoreError, cli_config.ConfigError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
-        module.fail_json(msg=f"The Docker contexts in {_store.folder()} cannot be changed: {error}.")
+        module.fail_json(msg=f"The Docker contexts in {root} cannot be changed: {error}.")
     for path in sorted({path for _, missing in pairs for path in missing}):
         module.warn(f"{path} does not exist yet; the run itself needs it.")
-    for warning in result.warnings:
+    for warning in (*result.warnings, *surroundings.warnings(root, (context.host for context, _ in pairs), os.environ)):
         module.warn(f"{warning}.")
     module.exit_json(
         changed=result.changed,

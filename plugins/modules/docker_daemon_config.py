@@ -15,6 +15,8 @@ description:
     only when it starts.
   - When the engine does not answer afterwards exactly as it must, the previous files come back and the module fails with
     dockerd's own log lines. A run that was killed is undone by the next run, before it does anything else.
+  - Where a server certificate is due and none is given, nothing is changed, and RV(certificate_reasons) says why one is due. An engine that
+    is right therefore costs one execution, and the first one for an engine that is not says everything that speaks against a change.
   - Listeners without TLS that are found in C(daemon.json), in C(DOCKER_OPTS) or in a foreign drop-in are taken over, with a warning.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -56,21 +58,41 @@ options:
   ca_certificate:
     description:
       - The trust bundle, in PEM format; whoever holds a client certificate of one of its CAs is root on the engine.
-      - May be empty in check mode only, where the CA need not exist yet.
+      - Its first certificate is the one that signs.
+      - Empty stands for a CA that does not exist yet, so that a certificate is due.
     type: str
     default: ""
   server_certificate:
-    description: The server certificate in PEM format. Empty keeps the installed one.
+    description: The server certificate in PEM format. Empty keeps the installed one, unless one is due; then nothing is changed.
     type: str
     default: ""
   private_key_path:
     description: Path, on the engine, of the private key of O(server_certificate). Empty keeps the installed one.
     type: path
   names:
-    description: Names and addresses that the certificate must cover, or the module refuses it.
+    description:
+      - Names and addresses that the certificate must cover. An installed one that lacks any is due, a given one is refused.
+      - None is added by the engine itself.
     type: list
     elements: str
     default: []
+  key_type:
+    description: Type of the private key that the certificate shall have; another one makes it due.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Size of the private key when O(key_type=RSA).
+    type: int
+    default: 3072
+  renew_days:
+    description: With fewer whole days left, the certificate is due.
+    type: int
+    default: 30
+  renew_force:
+    description: The certificate is due, whatever is installed.
+    type: bool
+    default: false
   allow_container_restart:
     description: Allow a restart of dockerd that ends running containers (swarm members, or live-restore switched off).
     type: bool
@@ -82,6 +104,13 @@ options:
 """
 
 EXAMPLES = r"""
+- name: Ask what the engine needs, and change nothing
+  bulkhead.docker.docker_daemon_config:
+    ca_certificate: "{{ trust_bundle }}"
+    names: [web1, 192.0.2.10]
+  check_mode: true
+  register: engine
+
 - name: Open the engine to holders of a client certificate
   bulkhead.docker.docker_daemon_config:
     ca_certificate: "{{ trust_bundle }}"
@@ -93,8 +122,53 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+would_change:
+  description: Whether the engine was not as it shall be. As C(changed) in check mode; true as well where the change waits for a certificate.
+  returned: success
+  type: bool
+certificate_reasons:
+  description: Why the certificate that was installed when the module started is due, one phrase each; empty where it serves.
+  returned: success
+  type: list
+  elements: str
+certificate:
+  description: The installed server certificate. V(null) where there is none that can be read.
+  returned: success
+  type: dict
+  contains:
+    not_after:
+      description: End of its validity, UTC.
+      type: str
+      sample: "2030-01-31T12:00:00Z"
+    days_left:
+      description: Whole days until it expires.
+      type: int
+version:
+  description: Version of the running dockerd, or of the installed one where it does not run.
+  returned: success
+  type: str
+running:
+  description: Whether dockerd runs.
+  returned: success
+  type: bool
+ssh_accounts:
+  description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
+  returned: success
+  type: bool
+ssh_server:
+  description: How clients of these accounts reach sshd. V(null) where there are none, or no sshd that works.
+  returned: success
+  type: dict
+  contains:
+    port:
+      description: The port that this connection has reached, or the first one of its configuration.
+      type: int
+    host_keys:
+      description: The public keys with which it proves who it is, each the line of a C(.pub) file.
+      type: list
+      elements: str
 hosts:
-  description: The entries of C(hosts) in C(daemon.json).
+  description: The entries of C(hosts) in C(daemon.json), as they are or will be.
   returned: success
   type: list
   elements: str
@@ -142,6 +216,7 @@ rolled_back:
   type: bool
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -151,6 +226,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 IMPORT_ERROR = TRACEBACK = ""
 try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import transaction as _transaction
@@ -170,6 +246,10 @@ def main() -> None:
             "server_certificate": {"type": "str", "default": ""},
             "private_key_path": {"type": "path", "no_log": False},
             "names": {"type": "list", "elements": "str", "default": []},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
+            "renew_days": {"type": "int", "default": 30},
+            "renew_force": {"type": "bool", "default": False},
             "allow_container_restart": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
@@ -186,6 +266,7 @@ def main() -> None:
     if os.geteuid() != 0:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
     given = module.params
+    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     try:
         desired = plan.Desired(
             listen=tuple(inspect.listen_addresses(given["listen"])),
@@ -198,24 +279,17 @@ def main() -> None:
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
             absent=given["state"] == "absent",
+            renewal=certificate.Renewal(key, given["renew_days"], given["renew_force"]),
         )
         result = _transaction.run(desired, module.check_mode)
     except _transaction.TransactionError as error:
         module.fail_json(msg=str(error), log=error.log, rolled_back=error.rolled_back)
     except _transaction.REFUSALS as error:
         module.fail_json(msg=str(error), log=[], rolled_back=False)
-    for warning in result.warnings:
+    values = dataclasses.asdict(result)
+    for warning in values.pop("warnings"):
         module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        hosts=result.hosts,
-        restarted=result.restarted,
-        recovered=result.recovered,
-        reasons=result.reasons,
-        containers=result.containers,
-        kept=result.kept,
-        diff=result.diff,
-    )
+    module.exit_json(**values)
 
 
 if __name__ == "__main__":

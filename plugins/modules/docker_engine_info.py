@@ -10,22 +10,23 @@ short_description: Tells everything about a Docker engine that decides how it is
 version_added: "0.1.0"
 description:
   - Reads the daemon, its configuration, its certificate and the names of its host in one call, on the engine itself.
-  - Says why the server certificate has to be replaced, and on request whether the engine is as the collection leaves it.
+  - Says why the server certificate has to be replaced, and on request verifies that the engine is as the collection leaves it.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
   - python3-cryptography 3.3 or later on the engine, for everything about certificates
+extends_documentation_fragment:
+  - bulkhead.docker.attributes
+  - bulkhead.docker.attributes.info_module
 attributes:
-  check_mode:
+  platform:
     support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+    platforms: linux
 options:
   names:
     description:
-      - Names and addresses by which clients reach the engine. The names by which the host knows itself are added.
+      - Names and addresses by which clients reach the engine. V(localhost) and the loopback addresses are added, the names by which
+        the host knows itself are not; these are in RV(host_names).
       - A text that is neither a DNS name nor an IP address is refused.
     type: list
     elements: str
@@ -47,26 +48,29 @@ options:
     description: With so many days or fewer left, the certificate has to be replaced.
     type: int
     default: 30
-  proof:
+  verify:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
         installed trust bundle alone, and refuses a client without a certificate, one with the server's certificate, and plain HTTP.
       - With O(ca_certificate), whether that is the installed trust bundle, too.
     type: bool
     default: false
+seealso:
+  - module: bulkhead.docker.docker_daemon_config
+  - module: bulkhead.docker.docker_endpoint_info
 """
 
 EXAMPLES = r"""
-- name: Look at the engine
+- name: Gather information about the engine
   bulkhead.docker.docker_engine_info:
     names: [web1.example.com, 192.0.2.10]
     ca_certificate: "{{ trust_bundle }}"
   become: true
-  register: look
+  register: gathered
 
-- name: Say why its certificate will be replaced
+- name: Report why its certificate will be replaced
   ansible.builtin.debug:
-    var: look.reissue
+    var: gathered.renewal_reasons
 """
 
 RETURN = r"""
@@ -80,38 +84,58 @@ engine:
       type: str
       sample: 26.1.5+dfsg1
     running:
-      description: Whether dockerd answers on its local socket.
+      description: Whether a process of dockerd exists.
       type: bool
+    unanswered:
+      description: Why a dockerd that runs could not be asked about itself on its local socket; empty where it could.
+      type: str
     service_manager:
       description: What starts dockerd, C(systemd) or C(service).
       type: str
+      sample: systemd
     socket:
       description: Path of the local socket.
       type: str
+      sample: /run/docker.sock
     hosts:
-      description: Where dockerd listens, by its flags and its C(daemon.json).
+      description: Where dockerd listens, by its flags and its C(daemon.json), each as C(tcp://ADDRESS:PORT), C(unix://PATH) or C(fd://).
       type: list
       elements: str
+      sample: ["fd://", "tcp://192.0.2.10:2376"]
     hosts_without_tls:
       description: Those of RV(engine.hosts) that anybody may use who reaches them.
       type: list
       elements: str
+      sample: ["tcp://0.0.0.0:2375"]
     remote_flags:
       description: Flags that decide where dockerd listens and whom it lets in, with the file each is from.
       type: list
       elements: dict
+      contains:
+        flag:
+          description: The flag with its value, as it is written.
+          type: str
+          sample: --host=tcp://0.0.0.0:2375
+        source:
+          description: The file that it is from.
+          type: str
+          sample: /lib/systemd/system/docker.service
     live_restore:
       description: Whether containers outlive a restart of dockerd.
       type: bool
+      sample: true
     swarm:
       description: State of the swarm membership; V(inactive) where there is none.
       type: str
+      sample: inactive
     containers_running:
       description: Number of running containers.
       type: int
+      sample: 12
     managed:
       description: Whether the collection has changed this engine.
       type: bool
+      sample: true
     ssh_accounts:
       description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
       type: bool
@@ -122,25 +146,34 @@ engine:
         port:
           description: The port that this connection has reached, or the first one of its configuration.
           type: int
+          sample: 22
         host_keys:
           description: The public keys with which it proves who it is, each the line of a C(.pub) file.
           type: list
           elements: str
+          sample: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFYtnIVBqcBPtfFhWYcl2hB2DBfUjMCEtF2oqJjxA1nd"]
 names:
   description: Every name and address that the server certificate has to cover.
   returned: success
   type: list
   elements: str
+  sample: [web1, 192.0.2.10]
 subject_alt_names:
   description: The same as entries of a certificate request.
   returned: success
   type: list
   elements: str
   sample: ["DNS:web1", "IP:192.0.2.10"]
+host_names:
+  description: The names and default addresses by which the host knows itself.
+  returned: success
+  type: list
+  elements: str
 cryptography:
   description: Version of Python's cryptography library on the engine; empty where it is missing.
   returned: success
   type: str
+  sample: 43.0.0
 certificate:
   description: The installed server certificate. V(null) where there is none or RV(cryptography) is empty.
   returned: success
@@ -149,48 +182,59 @@ certificate:
     subject:
       description: The subject.
       type: str
+      sample: CN=web1
     issuer:
       description: The subject of the CA.
       type: str
+      sample: CN=bulkhead.docker CA
     serial:
       description: The serial number, hexadecimal.
       type: str
+      sample: 5F0C3C9BFA57F2BD
     names:
       description: The subject alternative names.
       type: list
       elements: str
+      sample: ["DNS:web1", "IP:192.0.2.10"]
     usages:
       description: The extended key usages; V(serverAuth) alone is right.
       type: list
       elements: str
+      sample: [serverAuth]
     not_before:
       description: Start of its validity, UTC.
       type: str
+      sample: "2026-11-24T14:00:00Z"
     not_after:
       description: End of its validity, UTC.
       type: str
+      sample: "2027-11-24T14:00:00Z"
     days_left:
       description: Whole days until it expires.
       type: int
+      sample: 361
     key:
       description: Type of its key.
+      sample: P-256
       type: str
-served:
+served_certificate:
   description: The certificate that dockerd hands out, which is the one from its last start. V(null) as RV(certificate).
   returned: success
   type: dict
   contains: *certificate
-reissue:
+renewal_reasons:
   description: Why the certificate has to be replaced, one phrase each; empty where it serves.
   returned: success and RV(cryptography) is not empty
   type: list
   elements: str
 findings:
-  description: What is not as it must be, one sentence each.
-  returned: O(proof=true)
+  description: What failed verification, one sentence each.
+  returned: O(verify=true)
   type: list
   elements: str
 """
+
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json
@@ -227,11 +271,16 @@ def main() -> None:
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
-            "proof": {"type": "bool", "default": False},
+            "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given = module.params
+    if given["verify"] and not CRYPTOGRAPHY:
+        module.fail_json(
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host, so that nothing "
+            "can be verified; install it there (Debian: python3-cryptography)."
+        )
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     try:
         names = report.names(given["names"])
@@ -241,14 +290,15 @@ def main() -> None:
             "engine": report.engine(found),
             "names": names,
             "subject_alt_names": report.subject_alt_names(names),
+            "host_names": inspect.host_names(),
             "certificate": None,
-            "served": None,
+            "served_certificate": None,
         }
         if CRYPTOGRAPHY:
             result["certificate"] = _certificate.installed()
-            result["served"] = _certificate.served(found)
-            result["reissue"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
-        if given["proof"]:
+            result["served_certificate"] = _certificate.served(found)
+            result["renewal_reasons"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
+        if given["verify"]:
             result["findings"] = _certificate.findings(found, given["ca_certificate"])
     except ERRORS as error:
         module.fail_json(msg=str(error))

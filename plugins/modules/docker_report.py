@@ -31,29 +31,25 @@ options:
     description: What M(bulkhead.docker.docker_plan) has made.
     type: dict
     required: true
-  phase:
-    description:
-      - A phase of a rotation of the CA. It then prints nothing and fails where an engine or an identity has not followed into it.
-    type: str
-    default: ""
-    choices: ["", trust, reissue, retire]
   engines:
     description:
       - What is known of each engine, by inventory name. An engine of RV(bulkhead.docker.docker_plan#module:docker_plan.batches) that is not here is
         a problem.
-      - Without it, it is collected from what the roles have registered in this run, and so are O(clients) and O(ca).
       - Each may have C(reachable) (default true), C(failed) (a message, or empty), C(changed), C(version), C(days_left), C(findings) of a
         verification, and the C(reasons) for which its certificate is still due.
     type: dict
+    default: {}
   clients:
     description:
       - What is known of each client host, by inventory name. One that is not here is not part of the run.
       - Each may have C(reachable), C(failed), C(changed), C(findings), the number of its C(contexts), and C(identities) with C(name), C(user),
         C(days_left), C(findings), C(reasons) and C(ca_outdated).
     type: dict
+    default: {}
   ca:
     description: C(common_name) and C(days_left) of the CA that signs, where the run has read it.
     type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -77,7 +73,7 @@ RETURN = r"""
 playbook:
   description: The playbook that the plan was made for.
   type: str
-  returned: without O(phase)
+  returned: always
   sample: site
 rows:
   description: One for each engine, each identity and the CA.

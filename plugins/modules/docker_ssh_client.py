@@ -12,6 +12,7 @@ description:
   - Makes an SSH key for each identity that brings none, on the host it is used on, and says what its public half is.
   - Writes the engines' host keys and the settings for these accounts into files of their own, which one C(Include) line at the top of
     C(~/.ssh/config) reads. Everything else in that file stays, and logins to the same hosts as somebody else are not affected.
+  - All logins to one engine share a connection, unless the user's home is too long, or has no sockets, for the file that this takes.
   - Nobody is trusted at first sight. An engine whose host keys are neither given nor known from an earlier run is refused.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -52,16 +53,16 @@ options:
         type: str
         required: true
       address:
-        description: Name or address by which clients reach it, as in the context's C(ssh://) URL. By default the name.
+        description: >-
+          IP address or RFC 1123 host name by which clients reach it, as in the context's C(ssh://) URL. By default the name.
         type: str
       port:
-        description: Port of its sshd.
+        description: Port of its sshd. Not set, it is the one that an earlier run has written down for this address, else 22.
         type: int
-        default: 22
       host_keys:
         description: >-
           Its public host keys, each as in a C(.pub) file, from a source that is trusted. Empty, those stay that an earlier run has written
-          down for this address and port.
+          down for this address and port. What is no public key is left out.
         type: list
         elements: str
         default: []
@@ -71,18 +72,33 @@ options:
       gives their keys.
     type: bool
     default: true
-  set:
+  key_type:
+    description:
+      - Type of the keys that are made. Those that are there stay. Remove one to have another, and run the role docker_ssh on all engines then.
+      - A host in FIPS mode has no V(ed25519).
+    type: str
+    choices: [ed25519, ecdsa, rsa]
+    default: ed25519
+  jump:
+    description:
+      - How the engines are reached where they are behind a bastion host, as OpenSSH's C(ProxyJump) takes it, V(USER@HOST:PORT), or several with
+        commas between them.
+      - How C(ssh) logs in to the bastion host, and the host key that it has to have, stand in the user's own C(~/.ssh).
+    type: str
+    default: ""
+  context_set:
     description: Name of the set that O(engines) lists, and of the files. Several inventories for one user need a set each.
     type: str
     default: bulkhead
-  keep_others:
+  exclusive:
     description:
-      - With O(state=absent), the files of O(set) stay for the identities in them that O(identities) does not name.
+      - With O(state=absent), whether the files of O(context_set) go whatever identities are in them. With V(false) they stay for those that
+        O(identities) does not name.
     type: bool
-    default: false
+    default: true
   state:
     description:
-      - V(absent) removes the keys that were made here for O(identities), the files of O(set) and, with the last set, the C(Include) line.
+      - V(absent) removes the keys that were made here for O(identities), the files of O(context_set) and, with the last set, the C(Include) line.
     type: str
     choices: [present, absent]
     default: present
@@ -147,13 +163,15 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "address": {"type": "str"},
-                    "port": {"type": "int", "default": 22},
+                    "port": {"type": "int"},
                     "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
                 },
             },
             "require_host_keys": {"type": "bool", "default": True},
-            "set": {"type": "str", "default": "bulkhead"},
-            "keep_others": {"type": "bool", "default": False},
+            "key_type": {"type": "str", "choices": ["ed25519", "ecdsa", "rsa"], "default": "ed25519", "no_log": False},
+            "jump": {"type": "str", "default": ""},
+            "context_set": {"type": "str", "default": "bulkhead"},
+            "exclusive": {"type": "bool", "default": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -171,9 +189,12 @@ def main() -> None:
     ]
     try:
         if given["state"] == "absent":
-            removed = _client.remove(identities, given["set"], given["keep_others"], module.check_mode)
+            removed = _client.remove(identities, given["context_set"], given["exclusive"], module.check_mode)
             module.exit_json(changed=removed.changed, diff=removed.diff)
-        result = _client.run(identities, engines, given["set"], given["require_host_keys"], module.check_mode)
+        wanted = _client.Wanted(
+            identities, engines, given["context_set"], given["key_type"], given["jump"], given["require_host_keys"]
+        )
+        result = _client.run(wanted, module.check_mode)
     except (_client.ClientError, OSError) as error:
         module.fail_json(msg=str(error))
     for name in result.unknown:

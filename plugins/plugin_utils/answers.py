@@ -44,7 +44,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "dict": dict,
 }
 # What may be null where there is nothing to say.
-_NULLABLE = ("str", "int", "float", "dict")
+_NULLABLE = ("str", "int", "float", "dict", "list")
 
 
 def documented(module: pathlib.Path) -> _Documented:
@@ -70,8 +70,8 @@ def checked(answer: t.Mapping[str, t.Any], returns: _Documented, host: str, modu
         return {
             "failed": True,
             "changed": False,
-            "msg": f"{host} does not answer as the module {module} does: {'; '.join(problems[:3])}. Nothing was taken from "
-            f"this answer. Check which Python ansible_python_interpreter starts on {host}, and whether the host is sound.",
+            "msg": f"{host} does not answer as the module {module} does: {'; '.join(problems[:3])}. Nothing was taken "
+            "from it. Check which Python ansible_python_interpreter starts there, and whether the host is sound.",
         }
     return kept
 
@@ -90,7 +90,7 @@ def _problems(values: t.Mapping[str, t.Any], known: _Documented, where: str) -> 
 
 def _mismatch(value: t.Any, entry: t.Mapping[str, t.Any], name: str) -> list[str]:
     kind = str(entry.get("type", "raw"))
-    wanted = _TYPES.get(kind)
+    wanted: t.Any = _TYPES.get(kind)
     if wanted is None or (value is None and kind in _NULLABLE):
         return []
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("int", "float")):
@@ -98,6 +98,6 @@ def _mismatch(value: t.Any, entry: t.Mapping[str, t.Any], name: str) -> list[str
     if kind == "dict":
         return _problems(value, entry.get("contains") or {}, f"{name}.")
     if kind == "list" and "elements" in entry:
-        element = {"type": entry["elements"], "contains": entry.get("contains") or {}}
+        element: dict[str, t.Any] = {"type": entry["elements"], "contains": entry.get("contains") or {}}
         return [problem for item in value for problem in _mismatch(item, element, f"{name}[]")]
     return []

@@ -42,7 +42,7 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "host": f"tcp://{_names.bracketed(address)}:{port}",
         "listen": [normalized(entry) for entry in values["docker_engine_listen"]],
         "common_name": name[:64],
-        "names": _subject_alt_names(name, [ansible_address, address], values["docker_engine_names"], reader),
+        "names": _certificate_names(name, [ansible_address, address], values["docker_engine_names"], reader),
         "trust_host_names": values["docker_engine_trust_host_names"],
         "foreign_names": [],
         "batch": 0,
@@ -81,15 +81,6 @@ def collisions(engines: t.Mapping[str, Engine]) -> list[str]:
         for host, names in by_host.items()
         if len(names) > 1
     ]
-
-
-def tell_apart(engines: t.Mapping[str, Engine]) -> None:
-    """Names of other engines, for those whose own word counts for what their certificates cover."""
-    for name, found in engines.items():
-        if found["trust_host_names"]:
-            others = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
-            foreign = {entry.partition(":")[2] for entry in others} - set(LOCAL)
-            found["foreign_names"] = sorted(foreign)
 
 
 def normalized(address: str) -> str:
@@ -156,23 +147,32 @@ def _address_problems(name: str, address: str, own: bool) -> list[str]:
     ]
 
 
-def _subject_alt_names(name: str, addresses: t.Sequence[str], further: t.Sequence[str], reader: Reader) -> list[str]:
+def _certificate_names(name: str, addresses: t.Sequence[str], further: t.Sequence[str], reader: Reader) -> list[str]:
     """What the certificate covers. An inventory name that cannot stand there is left out: there is an address."""
-    inventory_name = normalized(name)
-    found = [inventory_name] if _names.is_address(inventory_name) or _is_san(inventory_name) else []
-    found += [address for address in addresses if _names.is_address(address)]
     for entry in map(normalized, further):
-        if _names.is_ip(entry) or _is_san(entry):
-            found.append(entry)
-        else:
+        if not _is_san(entry):
             reader.say(
                 f"docker_engine_names of {name} has {_variables.shown(entry)}, which is neither a DNS name nor an IP "
                 "address; correct or remove it."
             )
-    return list(dict.fromkeys(f"IP:{e}" if _names.is_ip(e) else f"DNS:{e.lower()}" for e in [*found, *LOCAL]))
+    return certificate_names([name, *addresses, *further, *LOCAL])
+
+
+def certificate_names(names: t.Iterable[str]) -> list[str]:
+    """Those that a certificate can cover, in one form and each once."""
+    return list(dict.fromkeys(entry.lower() for entry in map(normalized, names) if _is_san(entry)))
+
+
+def subject_alt_names(names: t.Iterable[str]) -> list[str]:
+    """The same as `DNS:` and `IP:` entries."""
+    return [f"IP:{name}" if _names.is_ip(name) else f"DNS:{name}" for name in certificate_names(names)]
 
 
 def _is_san(text: str) -> bool:
+    return _names.is_ip(text) or _is_dns_san(text)
+
+
+def _is_dns_san(text: str) -> bool:
     return len(text) <= 253 and bool(_SAN.fullmatch(text)) and not text.rpartition(".")[2].isdigit()
 
 

@@ -52,11 +52,13 @@ def make(inventory: Inventory, playbook: str) -> Plan:
     contexts = {name: engine["context"] for name, engine in engines.items()}
     accounts = _accounts(clients)
     reader.say(*_engines.collisions(engines))
-    _engines.tell_apart(engines)
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, contexts))
+    for name, engine in engines.items():
+        if engine["trust_host_names"]:
+            engine["foreign_names"] = _foreign_names(reader, engines, name)
     excluded = _excluded(reader, fleet, engine_names, client_names)
     revoke = _revoke(reader, fleet, engines, clients, playbook)
     batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
@@ -65,7 +67,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
             engines[name]["batch"] = number
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
-    plan = {
+    plan: Plan = {
         "playbook": playbook,
         "check_mode": inventory.check_mode,
         "limit": inventory.limit,
@@ -275,6 +277,15 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         "known": any(identity["name"] == name for identity in identities) or bool(theirs & (declared | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
     }
+
+
+def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
+    """The names and addresses of all other hosts of the inventory, which this one cannot get by reporting them."""
+    others = {host for hosts in reader.inventory.groups.values() for host in hosts} - {name}
+    addresses = [reader.plain(host, variable) for host in others for variable in ("ansible_host", "ansible_ssh_host")]
+    certificates = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
+    foreign = _engines.certificate_names([*others, *addresses, *certificates])
+    return sorted(set(foreign) - set(engines[name]["names"]))
 
 
 def _accounts(clients: Values) -> set[str]:

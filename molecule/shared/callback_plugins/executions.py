@@ -1,6 +1,7 @@
 """Counts module executions: one line for each playbook run in the lab's folder, tasks by host.
 
-A module execution is what costs a round trip; assertions and includes do not.
+A module execution is what costs a round trip; assertions and includes do not. `results` counts
+all tasks, the skipped ones, too.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections import Counter
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -23,10 +25,8 @@ requirements:
 
 
 # Actions that run on the control node alone.
-FREE = {
-    f"ansible.builtin.{name}"
-    for name in ("add_host", "assert", "debug", "fail", "include_role", "include_tasks", "validate_argument_spec")
-}
+BUILTIN = "add_host assert debug fail include_role include_tasks include_vars set_fact set_stats validate_argument_spec"
+FREE = {"bulkhead.docker.docker_plan", *(f"ansible.builtin.{name}" for name in BUILTIN.split())}
 
 
 class CallbackModule(CallbackBase):
@@ -40,17 +40,27 @@ class CallbackModule(CallbackBase):
         self._playbook = ""
         self._tasks: dict[str, list[str]] = {}
         self._changed: dict[str, list[str]] = {}
+        self._results: Counter[str] = Counter()
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = pathlib.Path(playbook._file_name).name
 
     def v2_runner_on_ok(self, result: Any, **_: Any) -> None:
+        self._results[result._host.get_name()] += 1
         if "results" not in result._result:
             self._count(result)
 
     v2_runner_on_failed = v2_runner_on_ok
-    v2_runner_item_on_ok = v2_runner_on_ok
-    v2_runner_item_on_failed = v2_runner_on_ok
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        self._count(result)
+
+    v2_runner_item_on_failed = v2_runner_item_on_ok
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._results[result._host.get_name()] += 1
+
+    v2_runner_on_unreachable = v2_runner_on_skipped
 
     def _count(self, result: Any) -> None:
         name = result._task.get_name().split(" : ")[-1]
@@ -61,7 +71,7 @@ class CallbackModule(CallbackBase):
             self._changed.setdefault(host, []).append(name)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        record = {"playbook": self._playbook, "tasks": self._tasks, "changed": self._changed}
+        record = {"playbook": self._playbook, "tasks": self._tasks, "changed": self._changed, "results": self._results}
         lab = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".lab", os.environ["MOLECULE_SCENARIO_NAME"])
         if lab.is_dir():
             with (lab / "executions.jsonl").open("a", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ import typing as t
 import pytest
 import yaml
 from authority import Authority
-from conftest import Fleet, environment, sudo
+from fleet import Fleet, environment, sudo
 
 SPEC = pathlib.Path(__file__).parents[3] / "plugins" / "modules" / "docker_daemon_config.py"
 BY_ANSIBLE = {"changed", "diff", "invocation", "msg", "failed", "warnings", "exception", "deprecations"}

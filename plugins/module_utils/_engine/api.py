@@ -2,17 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Docker API on the engine's own socket: just what the transaction and its report read."""
+"""The Docker API on the engine's own socket: just what the transaction and its report read.
+
+Whatever answers there is data: an answer of another form is an error like none at all.
+"""
 
 from __future__ import annotations
 
 import calendar
+import dataclasses
 import http.client
 import json
 import pathlib
 import socket
 import time
 import typing as t
+import urllib.parse
 
 
 class ApiError(Exception):
@@ -21,6 +26,89 @@ class ApiError(Exception):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status  # of the HTTP answer, 0 where there was none
+
+
+_T = t.TypeVar("_T", str, int, bool, list, dict)  # type: ignore[type-arg]
+
+
+def _value(answer: t.Any, key: str, kind: type[_T]) -> _T:
+    """A value of an answer; what is missing or null is empty, which is how Go writes an empty list."""
+    value = answer.get(key) if isinstance(answer, dict) else answer
+    if value is None and isinstance(answer, dict):
+        return kind()
+    if not isinstance(value, kind) or not isinstance(answer, dict):
+        raise ApiError(f"an answer of the Docker API has something else than Docker writes where {key} belongs")
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What the running daemon says of itself in /info."""
+
+    version: str
+    system: str
+    live_restore: bool
+    swarm: str
+    containers_running: int
+    data_root: str
+    storage_driver: str
+    containerd_images: bool  # whether images and containers are kept by containerd's snapshotter
+    cgroup_driver: str
+    userns_remap: bool
+    authorization_plugins: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answer: t.Any) -> Info:
+        status = [entry for entry in _value(answer, "DriverStatus", list) if isinstance(entry, list)]
+        plugins = _value(_value(answer, "Plugins", dict), "Authorization", list)
+        return cls(
+            version=_value(answer, "ServerVersion", str),
+            system=_value(answer, "OperatingSystem", str),
+            live_restore=_value(answer, "LiveRestoreEnabled", bool),
+            swarm=_value(_value(answer, "Swarm", dict), "LocalNodeState", str) or "inactive",
+            containers_running=_value(answer, "ContainersRunning", int),
+            data_root=_value(answer, "DockerRootDir", str),
+            storage_driver=_value(answer, "Driver", str),
+            containerd_images=["driver-type", "io.containerd.snapshotter.v1"] in status,
+            cgroup_driver=_value(answer, "CgroupDriver", str),
+            userns_remap=any(
+                "name=userns" in str(option).split(",") for option in _value(answer, "SecurityOptions", list)
+            ),
+            authorization_plugins=tuple(map(str, plugins)),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Container:
+    """A container, as far as it tells whether a restart has ended it."""
+
+    id: str
+    name: str
+    running: bool
+    pid: int
+    exit_code: int
+    restarts_itself: bool  # its PID changes without anybody's doing
+
+    @classmethod
+    def of(cls, name: str, answer: t.Any) -> _Container:
+        state = _value(answer, "State", dict)
+        return cls(
+            id=name,
+            name=_value(answer, "Name", str).lstrip("/"),
+            running=_value(state, "Running", bool),
+            pid=_value(state, "Pid", int),
+            exit_code=_value(state, "ExitCode", int),
+            restarts_itself=_value(state, "Restarting", bool)
+            or (_value(answer, "RestartCount", int) > 0 and _just_started(_value(state, "StartedAt", str))),
+        )
+
+
+def _just_started(started: str) -> bool:
+    """Whether a restart policy may be at work: Docker waits at most a minute between two starts."""
+    try:
+        return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S")) < 120
+    except ValueError as error:
+        raise ApiError(f"an answer of the Docker API says {started!r} where a time belongs") from error
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -51,9 +139,18 @@ class LocalApi:
             raise ApiError(f"{self.path} does not answer ({error})") from error
         finally:
             connection.close()
+        try:
+            content = json.loads(body) if "json" in (answer.getheader("Content-Type") or "") else body.decode()
+        except (ValueError, RecursionError) as error:
+            raise ApiError(f"{self.path} answers {resource} with what is not JSON", answer.status) from error
         if answer.status != 200:
-            raise ApiError(f"{self.path} answers {resource} with status {answer.status}", answer.status)
-        return json.loads(body) if "json" in (answer.getheader("Content-Type") or "") else body.decode()
+            said = content.get("message") if isinstance(content, dict) else content if isinstance(content, str) else ""
+            words = f": {' '.join(str(said).split())[:300]}" if said else ""
+            raise ApiError(f"{self.path} answers {resource} with status {answer.status}{words}", answer.status)
+        return content
+
+    def info(self) -> Info:
+        return Info.of(self.get("/info"))
 
     def answers(self) -> bool:
         try:
@@ -75,26 +172,24 @@ class LocalApi:
         return True
 
     def live_restore(self) -> bool:
-        return bool(self.get("/info").get("LiveRestoreEnabled"))
+        return self.info().live_restore
 
     def running_containers(self) -> list[dict[str, t.Any]]:
         """Id, name and PID of each container that runs; one that keeps ending and being restarted does not."""
         containers = []
-        for entry in self.get("/containers/json"):
-            found = self._inspect(entry["Id"])
-            if found and found["State"]["Running"] and not _restarts_itself(found):
-                pid = found["State"]["Pid"]
-                containers.append({"id": entry["Id"], "name": str(found["Name"]).lstrip("/"), "pid": pid})
+        for entry in _value({"containers": self.get("/containers/json")}, "containers", list):
+            found = self._inspect(_value(entry, "Id", str))
+            if found and found.running and not found.restarts_itself:
+                containers.append({"id": found.id, "name": found.name, "pid": found.pid})
         return sorted(containers, key=lambda container: str(container["name"]))
 
-    def _inspect(self, container: str) -> dict[str, t.Any] | None:
+    def _inspect(self, container: str) -> _Container | None:
         try:
-            found: dict[str, t.Any] = self.get(f"/containers/{container}/json")
+            return _Container.of(container, self.get(f"/containers/{urllib.parse.quote(container, safe='')}/json"))
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
-        return found
 
     def lost(self, before: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
         """Names of containers that a restart of the daemon has ended, or that it does not know any more.
@@ -109,22 +204,8 @@ class LocalApi:
                 if pathlib.Path(f"/proc/{container['pid']}").exists():
                     names.append(str(container["name"]))
                 continue
-            state = found["State"]
-            if state["Running"] and state["Pid"] == container["pid"]:
+            if found.running and found.pid == container["pid"]:
                 continue
-            if state["Running"] or state["ExitCode"] in (137, 143):
+            if found.running or found.exit_code in (137, 143):
                 names.append(str(container["name"]))
         return names
-
-
-def _restarts_itself(container: t.Mapping[str, t.Any]) -> bool:
-    """Whether its restart policy has just started it again: its PID changes without anybody's doing.
-
-    Docker waits at most a minute between two starts.
-    """
-    if container["State"].get("Restarting"):
-        return True
-    if not container.get("RestartCount"):
-        return False
-    started = time.strptime(container["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S")
-    return time.time() - calendar.timegm(started) < 120

@@ -6,16 +6,69 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, report
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, renewal, x509
+
+
+@dataclasses.dataclass(frozen=True)
+class Renewal:
+    """When a certificate is due although it is right."""
+
+    key: str = "P-256"  # the type that its key shall have
+    renew_days: int = 30
+    force: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A server certificate with its private key, as they are on the disk."""
+
+    certificate: bytes | None
+    private_key: bytes | None
+
+    @classmethod
+    def installed(cls) -> Pair:
+        return cls(_files.content(inspect.CERTIFICATE), _files.content(inspect.PRIVATE_KEY))
+
+    @property
+    def pem(self) -> str:
+        """The certificate as text; what is no ASCII is no PEM and is found out as such."""
+        return (self.certificate or b"").decode("ascii", "replace")
+
+    def end(self) -> dict[str, t.Any] | None:
+        """When the certificate ends; None where there is none that can be read."""
+        try:
+            certificate = x509.load_bundle(self.pem)[0]
+            return {
+                "not_after": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+                "days_left": x509.days_left(certificate.certificate),
+            }
+        except x509.UNREADABLE:
+            return None
+
+    def due(self, ca: str, names: t.Sequence[str], wanted: Renewal) -> list[str]:
+        """Why it has to be replaced, one phrase each; empty where it serves."""
+        if self.certificate is None:
+            return ["there is no server certificate yet"]
+        if self.private_key is None:
+            return [f"{inspect.PRIVATE_KEY} is missing"]
+        reasons = renewal.reasons(self.pem, ca, "server", wanted.key, wanted.renew_days, names)
+        try:
+            if not x509.key_matches(self.pem, self.private_key):
+                reasons.append(f"it does not match {inspect.PRIVATE_KEY}")
+        except x509.UNREADABLE:
+            reasons.append(f"{inspect.PRIVATE_KEY} cannot be read")
+        return [*reasons, *(["its renewal is asked for"] if wanted.force else [])]
 
 
 def installed() -> dict[str, t.Any] | None:
     """The server certificate on the disk."""
-    pem = _read(inspect.CERTIFICATE)
+    pem = Pair.installed().pem
     return x509.report(x509.load_bundle(pem)[0]) if pem else None
 
 
@@ -32,25 +85,7 @@ def served(found: inspect.Engine) -> dict[str, t.Any] | None:
 
 def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list[str]:
     """Why the installed certificate has to be replaced, one phrase each; empty where it serves."""
-    pem = _read(inspect.CERTIFICATE)
-    if not pem:
-        return ["there is no server certificate yet"]
-    try:
-        private = inspect.PRIVATE_KEY.read_bytes()
-    except FileNotFoundError:
-        return [f"{inspect.PRIVATE_KEY} is missing"]
-    certificate = x509.load_bundle(pem)[0].certificate
-    reasons = [] if x509.key_matches(pem, private) else [f"it does not match {inspect.PRIVATE_KEY}"]
-    if ca:
-        # The first certificate of the bundle signs; the others are trusted for what they signed before.
-        reasons += x509.problems(pem, x509.load_bundle(ca)[0].pem, "server", wanted)
-    has = x509.key_label(certificate)
-    if has != key:
-        reasons.append(f"its key is {has} instead of {key}")
-    days = x509.days_left(certificate)
-    if days <= renew_days:
-        reasons.append(f"{days} days are left, {renew_days} or fewer are reason to renew it")
-    return reasons
+    return Pair.installed().due(ca, wanted, Renewal(key, renew_days))
 
 
 def findings(found: inspect.Engine, bundle: str = "") -> list[str]:

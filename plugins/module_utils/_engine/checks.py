@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proof on the engine itself: endpoints serve our certificate, to clients of our CA alone."""
+"""Verification on the engine itself: endpoints serve our certificate, to clients of our CA alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def findings(
     api: _api.LocalApi, listen: t.Iterable[str], port: int, ca: str, certificate: str, timeout: float = 5
 ) -> list[str]:
-    """One sentence for each thing that is not as it must be; empty where all is."""
+    """One sentence for each thing that failed verification; empty where nothing did."""
     found = [] if api.answers() else [f"{api.path} does not answer"]
     for address in listen:
         found += _endpoint(reachable(address), port, ca, certificate, timeout)

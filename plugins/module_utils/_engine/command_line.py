@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import pathlib
 import re
 import shlex
 import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 
 REMOTE_FLAGS = ("host", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
 _SHORT = {
@@ -50,6 +53,28 @@ class Flag:
     @property
     def source(self) -> str:
         return self.arguments[0].source
+
+    @property
+    def enabled(self) -> bool:
+        """What a flag of dockerd's that is true or false says; without a value it is true."""
+        if self.value in ("", "1", "t", "T", "true", "TRUE", "True"):
+            return True
+        if self.value in ("0", "f", "F", "false", "FALSE", "False"):
+            return False
+        raise UnitError(
+            f"{self.source} gives dockerd {' '.join(self.words)!r}, which is neither true nor false; correct the flag."
+        )
+
+    @property
+    def host(self) -> str:
+        """Where a flag -H makes dockerd listen, in our spelling."""
+        try:
+            return str(_hosts.parse(self.value))
+        except _hosts.HostError as error:
+            raise UnitError(
+                f"{self.source} gives dockerd {' '.join(self.words)!r}, which cannot be used ({error}); "
+                "correct or remove the flag."
+            ) from error
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -101,6 +126,15 @@ class CommandLine:
                 value = used[-1].text
             flags.append(Flag(name, value, tuple(used)))
         return flags
+
+    def last(self, *names: str) -> Flag | None:
+        """The flag of one of these names that takes effect; of several, dockerd takes the last one."""
+        return next((flag for flag in reversed(self.flags) if flag.name in names), None)
+
+    @property
+    def hosts(self) -> list[Flag]:
+        """The flags that say where dockerd listens."""
+        return [flag for flag in self.flags if flag.name == "host"]
 
     @property
     def remote_flags(self) -> list[Flag]:
@@ -163,8 +197,9 @@ def read_command_line(unit_files: t.Sequence[pathlib.Path]) -> CommandLine:
             name, _, content = assignment.partition("=")
             variables[name] = (content, file)
     for pattern in environment_files:
-        for path in sorted(pathlib.Path("/").glob(pattern.lstrip("/"))):
-            variables.update(read_variables(path))
+        # pathlib's own glob raises for patterns that systemd only finds nothing for.
+        for name in sorted(glob.glob(pattern)):  # noqa: PTH207
+            variables.update(read_variables(pathlib.Path(name)))
     words = tuple(_split(line))
     if not words:
         raise UnitError(
@@ -185,7 +220,7 @@ def service_settings(path: pathlib.Path) -> list[tuple[str, str]]:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return []
-    for raw in text.splitlines():
+    for raw in [*text.splitlines(), ""]:  # a line that goes on at the end of the file ends there
         if pending and raw.lstrip().startswith(("#", ";")):
             continue
         line = pending + raw.strip()

@@ -6,12 +6,38 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
+import math
 import re
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
+
 TLS_KEYS = ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
+_TEXTS = "a list of texts"
+# The keys that this collection reads, and what dockerd takes there; null is the same as no such key.
+_KINDS: dict[str, tuple[type, str]] = {
+    "authorization-plugins": (list, _TEXTS),
+    "data-root": (str, "a text"),
+    "exec-opts": (list, _TEXTS),
+    "features": (dict, "an object"),
+    "graph": (str, "a text"),
+    "hosts": (list, _TEXTS),
+    "live-restore": (bool, "true or false"),
+    "storage-driver": (str, "a text"),
+    "tls": (bool, "true or false"),
+    "tlscacert": (str, "a text"),
+    "tlscert": (str, "a text"),
+    "tlskey": (str, "a text"),
+    "tlsverify": (bool, "true or false"),
+    "userns-remap": (str, "a text"),
+}
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# Whose values may hold a password or a token.
+_SECRET = re.compile(r"prox|opts|token|secret|password|credential|registry-mirrors", re.IGNORECASE)
+_NOT_SHOWN, _ANOTHER = "(not shown)", "(not shown, another one)"
 
 
 class DaemonJsonError(Exception):
@@ -30,31 +56,109 @@ class Managed:
 
 
 def parse(content: bytes | None, path: str) -> dict[str, t.Any]:
-    """The object in the file; an empty file or none is an empty object, as it is for dockerd."""
-    if not content or not content.strip():
-        return {}
+    """The object in the file; an empty file, one that holds null, and none are an empty object, as for dockerd."""
 
     def once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
         result: dict[str, t.Any] = {}
         for key, value in pairs:
             if key in result:
-                raise DaemonJsonError(f"{path} names the key '{key}' twice; keep the one that is meant.")
+                raise DaemonJsonError(f"{path} names the key {key!r} twice; keep the one that is meant.")
             result[key] = value
         return result
 
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text} is not a number of JSON")
+        return value
+
     try:
-        found = json.loads(content.decode(), object_pairs_hook=once)
-    except ValueError as error:
+        text = _decode(content or b"").strip()
+        found = json.loads(text or "null", object_pairs_hook=once, parse_float=number, parse_constant=number)
+    except (ValueError, RecursionError) as error:
         raise DaemonJsonError(f"{path} is not JSON ({error}); correct or move the file, it was not touched.") from error
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise DaemonJsonError(f"{path} does not hold a JSON object; correct or move the file, it was not touched.")
+    _refuse_other_kinds(found, path)
     return found
+
+
+def _decode(content: bytes) -> str:
+    """As dockerd decodes it: UTF-8, or since 23.0 what a byte order mark says; before, odd bytes became U+FFFD."""
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding)
+    return content.decode("utf-8", "replace")
+
+
+def _refuse_other_kinds(content: t.Mapping[str, t.Any], path: str) -> None:
+    """What dockerd would not start with, as far as it is about keys that are read here."""
+    for key, value in content.items():
+        name = key.lower()
+        if name in _KINDS and name != key:
+            raise DaemonJsonError(f"{path} names the key {key!r}, which dockerd does not know; write it as {name!r}.")
+        if name not in _KINDS or value is None:
+            continue
+        kind, needed = _KINDS[name]
+        items = value if needed == _TEXTS and isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(item is None or isinstance(item, str) for item in items):
+            raise DaemonJsonError(
+                f"{path} gives the key {key!r} something other than {needed}, and dockerd does not start with it; "
+                "correct it."
+            )
+
+
+def texts(content: t.Mapping[str, t.Any], key: str) -> list[str]:
+    """The texts of a list; dockerd takes null for an empty list, and in one for an empty text."""
+    return [item or "" for item in content.get(key) or []]
+
+
+def hosts(content: t.Mapping[str, t.Any], path: str) -> list[str]:
+    """Where dockerd listens by this file, in our spelling."""
+    return [_host(entry, content, path) for entry in texts(content, "hosts")]
+
+
+def network_entries(content: t.Mapping[str, t.Any], path: str) -> list[str]:
+    """The entries of ``hosts`` that listen on the network, as they are written."""
+    return [entry for entry in texts(content, "hosts") if _hosts.is_network(_host(entry, content, path))]
+
+
+def _host(entry: str, content: t.Mapping[str, t.Any], path: str) -> str:
+    try:
+        return str(_hosts.parse(entry, content.get("tls") is True))
+    except _hosts.HostError as error:
+        raise DaemonJsonError(
+            f"{path} names the host {entry!r}, which cannot be used ({error}); correct or remove it."
+        ) from error
 
 
 def dump(content: t.Mapping[str, t.Any], like: bytes | None = None) -> bytes:
     """The text of a daemon.json, indented as ``like``, so that a diff shows what changes and nothing else."""
-    indent = re.search(rb'^([ \t]+)"', like or b"", re.MULTILINE)
-    return (json.dumps(content, indent=indent.group(1).decode() if indent else 4, ensure_ascii=False) + "\n").encode()
+    found = re.search(rb'^([ \t]+)"', like or b"", re.MULTILINE)
+    indent = found.group(1).decode() if found else 4
+    try:
+        return (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # an escaped half of a character, which stays one
+        return (json.dumps(content, indent=indent) + "\n").encode()
+
+
+def diff(before: bytes | None, after: bytes | None, path: str) -> tuple[str, str]:
+    """Both sides of a diff: the values of keys that change, unless they may hold a secret, and of others the name."""
+    old, new = parse(before, path), parse(after, path)
+
+    def shown(content: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any], changed: str) -> str:
+        values = {
+            key: (changed if _SECRET.search(key) else value) if key not in other or other[key] != value else _NOT_SHOWN
+            for key, value in content.items()
+        }
+        return dump(values).decode()
+
+    return (
+        "" if before is None else shown(old, new, _NOT_SHOWN),
+        "" if after is None else shown(new, old, _ANOTHER if before is not None else _NOT_SHOWN),
+    )
 
 
 def refuse_weak_options(options: t.Mapping[str, t.Any]) -> None:
@@ -93,17 +197,6 @@ def merge(
             previous[key] = [current[key]] if key in current else []
         content[key] = value
     return content, Managed(previous=previous)
-
-
-def plain_hosts(hosts: t.Iterable[str]) -> list[str]:
-    """The entries that listen on the network."""
-    return [host for host in hosts if host.startswith(("tcp:", "http:", "https:")) or "://" not in host]
-
-
-def extra_sockets(hosts: t.Iterable[str]) -> list[str]:
-    """The entries that are unix sockets beside Docker's own."""
-    own = ("", "/var/run/docker.sock", "/run/docker.sock")
-    return [host for host in hosts if host.startswith("unix://") and host[len("unix://") :] not in own]
 
 
 def asks_for_client_certificates(content: t.Mapping[str, t.Any]) -> bool:

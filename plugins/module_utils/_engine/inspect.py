@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One look at an engine: everything that the roles decide from and the audit reports."""
+"""Reading an engine: everything that the roles decide from and the audit reports."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 
 DAEMON_JSON = pathlib.Path("/etc/docker/daemon.json")
@@ -63,13 +64,14 @@ class State:
         try:
             record = json.loads(STATE.read_text(encoding="utf-8"))
             originals = {
-                path: Original(base64.b64decode(file["content"]), file["mode"]) if file else None
+                path: Original(base64.b64decode(file["content"]), int(file["mode"])) if file else None
                 for path, file in record["originals"].items()
             }
-            return cls(_daemon_json.Managed.from_record(record["managed"]), record["drop_in"], originals)
+            drop_in = record["drop_in"]
+            return cls(_daemon_json.Managed.from_record(record["managed"]), drop_in and str(drop_in), originals)
         except FileNotFoundError:
             return cls(managed=_daemon_json.Managed({}), drop_in=None, originals={})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise EngineError(
                 f"{STATE} is damaged ({error}); it records what this collection changed, restore it from a backup "
                 "or remove it to start with the present daemon.json as the engine's own."
@@ -94,30 +96,35 @@ class Engine:
     dockerd: str
     command_line: _command_line.CommandLine
     daemon_json: dict[str, t.Any]
-    info: dict[str, t.Any] | None  # of the running daemon; None where it does not answer
-
-    @property
-    def running(self) -> bool:
-        return self.info is not None
+    running: bool  # whether there is a process of dockerd
+    info: _api.Info | None  # of the running daemon; None where it does not say
+    info_error: str  # why it does not, where it runs
 
     @property
     def swarm(self) -> str:
         """The state of its membership; where the daemon does not answer, by the file that a member keeps."""
         if self.info is None:
-            flags = [flag.value for flag in self.command_line.flags if flag.name == "data-root"]
-            root = flags[-1] if flags else str(self.daemon_json.get("data-root") or "/var/lib/docker")
-            return "unknown" if pathlib.Path(root, "swarm", "docker-state.json").exists() else "inactive"
-        return str((self.info.get("Swarm") or {}).get("LocalNodeState") or "inactive")
+            found = pathlib.Path(self.data_root, "swarm", "docker-state.json").exists()
+            return "unknown" if found else "inactive"
+        return self.info.swarm
 
     @property
     def live_restore(self) -> bool:
-        return bool((self.info or {}).get("LiveRestoreEnabled"))
+        return self.info is not None and self.info.live_restore
+
+    @property
+    def data_root(self) -> str:
+        """Where dockerd would keep its data if it were started now."""
+        flag = self.command_line.last("data-root", "graph")
+        by_file = self.daemon_json.get("data-root") or self.daemon_json.get("graph")
+        return (flag.value if flag else by_file) or "/var/lib/docker"
 
     @property
     def hosts(self) -> list[str]:
         """Where the daemon listens, by its daemon.json and, unless our drop-in takes them away, its flags."""
-        flags = [flag.value for flag in self.command_line.flags if flag.name == "host" and not self.state.drop_in]
-        return [*flags, *(host for host in self.daemon_json.get("hosts", []) if host not in flags)]
+        flags = [] if self.state.drop_in else [flag.host for flag in self.command_line.hosts]
+        found = [*flags, *_daemon_json.hosts(self.daemon_json, str(DAEMON_JSON))]
+        return list(dict.fromkeys(found)) or [str(_hosts.parse("", self.daemon_json.get("tls") is True))]
 
 
 def look() -> Engine:
@@ -128,35 +135,142 @@ def look() -> Engine:
             "cannot be configured from here; take the host out of the group of engines."
         )
     service = _service.service()
-    dockerd = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin")
     api = _api.LocalApi(service.socket_path)
-    # Where docker.socket listens for a daemon that is stopped, a question would start it.
-    info = _info(api) if service.main_pid() or not service.installed else None
-    if info and "docker desktop" in str(info.get("OperatingSystem", "")).lower():
-        raise EngineError(
-            "the engine on this host is Docker Desktop, which keeps it in a virtual machine that cannot be configured "
-            "from here; take the host out of the group of engines."
-        )
-    if not dockerd or not service.installed:
-        missing = "dockerd" if not dockerd else "the docker service"
-        raise EngineError(
-            f"{missing} is not installed on this host; "
-            "install Docker's engine first (Debian: docker.io, Docker: docker-ce)."
-        )
+    if not service.installed:
+        raise EngineError(_why_no_service(api))
     if service.unusable:
         raise EngineError(service.unusable)
+    command_line = _command_line_of(service)
+    dockerd = _program(command_line)
+    running = service.main_pid() > 0
+    if not running:
+        _refuse_other_daemon(service)
+    # Where docker.socket listens for a daemon that is stopped, a question would start it.
+    info, info_error = _ask(api) if running else (None, "")
+    if info:
+        _refuse_desktop(info)
     return Engine(
         service=service,
         api=api,
         state=State.read(),
         dockerd=dockerd,
-        command_line=_starting(service),
+        command_line=command_line,
         daemon_json=read_daemon_json(),
+        running=running,
         info=info,
+        info_error=info_error,
     )
 
 
-def _starting(service: _service.Service) -> _command_line.CommandLine:
+def _ask(api: _api.LocalApi) -> tuple[_api.Info | None, str]:
+    try:
+        return _api.Info.of(api.get("/info")), ""
+    except _api.ApiError as error:
+        return None, str(error)
+
+
+def _refuse_desktop(info: _api.Info) -> None:
+    if "docker desktop" in info.system.lower():
+        raise EngineError(
+            "the engine on this host is Docker Desktop, which keeps it in a virtual machine that cannot be configured "
+            "from here; take the host out of the group of engines."
+        )
+
+
+# -- other installations ---------------------------------------------------------------------------------------------
+
+_PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
+_INSTALL = "install Docker's engine from a package (Debian: docker.io, Docker: docker-ce)"
+_SNAP = pathlib.Path("/snap/bin/docker")
+_SNAP_DATA = pathlib.Path("/var/snap/docker")
+_DESKTOP = pathlib.Path("/opt/docker-desktop")
+_PODMAN_SHIM = pathlib.Path("/usr/bin/docker")
+
+
+def _why_no_service(api: _api.LocalApi) -> str:
+    """What this host has instead of the docker service, and what to do about it."""
+    info = _ask(api)[0] if pathlib.Path(api.path).exists() else None
+    if info:
+        _refuse_desktop(info)
+    if _SNAP.exists() or _SNAP_DATA.exists():
+        return (
+            "Docker on this host comes from snap, which keeps a service and a daemon.json of its own, where this "
+            f"collection does not reach; remove the snap and {_INSTALL}, or take the host out of the group of engines."
+        )
+    if _DESKTOP.exists():
+        return (
+            "Docker on this host is Docker Desktop, which keeps its engine in a virtual machine that cannot be "
+            "configured from here; take the host out of the group of engines."
+        )
+    rootless = [uid for _, uid in daemons() if uid]
+    if rootless:
+        return (
+            f"Docker on this host is rootless and belongs to the user with the id {rootless[0]}; this collection "
+            "secures the engine of a whole host, which root runs, so install that or take the host out of the group "
+            "of engines."
+        )
+    if _is_podman_shim():
+        return (
+            f"{_PODMAN_SHIM} on this host is podman's replacement, and podman has no daemon that could be secured; "
+            f"{_INSTALL}, or take the host out of the group of engines."
+        )
+    found = shutil.which("dockerd", path=_PROGRAMS)
+    if found:
+        return (
+            f"{found} is on this host, and no service that starts it; make a docker.service for it (Docker's own is in "
+            f"contrib/init/systemd of its sources) or {_INSTALL}."
+        )
+    return f"the docker service is not installed on this host; {_INSTALL} first."
+
+
+def _is_podman_shim() -> bool:
+    try:
+        with _PODMAN_SHIM.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and b"podman" in head
+
+
+def _program(command_line: _command_line.CommandLine) -> str:
+    """The dockerd that the service starts, wherever it is."""
+    program = command_line.words[0].lstrip("-@:+!|")
+    found = shutil.which(program, path=_PROGRAMS)
+    if not found and "/" in program:
+        raise EngineError(
+            f"{command_line.source} starts {program}, which is not on this host; install Docker's engine there or "
+            "correct ExecStart."
+        )
+    if not found:
+        raise EngineError(f"dockerd is not installed on this host; {_INSTALL} first.")
+    return found
+
+
+def daemons() -> list[tuple[int, int]]:
+    """Process and user of every dockerd on this host, without those in containers."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "comm").read_text(encoding="utf-8", errors="replace").strip() != "dockerd":
+                continue
+            if (folder / "ns/pid").readlink() == pathlib.Path("/proc/self/ns/pid").readlink():
+                found.append((int(folder.name), folder.stat().st_uid))
+        except OSError:  # it has ended meanwhile
+            continue
+    return sorted(found)
+
+
+def _refuse_other_daemon(service: _service.Service) -> None:
+    """A dockerd of root's that the service has not started stands in the way of one that it starts."""
+    others = [pid for pid, uid in daemons() if uid == 0]
+    if others:
+        raise EngineError(
+            f"dockerd runs on this host as process {others[0]}, which the docker service ({service.name}) has not "
+            "started; end that process, start the service instead, and run this again."
+        )
+
+
+def _command_line_of(service: _service.Service) -> _command_line.CommandLine:
     """What starts dockerd; refused where its flags cannot be read, or where they name another daemon.json."""
     found = service.command_line()
     program = found.words[0].lstrip("-@:+!|")
@@ -179,20 +293,17 @@ def read_daemon_json() -> dict[str, t.Any]:
         content = DAEMON_JSON.read_bytes()
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise EngineError(f"{DAEMON_JSON} cannot be read ({error.strerror}); correct that first.") from error
     return _daemon_json.parse(content, str(DAEMON_JSON))
-
-
-def _info(api: _api.LocalApi) -> dict[str, t.Any] | None:
-    try:
-        info: dict[str, t.Any] = api.get("/info")
-    except _api.ApiError:
-        return None
-    return info
 
 
 def version(dockerd: str) -> str:
     """The version of the installed dockerd, such as 20.10.24+dfsg1."""
-    done = subprocess.run((dockerd, "--version"), capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run((dockerd, "--version"), capture_output=True, text=True, errors="replace", check=False)
+    except OSError:
+        return ""
     words = done.stdout.split()
     return words[2].rstrip(",") if len(words) > 2 else ""
 
@@ -224,7 +335,8 @@ def refuse_unusable_addresses(listen: t.Iterable[str], port: int, served: t.Coll
         raise EngineError(f"{port} is no port; set docker_engine_port to one from 1 to 65535.")
     for address in listen:
         wildcard = ipaddress.ip_address(address).is_unspecified
-        own = {listen_host(each, port) for each in (address, "0.0.0.0", "::")}  # noqa: S104
+        names = (address, "localhost") if ipaddress.ip_address(address).is_loopback else (address,)
+        own = {listen_host(each, port) for each in (*names, "0.0.0.0", "::")}  # noqa: S104
         is_ours = any(host in own or (wildcard and host.endswith(f":{port}")) for host in served)
         try:
             _try_listening(address, wildcard, 0 if is_ours else port)
@@ -237,7 +349,10 @@ def refuse_unusable_addresses(listen: t.Iterable[str], port: int, served: t.Coll
                 raise EngineError(
                     f"port {port} on {address} is taken by another process; end that process or set docker_engine_port."
                 ) from error
-            raise
+            raise EngineError(
+                f"dockerd could not listen on {address}, port {port} ({error.strerror}); correct docker_engine_listen "
+                "or docker_engine_port."
+            ) from error
 
 
 def _try_listening(address: str, wildcard: bool, port: int) -> None:
@@ -253,8 +368,8 @@ def _try_listening(address: str, wildcard: bool, port: int) -> None:
 
 
 def listen_host(address: str, port: int) -> str:
-    """The entry of daemon.json's hosts for an address; always with its port, since dockerd's default varies."""
-    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+    """The entry of daemon.json's hosts for an address."""
+    return _hosts.tcp(address, port)
 
 
 def listen_addresses(listen: t.Sequence[str]) -> list[str]:

@@ -7,19 +7,39 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 
 _NOTICE = "# Written by the Ansible collection bulkhead.docker; hosts and TLS are in /etc/docker/daemon.json.\n"
 _TLS_FILES = ((inspect.CA, 0o444), (inspect.CERTIFICATE, 0o444), (inspect.PRIVATE_KEY, 0o400))
+
+
+# Where dockerd's flag has another name than the key of daemon.json.
+_FLAGS_OF_LISTS = {
+    "authorization-plugins": ("authorization-plugin",),
+    "default-ulimits": ("default-ulimit",),
+    "dns-opts": ("dns-opt",),
+    "exec-opts": ("exec-opt",),
+    "insecure-registries": ("insecure-registry",),
+    "labels": ("label",),
+    "log-opts": ("log-opt",),
+    "registry-mirrors": ("registry-mirror",),
+    "runtimes": ("add-runtime",),
+    "storage-opts": ("storage-opt",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +49,14 @@ class Desired:
     listen: tuple[str, ...]
     port: int
     options: t.Mapping[str, t.Any]
-    ca: str  # the trust bundle, PEM; '' only in check mode, where the CA does not exist yet
+    ca: str  # the trust bundle, PEM; '' where the CA does not exist yet
     certificate: str  # PEM; '' keeps the installed one
     private_key: pathlib.Path | None  # made on this engine; None keeps the installed one
     names: tuple[str, ...]  # that the certificate must cover
     allow_container_restart: bool
     timeout: float
     absent: bool = False  # everything that this collection did is taken back
+    renewal: Renewal = dataclasses.field(default_factory=Renewal)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +100,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
             f"{remote[0].source} gives dockerd '{' '.join(remote[0].words)}', which would stand against daemon.json; "
             "remove the flag there."
         )
-    hosts, warnings = _hosts(engine, desired)
+    hosts, warnings = _listen(engine, desired)
     content, managed = _daemon_json.merge(engine.daemon_json, _keys(engine, desired, hosts), _managed(engine))
     if engine.swarm != "inactive" and content.get("live-restore"):
         raise inspect.EngineError(
@@ -87,7 +108,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
             f"docker_engine_daemon_options or {inspect.DAEMON_JSON}."
         )
     daemon_json = _daemon_json_target(engine, content)
-    certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode()
+    certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode("ascii", "replace")
     targets = [
         Target(path, text, mode, secret=path == inspect.PRIVATE_KEY)
         for (path, mode), text in zip(
@@ -95,7 +116,8 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
         )
         if text
     ]
-    start = command_line.exec_start(engine.command_line.without_remote_flags())
+    program, *words = engine.command_line.without_remote_flags()
+    start = command_line.exec_start([engine.service.exec_program(program), *words])
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={start}\n"
     targets += [
         Target(path, line.encode() if remote and path == drop_in else None) for path in engine.service.own_drop_ins
@@ -128,18 +150,21 @@ def absent(engine: inspect.Engine) -> Plan:
     ours = recorded or bool(managed.previous)
     content, _ = _daemon_json.merge(engine.daemon_json, {}, managed)
     original = engine.state.originals.get(str(inspect.DAEMON_JSON))
-    before = _daemon_json.parse(original.content if original else None, str(inspect.STATE))
+    before = _daemon_json.parse(original.content if original else None, f"daemon.json as it is in {inspect.STATE}")
     kept = _differences(content, before) if recorded else []
     warnings = []
     closed = _open_hosts(engine, content) if ours else []
     if closed:
-        rest = [host for host in content["hosts"] if host not in closed]
+        rest = [host for host in _daemon_json.texts(content, "hosts") if host not in closed]
         content = {key: value for key, value in content.items() if key != "hosts"}
         content.update({"hosts": rest} if rest else {})
-        warnings.append(f"{', '.join(closed)} was open to everybody before and does not come back.")
-    if recorded and not kept and not closed:
+        warnings.append(
+            f"{', '.join(host.strip() for host in closed)} was open to everybody before and does not come back."
+        )
+    if recorded and not kept and not closed and not (original and not original.content.strip()):
         daemon_json = _put_back(_real(inspect.DAEMON_JSON), original)
-    elif ours and not content and not original:
+    elif ours and not content and (not original or not original.content.strip()):
+        # Docker 20.10 does not start with an empty file, and no file is the same to every release.
         daemon_json = Target(_real(inspect.DAEMON_JSON), None)
     else:
         daemon_json = _daemon_json_target(engine, content)
@@ -154,7 +179,7 @@ def absent(engine: inspect.Engine) -> Plan:
         targets=tuple(targets),
         daemon_json=daemon_json,
         content=content,
-        hosts=tuple(str(host) for host in content.get("hosts", [])),
+        hosts=tuple(_daemon_json.hosts(content, str(inspect.DAEMON_JSON))),
         kept=tuple(kept),
         warnings=tuple(warnings),
     )
@@ -172,46 +197,46 @@ def _differences(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> li
 
 def _open_hosts(engine: inspect.Engine, content: t.Mapping[str, t.Any]) -> list[str]:
     """The hosts of a former daemon.json that need no client certificate; refused where they are flags."""
-    flags = {flag.name: flag for flag in engine.command_line.flags}
-    by_flag = "tlsverify" in flags and flags["tlsverify"].value != "false"
-    if by_flag or _daemon_json.asks_for_client_certificates(content):
+    verify = engine.command_line.last("tlsverify")
+    if (verify and verify.enabled) or _daemon_json.asks_for_client_certificates(content):
         return []
-    for flag in engine.command_line.remote_flags:
-        if flag.name == "host" and _daemon_json.plain_hosts([flag.value]):
+    for flag in engine.command_line.hosts:
+        if _hosts.is_network(flag.host):
             raise inspect.EngineError(
                 f"{flag.source} gives dockerd '{' '.join(flag.words)}', which would be open to everybody again without "
                 "this collection; remove the flag there first."
             )
-    return _daemon_json.plain_hosts(str(host) for host in content.get("hosts", []))
+    return _daemon_json.network_entries(content, str(inspect.DAEMON_JSON))
 
 
-def _hosts(engine: inspect.Engine, desired: Desired) -> tuple[list[str], list[str]]:
+def _listen(engine: inspect.Engine, desired: Desired) -> tuple[list[str], list[str]]:
     """The entries of hosts, and a sentence for everything else that dockerd listened on or was told about TLS."""
     warnings = []
-    flagged = [flag for flag in engine.command_line.remote_flags if flag.name == "host"]
     for flag in engine.command_line.remote_flags:
-        if flag.name == "host" and _daemon_json.plain_hosts([flag.value]):
-            warnings.append(f"{flag.value} from {flag.source} is taken over: dockerd listens there no more.")
-        elif flag.name != "host":
+        if flag.name != "host":
             warnings.append(f"--{flag.name} from {flag.source} is taken over by daemon.json.")
-    previous = [str(host) for host in engine.daemon_json.get("hosts", [])]
+        elif _hosts.is_network(flag.host):
+            warnings.append(f"{flag.value} from {flag.source} is taken over: dockerd listens there no more.")
+    path = str(inspect.DAEMON_JSON)
     tcp = [inspect.listen_host(address, desired.port) for address in desired.listen]
     # Under our own mutual TLS, an entry that goes is an address or port of ours that has changed.
     if not _managed(engine).previous or not _daemon_json.asks_for_client_certificates(engine.daemon_json):
-        for host in _daemon_json.plain_hosts(previous):
-            if host not in tcp:
-                warnings.append(f"{host} from {inspect.DAEMON_JSON} is removed: dockerd listens there no more.")
-    sockets = _daemon_json.extra_sockets([*previous, *(flag.value for flag in flagged)])
+        for host in _hosts.network(_daemon_json.hosts(engine.daemon_json, path)):
+            if str(host) not in tcp:
+                warnings.append(f"{host} from {path} is removed: dockerd listens there no more.")
+    sockets = _hosts.extra_sockets(
+        [*_daemon_json.hosts(engine.daemon_json, path), *(flag.host for flag in engine.command_line.hosts)]
+    )
     return list(dict.fromkeys([engine.service.local_host, *sockets, *tcp])), warnings
 
 
 def _keys(engine: inspect.Engine, desired: Desired, hosts: t.Sequence[str]) -> dict[str, t.Any]:
     """The keys of daemon.json that are ours."""
-    flags = {flag.name: flag for flag in engine.command_line.flags}
     for key in desired.options:
-        if key in flags:
+        flag = engine.command_line.last(key, *_FLAGS_OF_LISTS.get(key, ()))
+        if flag:
             raise inspect.EngineError(
-                f"daemon option '{key}' is also given as a flag by {flags[key].source}; dockerd refuses to start "
+                f"daemon option '{key}' is also given as a flag by {flag.source}; dockerd refuses to start "
                 "with both, remove one of them."
             )
     keys: dict[str, t.Any] = {
@@ -228,7 +253,7 @@ def _keys(engine: inspect.Engine, desired: Desired, hosts: t.Sequence[str]) -> d
 
 def may_have_live_restore(engine: inspect.Engine) -> bool:
     """Whether daemon.json decides about live-restore: not on a swarm member, and not beside the flag."""
-    return engine.swarm == "inactive" and all(flag.name != "live-restore" for flag in engine.command_line.flags)
+    return engine.swarm == "inactive" and not engine.command_line.last("live-restore")
 
 
 def _managed(engine: inspect.Engine) -> _daemon_json.Managed:
@@ -293,12 +318,18 @@ def refuse_container_loss(engine: inspect.Engine, desired: Desired) -> None:
     """A restart may end no container, unless the operator allows just that."""
     if desired.allow_container_restart or not engine.running or engine.live_restore:
         return
+    if engine.info is None:
+        raise inspect.EngineError(
+            f"dockerd runs, but cannot be asked ({engine.info_error}{_elsewhere(engine)}), so that a restart would end "
+            "containers that run; let root use dockerd's local socket, or set docker_engine_allow_container_restart to "
+            "true."
+        )
     if engine.swarm != "inactive":
         raise inspect.EngineError(
             "this engine is a swarm member, where a restart of dockerd ends its containers; drain the node and set "
             "docker_engine_allow_container_restart to true."
         )
-    by_flag = next((flag for flag in engine.command_line.flags if flag.name == "live-restore"), None)
+    by_flag = engine.command_line.last("live-restore")
     if by_flag and engine.api.running_containers():
         raise inspect.EngineError(
             f"containers run and {by_flag.source} switches live-restore off, so that a restart of dockerd would end "
@@ -306,16 +337,96 @@ def refuse_container_loss(engine: inspect.Engine, desired: Desired) -> None:
         )
 
 
+def _elsewhere(engine: inspect.Engine) -> str:
+    """Where a daemon listens that does not listen on the local socket."""
+    found = [_hosts.parse(host) for host in engine.hosts]
+    if any(host.scheme == "fd" or host.address == engine.service.socket_path for host in found):
+        return ""
+    own = {_hosts.DEFAULT_SOCKET, str(pathlib.Path(_hosts.DEFAULT_SOCKET).resolve())}
+    if any(host.address in own for host in found):
+        return ""
+    return f"; it listens on {', '.join(map(str, found))} instead"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setting:
+    """Something with which another daemon would find other containers, or lose them."""
+
+    name: str
+    runs: str
+    by_files: str
+    source: str
+
+
+def refuse_pending_edits(engine: inspect.Engine, plan: Plan) -> None:
+    """Somebody's edit that no daemon has loaded yet must not come to life by a restart of ours.
+
+    The same for an option of the operator's own with which the containers that run would not be found again.
+    """
+    if engine.info is None:
+        return
+    for setting in _settings(engine, engine.info, engine.daemon_json):
+        if setting.by_files != setting.runs:
+            raise inspect.EngineError(
+                f"{setting.source} says {setting.name} {setting.by_files}, and the running dockerd uses {setting.runs} "
+                "(docker info); take the edit back, or restart dockerd with it first."
+            )
+    if not engine.info.containers_running:
+        return
+    for setting in _settings(engine, engine.info, plan.content):
+        if setting.by_files != setting.runs:
+            raise inspect.EngineError(
+                f"containers run with {setting.name} {setting.runs}, and would not be found again with "
+                f"{setting.by_files}; stop them first or leave that option out of docker_engine_daemon_options."
+            )
+
+
+def _settings(engine: inspect.Engine, info: _api.Info, content: t.Mapping[str, t.Any]) -> t.Iterator[_Setting]:
+    """What runs beside what the flags and this daemon.json say, as far as these say it."""
+
+    def given(key: str, *flags: str) -> tuple[str, str]:
+        flag = engine.command_line.last(key, *flags)
+        return (flag.value, flag.source) if flag else (str(content.get(key) or ""), str(inspect.DAEMON_JSON))
+
+    root, source = given("data-root", "graph")
+    root = root or str(content.get("graph") or "/var/lib/docker")
+    runs = re.sub(r"/\d+\.\d+$", "", info.data_root) if info.userns_remap else info.data_root
+    if runs and os.path.realpath(root) != os.path.realpath(runs):
+        yield _Setting("data-root", runs, root, source)
+    driver, source = given("storage-driver")
+    if driver and info.storage_driver:
+        yield _Setting("storage-driver", info.storage_driver, driver, source)
+    remap, source = given("userns-remap")
+    yield _Setting("userns-remap", _on(info.userns_remap), _on(bool(remap)), source)
+    snapshotter = (content.get("features") or {}).get("containerd-snapshotter")
+    if isinstance(snapshotter, bool):
+        source = str(inspect.DAEMON_JSON)
+        yield _Setting("containerd-snapshotter", _on(info.containerd_images), _on(snapshotter), source)
+    for option, source in _exec_options(engine, content):
+        name, _, value = option.partition("=")
+        if name == "native.cgroupdriver" and info.cgroup_driver:
+            yield _Setting(name, info.cgroup_driver, value, source)
+
+
+def _exec_options(engine: inspect.Engine, content: t.Mapping[str, t.Any]) -> list[tuple[str, str]]:
+    flags = [(flag.value, flag.source) for flag in engine.command_line.flags if flag.name == "exec-opt"]
+    return [*flags, *((option, str(inspect.DAEMON_JSON)) for option in _daemon_json.texts(content, "exec-opts"))]
+
+
+def _on(value: bool) -> str:
+    return "on" if value else "off"
+
+
 def refuse_reload_traps(engine: inspect.Engine) -> None:
     """Authorization plugins that a reload would drop, or that dockerd would end for, which it does at a reload."""
-    flag = next((flag for flag in engine.command_line.flags if flag.name == "authorization-plugin"), None)
+    flag = engine.command_line.last("authorization-plugin")
     if flag:
         raise inspect.EngineError(
             f"{flag.source} gives dockerd '{' '.join(flag.words)}', which it forgets at the reload that this "
             "change needs; name the plugin in 'authorization-plugins' of daemon.json instead and restart dockerd."
         )
-    active = ((engine.info or {}).get("Plugins") or {}).get("Authorization") or []
-    for plugin in engine.daemon_json.get("authorization-plugins") or []:
+    active = engine.info.authorization_plugins if engine.info else ()
+    for plugin in _daemon_json.texts(engine.daemon_json, "authorization-plugins"):
         if plugin not in active:
             raise inspect.EngineError(
                 f"{inspect.DAEMON_JSON} names the authorization plugin '{plugin}', which the running dockerd does not "
@@ -323,8 +434,11 @@ def refuse_reload_traps(engine: inspect.Engine) -> None:
             )
 
 
-def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
-    """dockerd's own check of the candidate, with the flags it will be started with (Docker 23.0 and later)."""
+def validate(engine: inspect.Engine, desired: Desired, plan: Plan, tls: bool) -> None:
+    """dockerd's own check of the candidate, with the flags it will be started with (Docker 23.0 and later).
+
+    Without ``tls`` all but the TLS files is checked, because there is no certificate that will be used.
+    """
     flags = [
         word
         for flag in engine.command_line.flags
@@ -333,7 +447,9 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
     ]
     with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
         candidate = dict(plan.content)
-        if not desired.absent:
+        if not tls and not desired.absent:
+            candidate = {key: value for key, value in candidate.items() if key not in _daemon_json.TLS_KEYS}
+        elif not desired.absent:
             # The key stays where it is: it is never copied for a check.
             candidate["tlskey"] = str(desired.private_key or inspect.PRIVATE_KEY)
             for key, content in (("tlscacert", desired.ca), ("tlscert", plan.certificate)):
@@ -345,6 +461,7 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
             (engine.dockerd, "--validate", f"--config-file={file}", *flags),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             stdin=subprocess.DEVNULL,
         )

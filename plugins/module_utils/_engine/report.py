@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one look at an engine tells the roles and the audit, as far as no certificate has to be read for it."""
+"""What reading an engine tells the roles and the audit, as far as no certificate has to be read for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pathlib
 import re
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json, hosts, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
@@ -22,14 +22,22 @@ _DNS_NAME = re.compile(
 
 
 def names(wanted: t.Iterable[str]) -> list[str]:
-    """The names that the certificate has to cover: those that are wanted, and those by which the host knows itself."""
+    """The names that the certificate has to cover: those that are wanted, and loopback for the engine's own host.
+
+    What the host calls itself is never among them: whoever is root there could take any other host's name.
+    """
     result = []
-    for name in [*wanted, *inspect.host_names(), "localhost", "127.0.0.1", "::1"]:
+    for name in [*wanted, "localhost", "127.0.0.1", "::1"]:
         address = _address(name)
-        if address is None and (not _DNS_NAME.match(name) or len(name) > 253):
+        if address and "%" in address:
             raise inspect.EngineError(
-                f"'{name}' is neither a DNS name nor an IP address, so that no certificate can cover it; correct "
-                "docker_engine_names, docker_engine_address, or the name of the host that it comes from."
+                f"{name} is a link-local address with a zone, which can stand neither in a certificate nor in a URL; "
+                "set docker_engine_address to another address or a name of the engine."
+            )
+        if address is None and (not _DNS_NAME.fullmatch(name) or len(name) > 253):
+            raise inspect.EngineError(
+                f"{name!r} is neither a DNS name nor an IP address, so that no certificate can cover it; correct "
+                "docker_engine_names or docker_engine_address."
             )
         result.append(address or name.lower())
     return list(dict.fromkeys(result))
@@ -48,20 +56,20 @@ def _address(text: str) -> str | None:
 
 def engine(found: inspect.Engine) -> dict[str, t.Any]:
     """The daemon and its configuration."""
-    hosts = [str(host) for host in found.hosts]
     return {
-        "version": str((found.info or {}).get("ServerVersion") or inspect.version(found.dockerd)),
+        "version": (found.info.version if found.info else "") or inspect.version(found.dockerd),
         "running": found.running,
+        "unanswered": found.info_error,
         "service_manager": found.service.name,
         "socket": found.service.socket_path,
-        "hosts": hosts,
-        "hosts_without_tls": [] if _verifies(found) else daemon_json.plain_hosts(hosts),
+        "hosts": found.hosts,
+        "hosts_without_tls": [] if _verifies(found) else [str(host) for host in hosts.network(found.hosts)],
         "remote_flags": [
             {"flag": " ".join(flag.words), "source": flag.source} for flag in found.command_line.remote_flags
         ],
         "live_restore": found.live_restore,
         "swarm": found.swarm,
-        "containers_running": int((found.info or {}).get("ContainersRunning") or 0),
+        "containers_running": found.info.containers_running if found.info else 0,
         "managed": bool(found.state.managed.previous),
         "ssh_accounts": _SSH_ACCOUNTS.exists(),
         "ssh_server": _ssh_server() if _SSH_ACCOUNTS.exists() else None,
@@ -78,15 +86,12 @@ def _ssh_server() -> dict[str, t.Any] | None:
 
 def _verifies(found: inspect.Engine) -> bool:
     """Whether clients need a certificate of a CA that is named; without one, dockerd takes any CA of the system."""
-    flags = {flag.name: flag.value for flag in found.command_line.remote_flags}
-    by_file = found.daemon_json.get("tlsverify") is True and bool(found.daemon_json.get("tlscacert"))
-    return by_file or (flags.get("tlsverify", "false") != "false" and bool(flags.get("tlscacert")))
+    if daemon_json.asks_for_client_certificates(found.daemon_json):
+        return True
+    verify, ca = found.command_line.last("tlsverify"), found.command_line.last("tlscacert")
+    return bool(verify and verify.enabled and ca and ca.value)
 
 
 def endpoints(found: inspect.Engine) -> list[tuple[str, int]]:
     """Addresses and ports of the daemon's TCP hosts."""
-    result = []
-    for host in daemon_json.plain_hosts(found.hosts):
-        address, _, port = host.rpartition(":")
-        result.append((address.rpartition("//")[2].strip("[]"), int(port)))
-    return result
+    return [(host.address, host.port) for host in hosts.network(found.hosts)]

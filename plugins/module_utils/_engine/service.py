@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -28,8 +29,23 @@ _SYSTEMD_PATHS = (
 )
 
 
+# systemd's own, in its order; a name without a path is looked up there.
+_PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What follows docker.service when it is stopped or restarted. The last one exists since systemd 249.
+_FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo")
+# docker.service alone, without what follows it; systemd calls it a job mode.
+_ALONE = "--job-mode=ignore-requirements"
+# Commands of the Docker CLI that run for as long as a container does.
+_ATTACHED = {"run", "start", "attach", "up", "wait"}
+_CLIENTS = {"docker", "docker-compose"}
+
+
 class ServiceError(Exception):
     """The service manager refused, with what it said."""
+
+
+class ServiceTimeoutError(ServiceError):
+    """It did not answer in time."""
 
 
 def _run(*command: str, timeout: float = 120) -> str:
@@ -38,7 +54,7 @@ def _run(*command: str, timeout: float = 120) -> str:
             command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as error:
-        raise ServiceError(f"'{' '.join(command)}' did not end within {timeout:.0f} s") from error
+        raise ServiceTimeoutError(f"'{' '.join(command)}' did not end within {timeout:.0f} s") from error
     except OSError as error:
         raise ServiceError(f"'{command[0]}' could not be started: {error.strerror}") from error
     if done.returncode:
@@ -58,6 +74,36 @@ def _process(pid: int) -> str:
     return f"{boot()} {pid} {started}"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """A process of this host, and the service that it belongs to."""
+
+    words: tuple[str, ...]
+    unit: str  # '' where it is in none, as those in containers are
+
+    @property
+    def is_attached_client(self) -> bool:
+        """Whether it is a Docker CLI, or a shell's or Python's, that ends when dockerd does."""
+        names = {pathlib.Path(word).name for word in self.words[:2]}
+        return bool(_CLIENTS & names) and bool(_ATTACHED & set(self.words))
+
+
+def _programs() -> t.Iterator[_Program]:
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            units = re.findall(r"/([^/\n]+\.service)(?=[/\n])", (process / "cgroup").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+        yield _Program(tuple(words), units[-1] if units else "")
+
+
+def _seconds(text: str) -> float:
+    """A span of time as systemd prints it, such as 1min 30s; 0 where it has no end."""
+    units = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+    return sum(float(number) * units.get(unit, 0) for number, unit in re.findall(r"([\d.]+)([a-z]+)", text))
+
+
 def boot() -> str:
     """The id of this boot of the host."""
     return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -73,7 +119,11 @@ class Systemd:
 
     def __init__(self) -> None:
         self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
-        self._service = self._show("docker.service", "LoadState", "ActiveState", "FragmentPath", "Requires")
+        self._service = self._show(
+            "docker.service",
+            *("LoadState", "ActiveState", "FragmentPath", "Requires", "KillMode", "TimeoutStartUSec"),
+            *_FOLLOWERS,
+        )
 
     @staticmethod
     def _show(unit: str, *properties: str) -> dict[str, str]:
@@ -162,20 +212,82 @@ class Systemd:
         units = (("docker.service", self._service), ("docker.socket", self._socket))
         return [name for name, state in units if state.get("ActiveState") in ("active", "activating", "reloading")]
 
+    def exec_program(self, program: str) -> str:
+        """How a drop-in names a program: without its path where systemd finds it, as another package may move it."""
+        name = pathlib.Path(program).name
+        if os.path.realpath(shutil.which(name, path=_PROGRAM_PATH) or "") != os.path.realpath(program):
+            return program
+        version = re.search(r"\d+", _run("systemctl", "show", "--property=Version"))
+        return name if version and int(version[0]) >= 240 else program
+
     def reload(self) -> None:
-        _run("systemctl", "reload", "docker.service")
+        """A hangup is dockerd's own signal for it; a unit need not have an ExecReload."""
+        _hang_up(self.main_pid())
 
     def read_units(self) -> None:
         _run("systemctl", "daemon-reload")
 
     def restart(self, timeout: float) -> None:
+        """Restart dockerd, and nothing that requires it: what follows docker.service would end its containers."""
+        limit = max(timeout, _seconds(self._service.get("TimeoutStartUSec", "")))
         # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
         self._forget_failures()
-        _run("systemctl", "stop", "docker.service", timeout=timeout)
-        if self.uses_socket_unit and not pathlib.Path(self.socket_path).exists():
-            # A dockerd with a unix:// host of that path has taken docker.socket's place, and the path away with it.
-            _run("systemctl", "restart", "docker.socket", timeout=timeout)
-        _run("systemctl", "start", "docker.service", timeout=timeout)
+        try:
+            if self.main_pid():
+                socket = ["docker.socket"] if self._socket_is_lost() else []
+                _run("systemctl", "restart", _ALONE, "docker.service", *socket, timeout=limit)
+            else:
+                _run("systemctl", "stop", _ALONE, "docker.service", timeout=limit)
+                _run("systemctl", "start", "docker.service", timeout=limit)
+        except ServiceTimeoutError as error:
+            state = self._show("docker.service", "ActiveState").get("ActiveState")
+            raise ServiceError(
+                f"dockerd did not restart within {limit:.0f} s (systemd says that it is {state}; more time is "
+                "docker_engine_restart_timeout)"
+            ) from error
+
+    def _socket_is_lost(self) -> bool:
+        """Whether docker.socket is stopped, or a dockerd with a unix:// host took its place: that removes its path."""
+        active = self._socket.get("ActiveState") == "active"
+        return self.uses_socket_unit and not (active and _listeners(self.socket_path) == 1)
+
+    @property
+    def keeps_socket(self) -> bool:
+        """Whether containers that have mounted the local socket still reach dockerd through it after a restart."""
+        return self.uses_socket_unit and not self._socket_is_lost()
+
+    def restart_conflicts(self) -> list[str]:
+        """What a restart would end, although live-restore keeps containers; one sentence each."""
+        programs = list(_programs())
+        found = []
+        units = sorted({each.unit for each in programs if each.unit and each.is_attached_client})
+        if units:
+            found.append(
+                f"{', '.join(units)} {'run' if len(units) > 1 else 'runs'} a container in the foreground of a docker "
+                "command, which ends with every restart of dockerd, and takes the container along"
+            )
+        kills = self._service.get("KillMode", "process") not in ("process", "none")
+        if kills and any(
+            each.unit == "docker.service" and pathlib.Path(each.words[0]).name.startswith("containerd-shim")
+            for each in programs
+        ):
+            found.append(
+                f"docker.service has KillMode={self._service['KillMode']} and the containers' own processes in it, so "
+                "that systemd ends them together with dockerd"
+            )
+        return found
+
+    def followers(self) -> list[str]:
+        """Units that a restart may take down: those that follow docker.service, and those with a docker command."""
+        names = {name for key in _FOLLOWERS for name in self._service.get(key, "").split()} - {"docker.socket"}
+        names |= {each.unit for each in _programs() if each.unit and each.is_attached_client}
+        return sorted(name for name in names if self._show(name, "ActiveState").get("ActiveState") == "active")
+
+    @staticmethod
+    def start_again(units: t.Sequence[str]) -> None:
+        """Start what does not run any more; what does stays as it is, and what cannot be started is its own matter."""
+        if units:
+            subprocess.run(("systemctl", "start", "--no-block", *units), capture_output=True, check=False)
 
     def stop(self, running_before: t.Collection[str]) -> None:
         """Stop what did not run before."""
@@ -212,6 +324,21 @@ class Systemd:
         return [line for who, line in lines if who == "dockerd"] or [line for _, line in lines]
 
 
+def _listeners(path: str) -> int:
+    """How many sockets listen under this path, whoever holds them; one that has lost its file counts, too."""
+    real = os.path.realpath(path)
+    lines = pathlib.Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    fields = [line.split(maxsplit=7) for line in lines]
+    listening = [each[7] for each in fields if len(each) == 8 and each[3] == "00010000"]
+    return sum(each.startswith("/") and os.path.realpath(each) == real for each in listening)
+
+
+def _hang_up(pid: int) -> None:
+    if not pid:
+        raise ServiceError("dockerd does not run")
+    os.kill(pid, signal.SIGHUP)
+
+
 class ServiceScript:
     """/etc/init.d/docker, by `service` or OpenRC's `rc-service`; its options come from one file of variables."""
 
@@ -221,6 +348,7 @@ class ServiceScript:
     socket_unit_addresses: t.ClassVar[list[str]] = []
     own_drop_ins: t.ClassVar[tuple[pathlib.Path, ...]] = ()  # a service script has none
     unusable = ""
+    keeps_socket = False  # dockerd makes its socket anew whenever it starts
     _pid_file = pathlib.Path("/var/run/docker.pid")
     _log_file = pathlib.Path("/var/log/docker.log")
     _variables = (pathlib.Path("/etc/default/docker"), pathlib.Path("/etc/conf.d/docker"))
@@ -253,11 +381,25 @@ class ServiceScript:
     def running_units(self) -> list[str]:
         return ["docker"] if self.main_pid() else []
 
+    @staticmethod
+    def exec_program(program: str) -> str:
+        return program
+
+    @staticmethod
+    def restart_conflicts() -> list[str]:
+        """None: a script supervises no other services."""
+        return []
+
+    @staticmethod
+    def followers() -> list[str]:
+        return []
+
+    @staticmethod
+    def start_again(units: t.Sequence[str]) -> None:
+        """Nothing follows a script."""
+
     def reload(self) -> None:
-        pid = self.main_pid()
-        if not pid:
-            raise ServiceError(f"dockerd does not run (no process for {self._pid_file})")
-        os.kill(pid, signal.SIGHUP)
+        _hang_up(self.main_pid())
 
     def read_units(self) -> None:
         """Nothing to read again."""
@@ -277,7 +419,9 @@ class ServiceScript:
             _run(*self._script("stop"), timeout=timeout)
         while process and self.process() == process:
             if time.monotonic() > end:
-                raise ServiceError(f"dockerd did not end within {timeout:.0f} s")
+                raise ServiceError(
+                    f"dockerd did not end within {timeout:.0f} s (more time is docker_engine_restart_timeout)"
+                )
             time.sleep(0.1)
 
     @staticmethod

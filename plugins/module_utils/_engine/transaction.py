@@ -22,7 +22,14 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import (
+    certificate,
+    checks,
+    command_line,
+    hosts,
+    inspect,
+    report,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
@@ -31,6 +38,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._files import Targ
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")
+_LOCK_TIMEOUT = 300
 _RELOAD_TIMEOUT = 10
 _UNDO_TIMEOUT = 150  # at least: systemd gives a daemon that does not stop 90 seconds before it kills it
 
@@ -56,17 +64,24 @@ class TransactionError(Exception):
 
 @dataclasses.dataclass
 class Result:
-    """What was, or in check mode would be, done."""
+    """What was, or in check mode would be, done; and the engine as the roles and the report need it."""
 
     changed: bool = False
+    would_change: bool = False
     restarted: bool = False
     recovered: bool = False
     reasons: list[str] = dataclasses.field(default_factory=list)
+    certificate_reasons: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
     containers: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     hosts: list[str] = dataclasses.field(default_factory=list)
     kept: list[str] = dataclasses.field(default_factory=list)
+    version: str = ""
+    running: bool = False
+    ssh_accounts: bool = False
+    ssh_server: dict[str, t.Any] | None = None
+    certificate: dict[str, t.Any] | None = None
 
 
 def run(desired: Desired, check_mode: bool = False) -> Result:
@@ -74,9 +89,9 @@ def run(desired: Desired, check_mode: bool = False) -> Result:
     if check_mode:
         return change(desired, check_mode=True)
 
-    def work() -> dict[str, t.Any]:
+    def work(is_awaited: t.Callable[[], bool]) -> dict[str, t.Any]:
         try:
-            return {"result": dataclasses.asdict(change(desired))}
+            return {"result": dataclasses.asdict(change(desired, is_awaited=is_awaited))}
         except TransactionError as error:
             return {"error": str(error), "log": error.log, "rolled_back": error.rolled_back}
         except REFUSALS as error:
@@ -91,74 +106,193 @@ def run(desired: Desired, check_mode: bool = False) -> Result:
     return Result(**answer["result"])
 
 
-def change(desired: Desired, check_mode: bool = False) -> Result:
-    """The same in this process."""
+def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[], bool] = lambda: True) -> Result:
+    """The same in this process. What nobody awaits any more does not begin."""
     result = Result()
-    with contextlib.nullcontext() if check_mode else _lock():
+    _refuse_unreadable_bundle(desired.ca)
+    with contextlib.nullcontext() if check_mode else _lock(is_awaited):
         if inspect.JOURNAL.exists():
-            result.recovered = result.changed = True
+            result.recovered = result.would_change = result.changed = True
+            journal = _Journal.read()
             if check_mode:
                 result.reasons.append("an interrupted change is undone first; what is changed then is known only then")
+                _describe(result, inspect.look(), desired, journal.pair())
                 return result
-            result.reasons.append(f"a change that was interrupted is undone. {_undo(_Journal.read(), desired.timeout)}")
+            result.reasons.append(f"a change that was interrupted is undone. {_undo(journal, desired.timeout)}")
         engine = inspect.look()
+        _describe(result, engine, desired, certificate.Pair.installed())
+        waits = bool(result.certificate_reasons) and not desired.certificate
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
-        if not check_mode:
-            _sweep(target.path for target in plan.targets)
         changes = plan.changes
-        result.warnings = list(plan.warnings)
         result.hosts = list(plan.hosts)
         result.kept = list(plan.kept)
-        result.diff = [_diff(target) for target in changes]
-        reason = _reason(engine, desired, plan, changes, check_mode)
-        result.changed = result.changed or bool(changes or reason)
+        result.warnings = list(plan.warnings)
+        if engine.info:
+            result.containers = engine.api.running_containers()
+        reason = _reason(engine, desired, plan, changes, waits)
+        if reason:
+            _refuse_restart(engine, desired, plan)
+            result.warnings += _left_without_socket(engine)
+        if changes:
+            _plan.validate(engine, desired, plan, not waits)
+        differs = bool(changes or reason or waits)
+        result.would_change = result.would_change or differs
+        if waits and not check_mode:
+            result.warnings = []
+            return result
+        result.changed = result.changed or differs
         result.restarted = bool(reason)
         result.reasons += [reason] if reason else []
-        if engine.running:
-            result.containers = engine.api.running_containers()
-        if reason:
-            _plan.refuse_container_loss(engine, desired)
-            if engine.running and not engine.live_restore:
-                _plan.refuse_reload_traps(engine)
-        if changes and (desired.absent or (desired.ca and plan.certificate)):
-            _plan.validate(engine, desired, plan)
-        if not check_mode and (changes or reason):
-            _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+        result.diff = [_diff(target) for target in changes]
+        if not check_mode:
+            _sweep(target.path for target in plan.targets)
+            if differs:
+                _end_if_not_awaited(is_awaited)
+                _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+                result.running = result.running or result.restarted
+                result.certificate = certificate.Pair.installed().end()
     return result
 
 
+def _refuse_unreadable_bundle(ca: str) -> None:
+    try:
+        if ca:
+            x509.load_bundle(ca)
+    except x509.CertificateError as error:
+        raise inspect.EngineError(f"ca_certificate is no trust bundle: {error}.") from error
+
+
+def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: certificate.Pair) -> None:
+    """What the roles and the report want to know of an engine, and whether its certificate is due."""
+    found = report.engine(engine)
+    result.version, result.running = found["version"], found["running"]
+    result.ssh_accounts, result.ssh_server = found["ssh_accounts"], found["ssh_server"]
+    result.certificate = pair.end()
+    if not desired.absent:
+        result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
+
+
 @contextlib.contextmanager
-def _lock() -> t.Iterator[None]:
+def _lock(is_awaited: t.Callable[[], bool]) -> t.Iterator[None]:
     """One change at a time; in /run, where no full disk and no reboot is in the way."""
-    with _LOCK.open("w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    # Who can open the file can hold the lock, for reading, too.
+    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        end = time.monotonic() + _LOCK_TIMEOUT
+        while not _try_lock(descriptor):
+            _end_if_not_awaited(is_awaited)
+            if time.monotonic() > end:
+                raise inspect.EngineError(
+                    f"{_holder(descriptor)} has held {_LOCK}, which lets one change of this engine through at a time, "
+                    f"for {_LOCK_TIMEOUT / 60:.0f} minutes; wait for its end, or end it, and run this again."
+                )
+            time.sleep(0.2)
         yield
+    finally:
+        os.close(descriptor)
 
 
-def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target], check_mode: bool) -> str:
-    """Why dockerd has to be restarted; '' where it has not. Refuses what cannot work."""
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock of this file, by the kernel's list."""
+    inode = os.fstat(descriptor).st_ino
+    for line in pathlib.Path("/proc/locks").read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5].endswith(f":{inode}"):
+            with contextlib.suppress(OSError):
+                name = pathlib.Path(f"/proc/{words[4]}/comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f"the process {words[4]} ({name})"
+    return "another process"
+
+
+def _end_if_not_awaited(is_awaited: t.Callable[[], bool]) -> None:
+    if not is_awaited():
+        raise inspect.EngineError("nobody waits for this change any more; nothing was changed.")
+
+
+def _refuse_restart(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
+    """A restart that would end containers, or that cannot be prepared."""
+    _plan.refuse_container_loss(engine, desired)
+    _plan.refuse_pending_edits(engine, plan)
+    if engine.info and not engine.live_restore:
+        _plan.refuse_reload_traps(engine)
+    conflicts = engine.service.restart_conflicts() if engine.running and not desired.allow_container_restart else []
+    if conflicts:
+        raise inspect.EngineError(
+            f"{'; '.join(conflicts)}; set docker_engine_allow_container_restart to true to have them started again."
+        )
+
+
+def _left_without_socket(engine: inspect.Engine) -> list[str]:
+    """The containers that hold the local socket which dockerd makes anew."""
+    if not engine.info or engine.service.keeps_socket:
+        return []
+    sockets = {engine.api.path, "/run/docker.sock", "/var/run/docker.sock"}
+    names = sorted(
+        str(container["Names"][0]).lstrip("/")
+        for container in engine.api.get("/containers/json")
+        if any(mount.get("Source") in sockets for mount in container.get("Mounts") or [])
+    )
+    if not names:
+        return []
+    return [
+        f"dockerd makes {engine.api.path} anew when it restarts, so that containers that have it mounted do not reach "
+        f"it until they are restarted themselves: docker restart {' '.join(names)}"
+    ]
+
+
+def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target], waits: bool) -> str:
+    """Why dockerd has to be restarted; '' where it has not. Refuses what cannot work.
+
+    ``waits`` is a change that has to wait for its certificate.
+    """
     changed = [str(target.path) for target in changes if target.restart and target.content_differs()]
     because = f"dockerd reads {', '.join(changed)} only when it starts" if changed else ""
     if desired.absent:
         return because if engine.running else ""
-    problem = (
-        _plan.certificate_problem(desired, plan)
-        if desired.ca
-        else "ca_certificate is empty, which only check mode takes; give the trust bundle."
-    )
-    if problem and not (check_mode and not desired.certificate):
-        raise inspect.EngineError(problem)
+    if not waits:
+        _refuse_certificate(desired, plan)
     inspect.refuse_unusable_addresses(desired.listen, desired.port, engine.hosts if engine.running else [])
-    if not engine.running:
-        return "dockerd does not answer on its local socket"
-    if because or problem:
+    if not engine.info:
+        return f"dockerd does not {'answer on its local socket' if engine.running else 'run'}"
+    if because or waits:
         return because or "dockerd reads its certificate only when it starts"
     findings = checks.findings(engine.api, desired.listen, desired.port, desired.ca, plan.certificate)
     return f"dockerd does not run with what its files say: {findings[0]}" if findings else ""
 
 
+def _refuse_certificate(desired: Desired, plan: Plan) -> None:
+    if not desired.ca:
+        raise inspect.EngineError("ca_certificate is empty; give the trust bundle that belongs to server_certificate.")
+    problem = _plan.certificate_problem(desired, plan)
+    if problem:
+        raise inspect.EngineError(problem)
+
+
 def _diff(target: Target) -> dict[str, str]:
-    return _files.diff(target, x509.describe if target.path in (inspect.CA, inspect.CERTIFICATE) else None)
+    if target.path in (inspect.CA, inspect.CERTIFICATE):
+        return _files.diff(target, _described)
+    shown = _files.diff(target)
+    if target.path == inspect.DAEMON_JSON.resolve():
+        # Proxies and options of log drivers hold passwords.
+        before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
+        shown.update(before=before, after=after)
+    return shown
+
+
+def _described(content: bytes) -> str:
+    try:
+        return x509.describe(content)
+    except x509.UNREADABLE:
+        return "(no certificate that can be read)\n"
 
 
 # -- daemon.json through a restart -----------------------------------------------------------------------------------
@@ -211,10 +345,14 @@ class _Engine:
                 )
             time.sleep(0.05)
 
-    def restart(self) -> None:
+    def restart(self, answers: bool = True) -> None:
+        """``answers`` is whether it can be expected to answer on its local socket."""
         self.service.restart(self.timeout)
-        if not self.api.wait(self.timeout, self.service.main_pid):
-            raise TransactionError(f"dockerd does not answer on {self.api.path} after its restart")
+        if answers and not self.api.wait(self.timeout, self.service.main_pid):
+            raise TransactionError(
+                f"dockerd does not answer on {self.api.path} within {self.timeout:.0f} s after its restart (more time "
+                "is docker_engine_restart_timeout)"
+            )
 
 
 # -- journal, change, undo -------------------------------------------------------------------------------------------
@@ -228,25 +366,39 @@ class _Journal:
     daemon_json: str
     running: list[str]  # the units that ran
     process: str  # of the daemon; '' where it did not run
+    answered: bool  # whether it answered on its local socket
+    ran_with: dict[str, str]  # what it said of itself, as far as its files decide it
     boot: str
     live_restore: bool  # of the running daemon
     containers: list[dict[str, t.Any]]
+    followers: list[str]  # units that a restart may take down
 
     @classmethod
     def read(cls) -> _Journal:
         try:
-            return cls(**json.loads(inspect.JOURNAL.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            journal = cls(**json.loads(inspect.JOURNAL.read_text(encoding="utf-8")))
+            files = [{"path": str(file["path"]), "existed": bool(file["existed"])} for file in journal.files]
+            return dataclasses.replace(journal, files=files)
+        except (ValueError, TypeError, KeyError) as error:
             raise TransactionError(
                 f"{inspect.JOURNAL} of an interrupted change is damaged ({error}); compare the files in /etc/docker "
                 "with their hidden .bulkhead-old copies by hand, then remove the journal."
             ) from error
 
+    def pair(self) -> certificate.Pair:
+        """The certificate and the key that an undo gives back."""
+
+        def before(path: pathlib.Path) -> bytes | None:
+            for file in self.files:
+                if file["path"] == str(path):
+                    old = _files.staged(path, "old")
+                    return _files.content(old if os.path.lexists(old) else path) if file["existed"] else None
+            return _files.content(path)
+
+        return certificate.Pair(before(inspect.CERTIFICATE), before(inspect.PRIVATE_KEY))
+
     def write(self) -> None:
-        new = _files.staged(inspect.JOURNAL, "new")
-        _files.write(new, json.dumps(dataclasses.asdict(self)).encode(), 0o600)
-        new.replace(inspect.JOURNAL)
-        _files.sync_folder(inspect.STATE_DIR)
+        _files.replace(inspect.JOURNAL, json.dumps(dataclasses.asdict(self)).encode(), 0o600)
 
     def remove(self) -> None:
         """The moment from which the change, or its undoing, stands. What is staged goes only after it."""
@@ -283,7 +435,8 @@ class _Change:
         self.engine, self.desired, self.plan = engine, desired, plan
         self.restart, self.containers = restart, containers
         self.daemon = _Engine(engine.service, engine.api, desired.timeout)
-        covered = restart and engine.running and _plan.may_have_live_restore(engine)
+        self.followers = engine.service.followers() if restart else []
+        covered = restart and engine.info is not None and _plan.may_have_live_restore(engine)
         # daemon.json belongs to it also where it stays: live-restore passes through it.
         self.changes = [
             target for target in plan.targets if target in changes or (covered and target is plan.daemon_json)
@@ -320,10 +473,13 @@ class _Change:
             files=[{"path": str(s.path), "existed": os.path.lexists(s.path)} for s in self.changes],
             daemon_json=str(self.plan.daemon_json.path),
             running=self.engine.service.running_units(),
-            process=self.engine.service.process() if self.engine.running else "",
+            process=self.engine.service.process(),
+            answered=self.engine.info is not None,
+            ran_with=_runs_with(self.engine.api) if self.engine.info else {},
             boot=_service.boot(),
             live_restore=self.engine.live_restore,
             containers=self.containers,
+            followers=self.followers,
         )
         try:
             inspect.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -356,6 +512,7 @@ class _Change:
             _files.place(self.after.on, self.after.path)
         self.engine.service.read_units()
         self.daemon.restart()
+        self.engine.service.start_again(self.followers)
         if self.after:
             self.after.switch(self.daemon, False)
             self.plan.daemon_json.swap()
@@ -371,19 +528,17 @@ class _Change:
         lost = [] if desired.allow_container_restart else api.lost(self.containers)
         findings += [f"the container {name} was ended" for name in lost]
         if findings:
-            raise TransactionError(f"the engine does not answer as it must: {'; '.join(findings)}")
+            raise TransactionError(f"the engine failed verification: {'; '.join(findings)}")
 
 
 def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
     """Former endpoints of ours at which somebody still answers."""
-    stay = {*plan.hosts, *(flag.value for flag in engine.command_line.remote_flags if flag.name == "host")}
+    stay = {host.port for host in hosts.network([*plan.hosts, *(flag.host for flag in engine.command_line.hosts)])}
     found = []
-    for host in _daemon_json.plain_hosts(engine.hosts):
-        address, _, port = host.rpartition(":")
-        address = checks.reachable(address.rpartition("//")[2].strip("[]"))
-        if not port.isdigit() or any(other.endswith(f":{port}") for other in stay):
+    for host in hosts.network(engine.hosts):
+        if host.port in stay:
             continue
-        if handshake.plain_http(address, int(port)).outcome != "closed":
+        if handshake.plain_http(checks.reachable(host.address), host.port).outcome != "closed":
             found.append(f"{host} still answers")
     return found
 
@@ -408,10 +563,10 @@ def _undo(journal: _Journal, timeout: float) -> str:
         service.stop(journal.running)
     else:
         try:
-            if restarted or not daemon.api.answers():
+            if restarted or (journal.answered and not daemon.api.answers()):
                 if covered:
                     _files.place(cover.on, path)
-                daemon.restart()
+                daemon.restart(journal.answered)
             if covered and not journal.live_restore and daemon.api.live_restore():
                 cover.switch(daemon, False)
         except (_service.ServiceError, _api.ApiError, TransactionError) as error:
@@ -419,17 +574,43 @@ def _undo(journal: _Journal, timeout: float) -> str:
         for file in journal.files:
             if file["path"] == journal.daemon_json:
                 _put_back(file)
-    lost = []
-    if journal.boot == _service.boot() and daemon.api.answers():
-        lost = daemon.api.lost(journal.containers)
+        service.start_again(journal.followers)
+    state = f"but dockerd does not run with them: {problem}." if problem else _state_after_undo(journal, daemon.api)
     journal.remove()
-    if problem:
-        hint = " Containers run on; start it with live-restore to keep them." if journal.containers else ""
-        return f"Its previous files are back, but dockerd does not run with them: {problem}.{hint}"
+    if problem and journal.containers:
+        state += " Containers run on; start it with live-restore to keep them."
+    return f"Its previous files are back {state}"
+
+
+def _state_after_undo(journal: _Journal, api: _api.LocalApi) -> str:
+    """What an undo has reached, which gives files back and not always what ran."""
     if not journal.process:
-        return "Its previous files are back, and dockerd is stopped as before."
-    ended = f", without {', '.join(lost)}, which had to be ended" if lost else ""
-    return f"Its previous files are back and the engine answers as before{ended}."
+        return "and dockerd is stopped as before."
+    if not journal.answered:
+        return "and dockerd runs with them; as before, it does not answer on its local socket."
+    if not api.answers():
+        return f"and dockerd runs with them, but it does not answer on {api.path}."
+    now = _runs_with(api)
+    differs = [
+        f"dockerd runs with {name} {now.get(name)} instead of {value}, as its files said before this change"
+        for name, value in journal.ran_with.items()
+        if now.get(name) != value
+    ]
+    lost = set(api.lost(journal.containers)) if journal.boot == _service.boot() else set()
+    for container in (each for each in journal.containers if each["name"] in lost):
+        alive = pathlib.Path(f"/proc/{container['pid']}").exists()
+        differs.append(f"{container['name']} {'runs on, unknown to dockerd' if alive else 'had to be ended'}")
+    return (
+        f"and the engine answers, but not as before: {'; '.join(differs)}."
+        if differs
+        else ("and the engine answers as before.")
+    )
+
+
+def _runs_with(api: _api.LocalApi) -> dict[str, str]:
+    """What the files decide when dockerd starts, as it runs now."""
+    info = api.get("/info")
+    return {name: str(info.get(name)) for name in ("DockerRootDir", "Driver", "LoggingDriver", "CgroupDriver")}
 
 
 def _put_back(file: t.Mapping[str, t.Any]) -> None:

@@ -21,8 +21,17 @@ import subprocess
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
 
 _INCLUDE = "Include ~/.bulkhead/ssh/*.config\n"
+_KEY_TYPES = {"ed25519": ("ed25519",), "ecdsa": ("ecdsa", "-b", "256"), "rsa": ("rsa", "-b", "3072")}
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST_KEY = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) AAAA[A-Za-z0-9+/]+={0,2}")
+_KNOWN_AS = re.compile(r"(?:\[(.+)\]:([0-9]+)|(.+))")
+# What a socket's path may have on every system, and what ssh appends to it while it makes one.
+_SOCKET_PATH, _SOCKET_SUFFIX = 103, "." + "x" * 16
 _NOTICE = "# Written by the role docker_client of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 
 
@@ -45,12 +54,24 @@ class Engine:
 
     name: str
     address: str
-    port: int
+    port: int | None  # None: the one that an earlier run has written down, else 22
     host_keys: tuple[str, ...]
 
     @property
     def known_as(self) -> str:
-        return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+        return self.address if self.port in (22, None) else f"[{self.address}]:{self.port}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What ssh of this user shall be prepared for."""
+
+    identities: t.Sequence[Identity]
+    engines: t.Sequence[Engine] | None  # None: only the keys are made
+    set_name: str
+    key_type: str = "ed25519"
+    jump: str = ""  # as ProxyJump takes it
+    require_host_keys: bool = True
 
 
 @dataclasses.dataclass
@@ -63,38 +84,30 @@ class Result:
     diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
-def run(
-    identities: t.Sequence[Identity],
-    engines: t.Sequence[Engine] | None,
-    set_name: str,
-    require_host_keys: bool = True,
-    check_mode: bool = False,
-) -> Result:
+def run(wanted: Wanted, check_mode: bool = False) -> Result:
     """Make the keys that are missing and, where engines are given, write what ssh reads about them.
 
     An engine without host keys keeps those that an earlier run has written down. Where there are none and
     ``require_host_keys`` is off, its settings are written, with which ssh refuses it.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", set_name):
-        raise ClientError(f"'{set_name}' cannot be the name of a set; use letters, digits and '.', '_', '-'.")
+    _check(wanted)
     home = _home()
     folder = home / ".bulkhead/ssh"
     result = Result()
-    for identity in identities:
+    for identity in wanted.identities:
         path = identity.private_key or folder / identity.name
         if identity.private_key is None and not path.exists():
             result.changed = True
             if not check_mode:
-                _make_key(path, identity.name)
-        result.keys.append(
-            {"name": identity.name, "account": identity.account, "public_key": _public_key(path, identity, check_mode)}
-        )
-    if engines is None:
+                _make_key(path, identity.name, wanted.key_type)
+        public = _public_key(path, identity, check_mode)
+        result.keys.append({"name": identity.name, "account": identity.account, "public_key": public})
+    if wanted.engines is None:
         return result
-    known_hosts_path = folder / f"{set_name}.known_hosts"
-    engines = _with_known_keys(engines, (_files.content(known_hosts_path) or b"").decode())
+    known_hosts_path, settings_path = folder / f"{wanted.set_name}.known_hosts", folder / f"{wanted.set_name}.config"
+    engines = _with_known_keys(wanted.engines, (_files.content(known_hosts_path) or b"").decode("utf-8", "replace"))
     result.unknown = [engine.name for engine in engines if not engine.host_keys]
-    if result.unknown and require_host_keys:
+    if result.unknown and wanted.require_host_keys:
         raise ClientError(
             f"the SSH host keys of {', '.join(result.unknown)} are not known, and nobody is trusted at first sight; "
             "run the role docker_ssh for them in the same play, or set ssh_host_keys."
@@ -102,7 +115,7 @@ def run(
     config = home / ".ssh/config"
     targets = [
         _files.Target(known_hosts_path, known_hosts(engines).encode(), 0o600),
-        _files.Target(folder / f"{set_name}.config", settings(identities, engines, folder, set_name).encode(), 0o600),
+        _files.Target(settings_path, settings(wanted, engines, folder).encode(), 0o600),
     ]
     text = _files.content(config) or b""
     if _INCLUDE.encode() not in text.splitlines(keepends=True):
@@ -118,18 +131,17 @@ def run(
     return result
 
 
-def remove(
-    identities: t.Sequence[Identity], set_name: str, keep_others: bool = False, check_mode: bool = False
-) -> Result:
+def remove(identities: t.Sequence[Identity], set_name: str, exclusive: bool = True, check_mode: bool = False) -> Result:
     """Take away the keys that were made here and the files of the set; the Include line goes with the last set.
 
-    With ``keep_others`` the files of the set lose these identities, and go when nobody is left in them.
+    Where the identities are not the ``exclusive`` ones of the set, its files lose them alone, and go with the last.
     """
+    _check(Wanted(identities, None, set_name))
     home = pathlib.Path("~").expanduser()
     folder = home / ".bulkhead/ssh"
     own = [folder / identity.name for identity in identities if identity.private_key is None]
     settings_path = folder / f"{set_name}.config"
-    left = _without(identities, _files.content(settings_path) or b"") if keep_others else b""
+    left = _without(identities, _files.content(settings_path) or b"") if not exclusive else b""
     shared = () if left else (settings_path, folder / f"{set_name}.known_hosts")
     gone = [path for path in (*own, *(path.with_name(f"{path.name}.pub") for path in own), *shared) if path.exists()]
     targets = [_files.Target(path, None) for path in gone]
@@ -156,6 +168,49 @@ def remove(
     return result
 
 
+def _check(wanted: Wanted) -> None:
+    """Refuse whatever could mean something else in a file that ssh reads."""
+    if not _SET_NAME.fullmatch(wanted.set_name):
+        raise ClientError(f"'{wanted.set_name}' cannot be the name of a set; use letters, digits and '.', '_', '-'.")
+    for identity in wanted.identities:
+        if not layout.is_name(identity.name):
+            raise ClientError(f"{identity.name!r} cannot be the name of an identity and of its key.")
+        if not users.NAME.fullmatch(identity.account):
+            raise ClientError(
+                f"the identity {identity.name} would log in to engines as {identity.account!r}, which cannot be an "
+                "account; set its ssh_account."
+            )
+        if identity.private_key and re.search(r'["\x00-\x1f\x7f]', str(identity.private_key)):
+            raise ClientError(f"the path of the private key of {identity.name} has a quote or a control character.")
+    for engine in wanted.engines or ():
+        if not names.is_address(engine.address):
+            raise ClientError(
+                f"the engine {engine.name!r} has the address {engine.address!r}, which is neither an IP address nor a "
+                "host name as RFC 1123 allows it; set its address."
+            )
+        if not engine.name.isprintable():
+            raise ClientError(f"the engine name {engine.name!r} has a control character.")
+        if engine.port is not None and not 0 < engine.port < 65536:
+            raise ClientError(f"the engine {engine.name} has the SSH port {engine.port}, which is none.")
+    for jump in wanted.jump.split(",") if wanted.jump else ():
+        if not _is_jump(jump):
+            raise ClientError(
+                f"the jump host {jump!r} is no USER@HOST or USER@HOST:PORT (docker_client_ssh_jump); the user and the "
+                "port can be left out."
+            )
+
+
+def _is_jump(text: str) -> bool:
+    user, _, host = text.rpartition("@")
+    found = re.fullmatch(r"(?:\[([^\]]+)\]|([^:]+))(?::([0-9]{1,5}))?", host)
+    if not found or (user and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", user)) or text.startswith("@"):
+        return False
+    inside, bare, port = found.groups()
+    # A name may be one of the user's own ssh configuration.
+    is_host = names.is_ip(inside) if inside else bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", bare))
+    return is_host and (port is None or 0 < int(port) < 65536)
+
+
 def _without(identities: t.Sequence[Identity], text: bytes) -> bytes:
     """The settings of everybody else; nothing where these were the only ones."""
     notice, *blocks = text.decode().split("\n\n")
@@ -178,13 +233,16 @@ def _home() -> pathlib.Path:
     return home
 
 
-def _make_key(path: pathlib.Path, name: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_key(path: pathlib.Path, name: str, key_type: str) -> None:
+    _make_folder(path.parent)
     comment = f"{name}@{socket.gethostname()}"
-    command = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+    command = ("ssh-keygen", "-q", "-t", *_KEY_TYPES[key_type], "-N", "", "-C", comment, "-f", str(path))
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise ClientError(f"ssh-keygen made no key: {(done.stderr or done.stdout).strip()}")
+        raise ClientError(
+            f"ssh-keygen made no key of the type {key_type}: {(done.stderr or done.stdout).strip()}. Where the host "
+            "refuses this type, as with FIPS, set docker_client_ssh_key_type."
+        )
 
 
 def _public_key(path: pathlib.Path, identity: Identity, check_mode: bool) -> str:
@@ -207,15 +265,23 @@ def _public_key(path: pathlib.Path, identity: Identity, check_mode: bool) -> str
 
 
 def _with_known_keys(engines: t.Sequence[Engine], known: str) -> list[Engine]:
-    """The engines, with host keys from a file of known hosts where none are given."""
+    """The engines, with port and host keys from a file of known hosts where none are given."""
     keys: dict[str, tuple[str, ...]] = {}
+    ports: dict[str, list[int]] = {}
     for words in (line.split(maxsplit=1) for line in known.splitlines()):
-        if len(words) == 2:
+        match = _KNOWN_AS.fullmatch(words[0]) if len(words) == 2 else None
+        if match:
             keys[words[0]] = (*keys.get(words[0], ()), words[1])
-    return [
-        engine if engine.host_keys else dataclasses.replace(engine, host_keys=keys.get(engine.known_as, ()))
-        for engine in engines
-    ]
+            ports.setdefault(match[1] or match[3], []).append(int(match[2] or 22))
+    return [_completed(engine, keys, ports.get(engine.address, [])) for engine in engines]
+
+
+def _completed(engine: Engine, keys: t.Mapping[str, tuple[str, ...]], ports: t.Sequence[int]) -> Engine:
+    port = engine.port or (ports[0] if len(set(ports)) == 1 else 22)
+    found = dataclasses.replace(engine, port=port)
+    # A key comes from the engine itself; one that is none concerns nobody else.
+    given = tuple(key for key in engine.host_keys if _HOST_KEY.fullmatch(" ".join(key.split()[:2])))
+    return dataclasses.replace(found, host_keys=given or keys.get(found.known_as, ()))
 
 
 def known_hosts(engines: t.Sequence[Engine]) -> str:
@@ -223,27 +289,26 @@ def known_hosts(engines: t.Sequence[Engine]) -> str:
     return "".join(dict.fromkeys(lines))
 
 
-def settings(identities: t.Sequence[Identity], engines: t.Sequence[Engine], folder: pathlib.Path, set_name: str) -> str:
+def settings(wanted: Wanted, engines: t.Sequence[Engine], folder: pathlib.Path) -> str:
+    shared = _multiplexing(folder)
     blocks = []
     for engine in engines:
-        for identity in identities:
+        for identity in wanted.identities:
             key = identity.private_key or folder / identity.name
             options = {
                 "Port": str(engine.port),
+                **({"ProxyJump": wanted.jump} if wanted.jump else {}),
                 "IdentityFile": _quoted(key),
                 "IdentitiesOnly": "yes",
                 "PreferredAuthentications": "publickey",
-                "UserKnownHostsFile": _quoted(folder / f"{set_name}.known_hosts"),
+                "UserKnownHostsFile": _quoted(folder / f"{wanted.set_name}.known_hosts"),
                 "GlobalKnownHostsFile": "/dev/null",
                 "StrictHostKeyChecking": "yes",
                 "UpdateHostKeys": "no",
                 "ForwardAgent": "no",
                 "ForwardX11": "no",
                 "ClearAllForwardings": "yes",
-                # A Docker client opens a connection for each request; this makes one of them, with a session for each.
-                "ControlMaster": "auto",
-                "ControlPath": _quoted(folder / "%C", percent=False),
-                "ControlPersist": "60",
+                **shared,
                 "ServerAliveInterval": "30",
             }
             blocks.append(
@@ -253,13 +318,50 @@ def settings(identities: t.Sequence[Identity], engines: t.Sequence[Engine], fold
     return "\n".join([_NOTICE, *blocks])
 
 
+def _multiplexing(folder: pathlib.Path) -> dict[str, str]:
+    """A Docker client opens a connection for each request; this makes one of them, with a session for each.
+
+    Where no socket can be made, ssh would not connect at all.
+    """
+    path = folder / ("C" * 40 + _SOCKET_SUFFIX)
+    if len(os.fsencode(path)) > _SOCKET_PATH or not _takes_sockets(path):
+        return {"ControlMaster": "no", "ControlPath": "none"}
+    return {
+        "ControlMaster": "auto",
+        "ControlPath": _quoted(folder / "%C", percent=False),
+        "ControlPersist": "60",
+    }
+
+
+def _takes_sockets(path: pathlib.Path) -> bool:
+    """Whether the file system has sockets, as far as the folder is there to try it."""
+    if not path.parent.is_dir():
+        return True
+    try:
+        with socket.socket(socket.AF_UNIX) as tried:
+            tried.bind(str(path))
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+    return True
+
+
 def _quoted(path: pathlib.Path, percent: bool = True) -> str:
     text = str(path).replace("%", "%%") if percent else str(path)
     return f'"{text}"'
 
 
+def _make_folder(path: pathlib.Path) -> None:
+    """A folder for its user alone, whatever the umask is, with those that lead to it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+
+
 def _write(target: _files.Target) -> None:
-    target.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(target.path.parent)
     _files.write(target.new, target.content or b"", target.mode)
     target.new.replace(target.path)
     _files.sync_folder(target.path.parent)

@@ -14,6 +14,8 @@ import typing as t
 _DIAL = "docker system dial-stdio"
 _PING = b"GET /_ping HTTP/1.0\r\n\r\n"
 _FORWARDED = "remote port forwarding failed"
+_AT_ONCE = 4  # endpoints, and attempts on each: sshd shuts out addresses that open too many connections at once
+_CAUSE = 600  # characters of ssh's words; an engine can have it say as much as it likes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,28 +51,58 @@ ATTEMPTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """What was found out."""
+class Endpoint:
+    """An account of an engine; without a port, the user's settings of ssh say it."""
 
-    refused: dict[str, bool]
-    findings: list[str]
+    name: str
+    address: str
+    account: str
+    port: int | None = None
+
+    @property
+    def where(self) -> str:
+        port = f" port {self.port}" if self.port else ""
+        return f"{self.account}@{self.address}{port}"
 
 
-def prove(address: str, account: str, port: int | None, timeout: int) -> Result:
-    """Try the allowed first; where that fails, a refusal proves nothing."""
-    base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none", "-l", account]
-    base += ["-p", str(port)] if port else []
-    allowed = _try(base, address, Attempt("the API", (_DIAL,), stdin=_PING), timeout)
+def check_endpoints(endpoints: t.Sequence[Endpoint], timeout: int) -> dict[str, t.Any]:
+    """Ask all endpoints, a few at the same time; the result is what docker_ssh_endpoint_info returns."""
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        results = list(pool.map(lambda endpoint: check_endpoint(endpoint, timeout), endpoints))
+    return {"ok": all(result["ok"] for result in results), "endpoints": results}
+
+
+def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
+    """Try what is allowed first; where that fails, a refusal shows nothing."""
+    # ERROR leaves out what sshd has everybody told before a login, and keeps every cause of a failure.
+    base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none"]
+    base += ["-o", "LogLevel=ERROR", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
+    allowed = _try(base, endpoint.address, Attempt("the API", (_DIAL,), stdin=_PING), timeout)
     if b" 200 OK" not in allowed.stdout:
-        return Result(
-            {}, [f"{account}@{address} does not reach the Docker API: {_last(allowed.stderr) or 'no answer'}"]
-        )
+        cause = _cause(allowed.stderr) or f"no answer, and ssh ended with {allowed.returncode}"
+        return _result(endpoint, {}, [f"{endpoint.where} does not reach the Docker API ({cause})"])
     # A forwarding is cleared by the settings of the contexts, so that it would not even be asked for.
     base += ["-o", "ClearAllForwardings=no"]
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda attempt: _try(base, address, attempt, timeout), ATTEMPTS))
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        done = list(pool.map(lambda attempt: _try(base, endpoint.address, attempt, timeout), ATTEMPTS))
     refused = {attempt.what: _is_refusal(attempt, answer) for attempt, answer in zip(ATTEMPTS, done)}
-    return Result(refused, [f"{account}@{address} is not refused {what}" for what, was in refused.items() if not was])
+    findings = [
+        f"{endpoint.where} is not refused {attempt.what}{_because(answer)}"
+        for attempt, answer in zip(ATTEMPTS, done)
+        if not refused[attempt.what]
+    ]
+    return _result(endpoint, refused, findings)
+
+
+def _result(endpoint: Endpoint, refused: dict[str, bool], findings: list[str]) -> dict[str, t.Any]:
+    return {
+        "name": endpoint.name,
+        "address": endpoint.address,
+        "account": endpoint.account,
+        "ok": not findings,
+        "findings": findings,
+        "refused": refused,
+    }
 
 
 def _try(base: t.Sequence[str], address: str, attempt: Attempt, timeout: int) -> subprocess.CompletedProcess[bytes]:
@@ -78,15 +110,24 @@ def _try(base: t.Sequence[str], address: str, attempt: Attempt, timeout: int) ->
     try:
         return subprocess.run(command, input=attempt.stdin, capture_output=True, check=False, timeout=timeout + 10)
     except subprocess.TimeoutExpired as error:
-        return subprocess.CompletedProcess(command, 0, error.stdout or b"", b"it did not end")
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 0, b"", f"ssh cannot be started: {error.strerror}".encode())
+        said = (error.stderr or b"") + f"\nssh did not end within {timeout + 10} seconds".encode()
+        return subprocess.CompletedProcess(command, 0, error.stdout or b"", said)
+    except (OSError, ValueError) as error:  # a NUL in a name
+        return subprocess.CompletedProcess(command, 0, b"", f"ssh cannot be started: {error}".encode())
 
 
 def _is_refusal(attempt: Attempt, answer: subprocess.CompletedProcess[bytes]) -> bool:
     return answer.returncode != 0 and answer.stdout == b"" and attempt.says.encode() in answer.stderr
 
 
-def _last(text: bytes) -> str:
-    lines = text.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+def _because(answer: subprocess.CompletedProcess[bytes]) -> str:
+    cause = _cause(answer.stderr)
+    return f" ({cause})" if cause else ""
+
+
+def _cause(text: bytes) -> str:
+    """What ssh said, as one phrase: all its lines, for the last one alone often does not say why."""
+    lines = (line.strip(" \t@.") for line in text.decode("utf-8", "replace").splitlines())
+    phrase = "; ".join(dict.fromkeys(line for line in lines if line))
+    phrase = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in phrase)
+    return phrase if len(phrase) <= _CAUSE else f"{phrase[:_CAUSE]} …"

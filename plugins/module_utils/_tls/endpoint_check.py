@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proof from outside: one identity gets in, and nobody else does."""
+"""Verification from outside: one identity gets in, and nobody else does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,31 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType
+
+_AT_ONCE = 16  # endpoints; each is asked by all clients at the same time
+# A server may send anything as its certificate, and cryptography reads most of it late.
+_UNREADABLE = (
+    x509.CertificateError,
+    DuplicateExtension,
+    InvalidVersion,
+    UnsupportedAlgorithm,
+    UnsupportedGeneralNameType,
+    ValueError,
+)
+
+
+class CredentialsError(Exception):
+    """One sentence about a file of this host that cannot be used."""
 
 
 class EndpointError(Exception):
-    """One sentence about an endpoint that cannot be asked as it was described."""
+    """Why one endpoint cannot be asked, without a full stop: it becomes a finding about that endpoint."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class CertificateFiles:
     """A client's certificate and key, by their files; ``option`` is where the user named them."""
 
     name: str
@@ -38,26 +55,43 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """What to ask, as whom, and what is expected of it."""
+    """What to ask."""
 
+    name: str
     docker_host: str
-    ca: str
-    identity: Pair
     hostname: str = ""  # the name to find in the server's certificate; the address where it is empty
-    refused_pairs: tuple[Pair, ...] = ()
-    closed_ports: tuple[int, ...] = ()
-    timeout: float = 5
+    plain_ports: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """Somebody who asks: the name in results and in findings, and what must come of it."""
+
+    name: str
+    who: str
+    expected: str
+    context: ssl.SSLContext
+    hint: str = ""  # why it may come out otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Credentials:
+    """All clients, made once for all endpoints."""
+
+    bundle: tuple[x509.Entry, ...]
+    strict: ssl.SSLContext  # the identity once more, as a client that verifies the server
+    clients: tuple[Client, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Attempt:
-    """One try to get in: what it is called, how a finding speaks of it, what must come of it and what came."""
+    """One try to get in: its name in results and in findings, what must come of it and what came."""
 
     name: str
     who: str
     expected: str
     answer: handshake.Answer
-    hint: str = ""  # why it may have come out otherwise
+    hint: str = ""
 
     def finding(self, where: str) -> list[str]:
         if self.answer.outcome == self.expected:
@@ -74,6 +108,80 @@ class _Attempt:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What one endpoint answered."""
+
+    clients: tuple[_Attempt, ...]  # the first is the identity
+    plain: _Attempt
+    old_tls: _Attempt
+    verified: handshake.Answer
+    offered: handshake.Offer | handshake.ProbeError
+    plain_ports: dict[int, handshake.Answer]
+
+    @property
+    def attempts(self) -> tuple[_Attempt, ...]:
+        return (*self.clients, self.plain, self.old_tls)
+
+
+def read_credentials(
+    ca: str, identity: CertificateFiles, refused_pairs: t.Sequence[CertificateFiles] = ()
+) -> Credentials:
+    """The identity, which has to get in, and who must not: nobody in particular, foreign CAs, the refused pairs."""
+    bundle = _bundle(ca, "ca_path")
+    certificate = _checked(identity)
+    for pair in refused_pairs:
+        _checked(pair)
+    problems = x509.problems(certificate.pem, "\n".join(entry.pem for entry in bundle), "client")
+    clients = [
+        Client(
+            "identity",
+            f"the identity {identity.certificate}",
+            "accepted",
+            _context(handshake.any_server, identity),
+            "".join(f"; {problem}" for problem in problems),
+        ),
+        Client("no_certificate", "a client without a certificate", "refused", handshake.any_server()),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, authority in enumerate(bundle):
+            impostor = _impostor(certificate, authority, pathlib.Path(folder, str(number)))
+            who = "a client of a foreign CA that only has the name of ours"
+            clients.append(Client("foreign_ca", who, "refused", _context(handshake.any_server, impostor)))
+    for pair in refused_pairs:
+        who = f"the client '{pair.name}' ({pair.certificate})"
+        clients.append(Client(pair.name, who, "refused", _context(handshake.any_server, pair)))
+    return Credentials(tuple(bundle), _context(handshake.trusted_server, identity, ca), tuple(clients))
+
+
+def check_endpoints(endpoints: t.Sequence[Endpoint], credentials: Credentials, timeout: float) -> dict[str, t.Any]:
+    """Ask all endpoints, many at the same time; the result is what docker_endpoint_info returns."""
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        results = list(pool.map(lambda endpoint: check_endpoint(endpoint, credentials, timeout), endpoints))
+    return {"ok": all(result["ok"] for result in results), "endpoints": results}
+
+
+def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float) -> dict[str, t.Any]:
+    """Try everything on one endpoint at the same time; whatever goes wrong there is a finding about it."""
+    try:
+        host, port = _target(endpoint)
+    except EndpointError as error:
+        return _result(endpoint, None, None, {}, [str(error)])
+    answers = _ask(endpoint, host, port, credentials, timeout)
+    version = _version(answers.verified)
+    findings = []
+    certificate = None
+    try:
+        if isinstance(answers.offered, handshake.Offer):
+            certificate = x509.report(x509.load_der(answers.offered.certificates[0]))
+    except _UNREADABLE as error:
+        findings.append(f"{endpoint.docker_host} serves a certificate that cannot be read ({error})")
+    findings += _about_endpoint(endpoint, host, answers, certificate, version, credentials.bundle)
+    for number, answer in answers.plain_ports.items():
+        findings += _about_port(host, number, answer)
+    return _result(endpoint, answers, certificate, version, findings)
+
+
 def address(docker_host: str) -> tuple[str, int]:
     """Host and port of tcp://ADDRESS:PORT."""
     form = f"docker_host '{docker_host}' is not of the form tcp://ADDRESS:PORT (IPv6: tcp://[ADDRESS]:PORT)"
@@ -81,68 +189,64 @@ def address(docker_host: str) -> tuple[str, int]:
         url = urllib.parse.urlsplit(docker_host)
         host, port = url.hostname, url.port
     except ValueError as error:
-        raise EndpointError(f"{form}: {error}.") from error
+        raise EndpointError(f"{form}: {error}") from error
     if url.scheme != "tcp":
-        raise EndpointError(f"{form}; only an endpoint on the network can be asked from outside.")
+        raise EndpointError(f"{form}; only an endpoint on the network can be asked from outside")
     if not host or not port or "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
-        raise EndpointError(f"{form}.")
+        raise EndpointError(form)
+    if not _is_name(host):
+        raise EndpointError(f"{form}: '{host}' is no name and no address")
     return host, port
 
 
-def examine(endpoint: Endpoint) -> dict[str, t.Any]:
-    """Try everything at the same time; the result is what docker_endpoint_info returns."""
+def _is_name(host: str) -> bool:
+    """Whether the resolver and OpenSSL take it at all."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return host.isprintable() and " " not in host
+
+
+def _target(endpoint: Endpoint) -> tuple[str, int]:
     host, port = address(endpoint.docker_host)
-    if port in endpoint.closed_ports:
-        raise EndpointError(f"closed_ports names {port}, which is the port of docker_host; take it out of one of them.")
-    bundle = _bundle(endpoint.ca, "ca_path")
-    victim = _checked(endpoint.identity)
-    for pair in endpoint.refused_pairs:
-        _checked(pair)
-    target, timeout = (host, port), endpoint.timeout
-    trusted = _context(handshake.trusted_server, endpoint.identity, endpoint.ca)
+    where = endpoint.docker_host
+    if endpoint.hostname and not _is_name(endpoint.hostname):
+        raise EndpointError(f"tls_hostname '{endpoint.hostname}' of {where} is no name and no address")
+    if port in endpoint.plain_ports:
+        raise EndpointError(f"plain_ports names {port}, which is the port of {where}; take it out of one of them")
+    for number in endpoint.plain_ports:
+        if not 0 < number < 65536:
+            raise EndpointError(f"plain_ports names {number} for {where}, which is no port; take it out")
+    return host, port
 
-    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(max_workers=32) as pool:
-        impostors = [_impostor(victim, entry, pathlib.Path(folder, str(n))) for n, entry in enumerate(bundle)]
 
-        def client(pair: Pair | None) -> concurrent.futures.Future[handshake.Answer]:
-            context = _context(handshake.any_server, pair)
-            return pool.submit(handshake.ask, *target, context, timeout=timeout)
-
-        name = endpoint.hostname or host.partition("%")[0]
-        verified = pool.submit(handshake.ask, *target, trusted, "/version", name, timeout)
-        offered = pool.submit(_offer, *target, timeout)
-        identity = client(endpoint.identity)
-        nobody = client(None)
-        foreign = [client(pair) for pair in impostors]
-        pairs = [client(pair) for pair in endpoint.refused_pairs]
-        plain = pool.submit(handshake.plain_http, *target, timeout)
-        old = pool.submit(handshake.old_tls, *target, timeout)
-        others = [pool.submit(handshake.plain_http, host, other, timeout) for other in endpoint.closed_ports]
-
-    attempts = [
-        _Attempt(
-            "identity",
-            f"the identity {endpoint.identity.certificate}",
-            "accepted",
-            identity.result(),
-            "".join(f"; {problem}" for problem in x509.problems(victim.pem, _pem(bundle), "client")),
+def _ask(endpoint: Endpoint, host: str, port: int, credentials: Credentials, timeout: float) -> _Answers:
+    name = endpoint.hostname or host.partition("%")[0]
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        verified = pool.submit(handshake.ask, host, port, credentials.strict, "/version", name, timeout)
+        offered = pool.submit(_handshake, host, port, timeout)
+        clients = [
+            (client, pool.submit(handshake.ask, host, port, client.context, timeout=timeout))
+            for client in credentials.clients
+        ]
+        plain = pool.submit(handshake.plain_http, host, port, timeout)
+        old = pool.submit(handshake.old_tls, host, port, timeout)
+        others = {number: pool.submit(handshake.plain_http, host, number, timeout) for number in endpoint.plain_ports}
+    return _Answers(
+        clients=tuple(
+            _Attempt(client.name, client.who, client.expected, answer.result(), client.hint)
+            for client, answer in clients
         ),
-        _Attempt("no_certificate", "a client without a certificate", "refused", nobody.result()),
-        *(
-            _Attempt("foreign_ca", "a client of a foreign CA that only has the name of ours", "refused", f.result())
-            for f in foreign
-        ),
-        *(
-            _Attempt(pair.name, f"the client '{pair.name}' ({pair.certificate})", "refused", f.result())
-            for pair, f in zip(endpoint.refused_pairs, pairs)  # strict= is newer than Python 3.9
-        ),
-        _Attempt("plain_http", "plain HTTP", "refused", _as_attempt(plain.result())),
-        _Attempt("old_tls", "an outdated protocol", "refused", old.result()),
-    ]
-    return _result(endpoint, host, bundle, attempts, verified.result(), offered.result(), [o.result() for o in others])
+        plain=_Attempt("plain_http", "plain HTTP", "refused", _as_attempt(plain.result())),
+        old_tls=_Attempt("old_tls", "an outdated protocol", "refused", old.result()),
+        verified=verified.result(),
+        offered=offered.result(),
+        plain_ports={number: answer.result() for number, answer in others.items()},
+    )
 
 
-def _offer(host: str, port: int, timeout: float) -> handshake.Offer | handshake.ProbeError:
+def _handshake(host: str, port: int, timeout: float) -> handshake.Offer | handshake.ProbeError:
     try:
         return handshake.offer(host, port, timeout)
     except handshake.ProbeError as error:
@@ -156,65 +260,66 @@ def _as_attempt(answer: handshake.Answer) -> handshake.Answer:
 
 def _result(
     endpoint: Endpoint,
-    host: str,
-    bundle: list[x509.Entry],
-    attempts: list[_Attempt],
-    verified: handshake.Answer,
-    offered: handshake.Offer | handshake.ProbeError,
-    others: list[handshake.Answer],
+    answers: _Answers | None,
+    certificate: dict[str, t.Any] | None,
+    version: dict[str, str],
+    findings: list[str],
 ) -> dict[str, t.Any]:
-    where = endpoint.docker_host
-    version = _version(verified)
-    certificate = None
-    acceptable: tuple[bytes, ...] | None = None
-    if isinstance(offered, handshake.Offer):
-        certificate = x509.load_der(offered.certificates[0])
-        acceptable = offered.acceptable_cas
-
-    handshakes = [attempt for attempt in attempts if attempt.name not in ("plain_http", "old_tls")]
-    if all(attempt.answer.outcome == "unreachable" for attempt in handshakes):
-        plain = next(attempt for attempt in attempts if attempt.name == "plain_http")
-        if plain.answer.outcome == "unreachable":
-            findings = [f"{where} cannot be reached ({plain.answer.detail})"]
-        else:
-            findings = [f"{where} does not speak TLS ({verified.detail})", *plain.finding(where)]
-    else:
-        findings = [finding for attempt in attempts for finding in attempt.finding(where)]
-        findings += _about_server(where, endpoint.hostname or host, verified, certificate)
-        if not version and verified.outcome != "untrusted" and attempts[0].answer.outcome == "accepted":
-            findings.append(f"{where} does not answer GET /version as a Docker engine does ({verified.detail})")
-        findings += _about_clients(where, bundle, offered)
-    for port, answer in zip(endpoint.closed_ports, others):
-        findings += _about_port(host, port, answer)
-
+    """What is returned about one endpoint; ``answers`` is None where it could not be asked."""
+    acceptable = None
+    if answers and isinstance(answers.offered, handshake.Offer):
+        acceptable = answers.offered.acceptable_cas
     return {
-        "docker_host": where,
+        "name": endpoint.name,
+        "docker_host": endpoint.docker_host,
         "ok": not findings,
         "findings": findings,
         "engine_version": version.get("Version"),
         "api_version": version.get("ApiVersion"),
-        "server_verified": verified.outcome in ("accepted", "refused"),
-        "certificate": certificate and x509.report(certificate),
+        "server_verified": answers is not None and answers.verified.outcome in ("accepted", "refused"),
+        "certificate": certificate,
         "acceptable_cas": None if acceptable is None else [handshake.readable_name(name) for name in acceptable],
-        "attempts": [attempt.as_dict() for attempt in attempts],
-        "closed_ports": [
+        "attempts": [attempt.as_dict() for attempt in answers.attempts] if answers else [],
+        "plain_ports": [
             {"port": port, "open": answer.outcome != "closed", "docker": answer.docker, "detail": answer.detail}
-            for port, answer in zip(endpoint.closed_ports, others)
+            for port, answer in (answers.plain_ports if answers else {}).items()
         ],
     }
 
 
-def _about_server(where: str, name: str, verified: handshake.Answer, certificate: x509.Entry | None) -> list[str]:
+def _about_endpoint(
+    endpoint: Endpoint,
+    host: str,
+    answers: _Answers,
+    certificate: dict[str, t.Any] | None,
+    version: dict[str, str],
+    bundle: t.Sequence[x509.Entry],
+) -> list[str]:
+    where, verified = endpoint.docker_host, answers.verified
+    if all(attempt.answer.outcome == "unreachable" for attempt in answers.clients):
+        if answers.plain.answer.outcome == "unreachable":
+            return [f"{where} cannot be reached ({answers.plain.answer.detail})"]
+        return [f"{where} does not speak TLS ({verified.detail})", *answers.plain.finding(where)]
+    found = [finding for attempt in answers.attempts for finding in attempt.finding(where)]
+    found += _about_server(where, endpoint.hostname or host, verified, certificate)
+    if not version and verified.outcome != "untrusted" and answers.clients[0].answer.outcome == "accepted":
+        found.append(f"{where} does not answer GET /version as a Docker engine does ({verified.detail})")
+    return found + _about_clients(where, bundle, answers.offered)
+
+
+def _about_server(where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None) -> list[str]:
     found = []
     if verified.outcome == "untrusted":
         found.append(f"{where} serves a certificate that clients do not accept as that of {name} ({verified.detail})")
-    if certificate and certificate.usages != ["serverAuth"]:
-        usages = ", ".join(certificate.usages) or "every purpose"
+    if certificate and certificate["usages"] != ["serverAuth"]:
+        usages = ", ".join(certificate["usages"]) or "every purpose"
         found.append(f"{where} serves a certificate for {usages} instead of serverAuth alone")
     return found
 
 
-def _about_clients(where: str, bundle: list[x509.Entry], offered: handshake.Offer | handshake.ProbeError) -> list[str]:
+def _about_clients(
+    where: str, bundle: t.Sequence[x509.Entry], offered: handshake.Offer | handshake.ProbeError
+) -> list[str]:
     if isinstance(offered, handshake.ProbeError):
         return [f"{where} does not say which client CAs it accepts ({offered})"]
     if offered.acceptable_cas is None:
@@ -235,65 +340,64 @@ def _about_port(host: str, port: int, answer: handshake.Answer) -> list[str]:
     if answer.outcome == "closed":
         return []
     where = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    way_out = f"close it, or leave {port} out of plain_ports where it is another service of yours"
     if answer.docker:
-        return [f"{where} is open and answers the Docker API without TLS ({answer.detail})"]
-    return [f"{where} is open and must be closed, though no Docker API without TLS answers there ({answer.detail})"]
+        return [f"{where} is open and answers the Docker API without TLS ({answer.detail}); {way_out}"]
+    return [f"{where} is open, though no Docker API without TLS answers there ({answer.detail}); {way_out}"]
 
 
-def _version(answer: handshake.Answer) -> dict[str, t.Any]:
-    """The engine's own account of itself, or nothing where it gave none."""
+def _version(answer: handshake.Answer) -> dict[str, str]:
+    """What the engine says of its versions, or nothing where it does not answer as one."""
     head, _, body = answer.response.partition(b"\r\n\r\n")
     try:
         version = json.loads(body) if b" 200 " in head[:14] else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return version if isinstance(version, dict) and "ApiVersion" in version else {}
+    if not isinstance(version, dict) or not isinstance(version.get("ApiVersion"), str):
+        return {}
+    return {key: version[key] for key in ("Version", "ApiVersion") if isinstance(version.get(key), str)}
 
 
 def _read(path: str, option: str) -> bytes:
     try:
         return pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise EndpointError(f"{option}: {path} cannot be read on this host ({error.strerror}).") from error
+        raise CredentialsError(f"{option}: {path} cannot be read on this host ({error.strerror}).") from error
 
 
 def _bundle(path: str, option: str) -> list[x509.Entry]:
     try:
         return x509.load_bundle(_read(path, option).decode("utf-8", "replace"))
     except x509.CertificateError as error:
-        raise EndpointError(f"{option}: {path}: {error}.") from error
+        raise CredentialsError(f"{option}: {path}: {error}.") from error
 
 
-def _pem(bundle: list[x509.Entry]) -> str:
-    return "\n".join(entry.pem for entry in bundle)
-
-
-def _checked(pair: Pair) -> x509.Entry:
+def _checked(pair: CertificateFiles) -> x509.Entry:
     """The pair's certificate, once it is sure that OpenSSL will take both files without a question."""
     entry = _bundle(pair.certificate, f"{pair.option}cert")[0]
     key = _read(pair.key, f"{pair.option}key")
     try:
         matches = x509.key_matches(entry.pem, key)
     except x509.CertificateError as error:
-        raise EndpointError(f"{pair.option}key: {pair.key}: {error}.") from error
+        raise CredentialsError(f"{pair.option}key: {pair.key}: {error}.") from error
     if not matches:
-        raise EndpointError(
+        raise CredentialsError(
             f"{pair.option}key: {pair.key} is not the key of the certificate {pair.certificate}; name files that "
             "belong together."
         )
     return entry
 
 
-def _context(make: t.Callable[..., ssl.SSLContext], pair: Pair | None, *bundle: str) -> ssl.SSLContext:
+def _context(make: t.Callable[..., ssl.SSLContext], pair: CertificateFiles, *bundle: str) -> ssl.SSLContext:
     try:
-        return make(*bundle, pair and pair.files)
+        return make(*bundle, pair.files)
     except OSError as error:
-        files = ", ".join([*bundle, *(pair.files if pair else ())])
-        raise EndpointError(f"OpenSSL on this host does not take {files} ({error}).") from error
+        files = ", ".join([*bundle, *pair.files])
+        raise CredentialsError(f"OpenSSL on this host does not take {files} ({error}).") from error
 
 
-def _impostor(victim: x509.Entry, authority: x509.Entry, base: pathlib.Path) -> Pair:
-    pair = Pair("foreign_ca", f"{base}.pem", f"{base}-key.pem", "")
+def _impostor(victim: x509.Entry, authority: x509.Entry, base: pathlib.Path) -> CertificateFiles:
+    pair = CertificateFiles("foreign_ca", f"{base}.pem", f"{base}-key.pem", "")
     for path, content in zip(pair.files, x509.impostor(victim.certificate, authority.certificate)):
         pathlib.Path(path).touch(mode=0o600)
         pathlib.Path(path).write_bytes(content)

@@ -88,7 +88,7 @@ def offer(host: str, port: int, timeout: float = 5) -> Offer:
                 except ssl.SSLWantReadError:
                     connection.sendall(outgoing.read())
                     data = connection.recv(_LIMIT)
-                    if not data or time.monotonic() > end:
+                    if not data or len(seen) > _LIMIT or time.monotonic() > end:
                         break
                     seen += data
                     incoming.write(data)
@@ -100,7 +100,7 @@ def offer(host: str, port: int, timeout: float = 5) -> Offer:
     for kind, body in _handshake_messages(seen):
         if kind == 11:
             certificates = tuple(_vectors(body[3:], 3))
-        elif kind == 13:
+        elif kind == 13 and body:
             rest = body[1 + body[0] :]
             rest = rest[2 + int.from_bytes(rest[:2], "big") :]
             acceptable = tuple(_vectors(rest[2:], 2))
@@ -138,7 +138,13 @@ def readable_name(name: bytes) -> str:
 
 
 def _value(data: bytes, start: int) -> str:
-    return data[start + 2 : start + 2 + data[start + 1]].decode("utf-8", "replace")
+    size = int.from_bytes(data[start + 1 : start + 2], "big")
+    return _printable(data[start + 2 : start + 2 + size])
+
+
+def _printable(text: bytes) -> str:
+    """A server's words as one line that no terminal takes for anything but text."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.decode("utf-8", "replace"))
 
 
 def try_client(host: str, port: int, client: tuple[str, str] | None, timeout: float = 5) -> Answer:
@@ -201,7 +207,7 @@ def _get(connection: socket.socket, resource: str, timeout: float) -> bytes:
 
 
 def _status(answer: bytes) -> str:
-    return answer.split(b"\r\n", 1)[0][:80].decode("ascii", "replace")
+    return _printable(answer.split(b"\r\n", 1)[0][:80])
 
 
 def _reason(error: OSError) -> str:

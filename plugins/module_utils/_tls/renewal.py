@@ -35,7 +35,7 @@ def reasons(
     try:
         return _reasons(pem, x509.load_bundle(bundle)[0] if bundle else None, usage, key, renew_days, names, now)
     except x509.UNREADABLE as error:
-        return [f"it cannot be read ({error})"]
+        return [f"the certificate cannot be read ({error})"]
 
 
 def _reasons(

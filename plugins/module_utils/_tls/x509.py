@@ -9,19 +9,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
-import re
 import ssl
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as pem_text
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class CertificateError(Exception):
@@ -31,6 +30,7 @@ class CertificateError(Exception):
 # What reading a strange certificate raises: cryptography reads most of one only when it is asked for it.
 UNREADABLE = (
     CertificateError,
+    InternalError,
     UnsupportedAlgorithm,
     ValueError,
     TypeError,
@@ -79,7 +79,7 @@ def _utc(certificate: x509.Certificate, name: str) -> datetime.datetime:
 
 
 def load_bundle(pem: str) -> list[Entry]:
-    blocks = _BLOCK.findall(pem)
+    blocks = pem_text.certificates(pem)
     if not blocks:
         raise CertificateError("the text holds no PEM certificate")
     try:
@@ -103,7 +103,10 @@ def days_left(certificate: x509.Certificate, at: datetime.datetime | None = None
 
 def key_label(certificate: x509.Certificate) -> str:
     """The type of its key as the roles name it: P-256, P-384, RSA 3072."""
-    key = certificate.public_key()
+    return public_key_label(certificate.public_key())
+
+
+def public_key_label(key: t.Any) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -142,14 +145,23 @@ def describe(content: bytes) -> str:
 
 
 def key_matches(pem: str, key: bytes) -> bool:
+    return same_key(load_bundle(pem)[0].certificate.public_key(), public_half(key))
+
+
+def public_half(key: bytes) -> t.Any:
+    """The public key of a private one that Docker can use."""
     try:
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:
+        return serialization.load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError(
             f"the private key cannot be read ({error}); Docker takes only unencrypted PEM keys"
         ) from error
+
+
+def same_key(one: t.Any, other: t.Any) -> bool:
+    """Whether two public keys are one."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return load_bundle(pem)[0].certificate.public_key().public_bytes(*form) == private.public_key().public_bytes(*form)
+    return bool(one.public_bytes(*form) == other.public_bytes(*form))
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

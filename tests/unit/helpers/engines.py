@@ -7,7 +7,10 @@ import dataclasses
 import http.server
 import json
 import pathlib
+import re
+import secrets
 import socket
+import socketserver
 import subprocess
 import threading
 import time
@@ -16,6 +19,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import endpoint_check
 from helpers.pki import CLIENT, SERVER, Authority
 
+PATIENCE = 60  # seconds that nothing needs unless the machine is busy
 VERSION = {"Version": "28.5.2", "ApiVersion": "1.51"}
 
 
@@ -47,16 +51,16 @@ class Lab:
     ) -> int:
         """A server that verifies as dockerd does, unless the options say otherwise; returns its port."""
         certificate, key = pair or self.server
-        port = free_port()
-        command = ["openssl", "s_server", "-HTTP", "-accept", f"127.0.0.1:{port}", "-cert", certificate, "-key", key]
+        command = ["openssl", "s_server", "-HTTP", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key]
         command += {"require": ["-Verify", "1", "-verify_return_error"], "ask": ["-verify", "1"], "no": []}[verify]
         command += [*(("-CAfile", self.ca) if cas is None else cas), *options]
-        server = self.stack.enter_context(
-            subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
+        output = self.folder / f"engine-{secrets.token_hex(8)}.log"
+        with output.open("wb") as log:
+            server = self.stack.enter_context(
+                subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+            )
         self.stack.callback(server.kill)
-        until_open(port)
-        return port
+        return accepting(server, output)
 
     def plain(self, *headers: tuple[str, str], status: int = 200) -> int:
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -83,18 +87,50 @@ class Lab:
             self.stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         return port
 
-    def endpoint(self, port: int, **changes: t.Any) -> endpoint_check.Endpoint:
-        endpoint = endpoint_check.Endpoint(
-            docker_host=f"tcp://127.0.0.1:{port}",
-            ca=self.ca,
-            identity=endpoint_check.Pair("identity", *self.client, "client_"),
-            closed_ports=(free_port(),),
-        )
+    def says(self, words: bytes) -> int:
+        """A port behind which everybody is told the same, whatever they say."""
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.recv(65536)
+                self.request.sendall(words)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.stack.callback(server.server_close)
+        self.stack.callback(server.shutdown)
+        return server.server_address[1]
+
+    def closed(self) -> int:
+        """A port that refuses connections and that nobody else can get."""
+        taken = self.stack.enter_context(socket.socket())
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+    def endpoint(self, port: int, name: str = "web1", **changes: t.Any) -> endpoint_check.Endpoint:
+        endpoint = endpoint_check.Endpoint(name, f"tcp://127.0.0.1:{port}", plain_ports=(self.closed(),))
         return dataclasses.replace(endpoint, **changes)
+
+    def credentials(
+        self,
+        ca: str = "",
+        identity: tuple[str, str] | None = None,
+        refused_pairs: t.Sequence[endpoint_check.CertificateFiles] = (),
+    ) -> endpoint_check.Credentials:
+        files = endpoint_check.CertificateFiles("identity", *(identity or self.client), "client_")
+        return endpoint_check.read_credentials(ca or self.ca, files, refused_pairs)
+
+    def check(self, port: int, timeout: float = PATIENCE, **changes: t.Any) -> dict[str, t.Any]:
+        """The result for one endpoint; what is changed is the endpoint's or the credentials'."""
+        mine = {name: changes.pop(name) for name in ("ca", "identity", "refused_pairs") if name in changes}
+        return endpoint_check.check_endpoint(self.endpoint(port, **changes), self.credentials(**mine), timeout)
 
     def findings(self, port: int, **changes: t.Any) -> list[str]:
         """What is wrong, with the endpoint's address left out."""
-        found = t.cast("list[str]", endpoint_check.examine(self.endpoint(port, **changes))["findings"])
+        found: list[str] = self.check(port, **changes)["findings"]
         return [finding.replace(f"tcp://127.0.0.1:{port} ", "") for finding in found]
 
 
@@ -103,9 +139,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def until_open(port: int) -> None:
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
+def accepting(server: subprocess.Popen[bytes], output: pathlib.Path) -> int:
+    """The port that the system gave to it, as soon as it says so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        if said := re.search(r"^ACCEPT 127\.0\.0\.1:(\d+)$", output.read_text(errors="replace"), re.MULTILINE):
+            return int(said[1])
         time.sleep(0.02)
+    raise AssertionError(f"openssl s_server did not start: {output.read_text(errors='replace')}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An interpreter that answers every module as somebody likes who is root on a host: set it as ansible_python_interpreter.
+"""An interpreter that answers every module as whoever is root on a host likes: set it as ansible_python_interpreter.
 
 The environment's LIE is a file with the answer in JSON; the program that it was to run is never run.
 """

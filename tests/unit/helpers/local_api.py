@@ -17,6 +17,7 @@ class LocalEngine:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = str(path)
         self.answers: dict[str, t.Any] = {"/_ping": "OK"}
+        self.statuses: dict[str, int] = {}  # where it is another one than 200
 
     @contextlib.contextmanager
     def running(self) -> t.Iterator[LocalEngine]:
@@ -25,7 +26,7 @@ class LocalEngine:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 answer = engine.answers.get(self.path, 404)
-                status = answer if isinstance(answer, int) else 200
+                status = answer if isinstance(answer, int) else engine.statuses.get(self.path, 200)
                 text = answer if isinstance(answer, str) else json.dumps(answer)
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")

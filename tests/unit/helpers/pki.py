@@ -10,7 +10,7 @@ import typing as t
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -42,9 +42,11 @@ class Authority:
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(self, subject: x509.Name, public: t.Any, extensions: t.Any, days: int = 9) -> x509.Certificate:
-        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days, hours=1)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        end = now + datetime.timedelta(days=days, hours=1)
+        begin = min(end - datetime.timedelta(days=30), now - datetime.timedelta(days=1))
         builder = x509.CertificateBuilder(self.name, subject, public, x509.random_serial_number())
-        builder = builder.not_valid_before(end - datetime.timedelta(days=30)).not_valid_after(end)
+        builder = builder.not_valid_before(begin).not_valid_after(end)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
@@ -52,6 +54,12 @@ class Authority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self.key, hashes.SHA256())
+
+    def unreadable(self) -> bytes:
+        """A certificate in DER whose names only fail when somebody reads them."""
+        names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"no names")
+        certificate = self._sign(self.name, self.key.public_key(), [(names, False)])
+        return certificate.public_bytes(serialization.Encoding.DER)
 
     def file(self, folder: pathlib.Path, *others: Authority) -> str:
         """A bundle of this CA and the others."""

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[3]
 PACKAGE = "ansible_collections.bulkhead.docker.plugins.modules"
 # What Ansible documents for every module: https://docs.ansible.com/ansible/latest/reference_appendices/common_return_values.html
 COMMON = {"changed", "deprecations", "diff", "exception", "failed", "invocation", "msg", "warnings"}
+# What Ansible adds to the result of a module that returns a `path`.
+COMMON |= {"gid", "group", "mode", "owner", "secontext", "size", "state", "uid"}
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 
 

@@ -64,8 +64,16 @@ def run(tmp_path: Path) -> Any:
 POISON = {"ansible_facts": {"docker_engine_address": "192.0.2.66"}, "ansible_stats": {"data": {"x": 1}}}
 
 
-def test_an_answer_sets_no_variable(run: Any) -> None:
-    task = {"bulkhead.docker.docker_module": {"name": "ansible.builtin.ping"}}
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ansible.builtin.ping", {}),
+        # An action of its own, which runs the module.
+        ("ansible.builtin.command", {"cmd": "true"}),
+    ],
+)
+def test_an_answer_sets_no_variable(run: Any, name: str, options: dict[str, Any]) -> None:
+    task = {"bulkhead.docker.docker_module": {"name": name, "options": options}}
 
     seen = run(task, {**POISON, "ping": "pong"})
 

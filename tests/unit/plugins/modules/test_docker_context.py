@@ -213,8 +213,13 @@ def test_a_removed_context_leaves_no_key_behind(tmp_path: Path, run_module: Run,
         ({"docker_host": "tcp://web1:2376", "client_key": None}, "needs ca_path, client_cert and client_key"),
         ({"docker_host": "ssh://web1"}, "takes no TLS files; leave ca_path, client_cert, client_key out"),
         ({"docker_host": "ssh://a:secret@web1"}, "holds a password"),
-        ({"docker_host": "ssh://-oProxyCommand=x"}, "would be read as an option of ssh"),
-        ({"docker_host": "ssh://-oProxyCommand=x@web1"}, "would be read as an option of ssh"),
+        ({"docker_host": "ssh://-oProxyCommand=x"}, "has the host '-oproxycommand=x', which is neither"),
+        ({"docker_host": "ssh://-oProxyCommand=x@web1"}, "which cannot be an account"),
+        ({"docker_host": "tcp://*=exec=id>pwned;true:2376"}, "has the host '*=exec=id>pwned;true', which is neither"),
+        ({"docker_host": "tcp://web_1:2376"}, "has the host 'web_1', which is neither"),
+        ({"docker_host": "ssh://a@192.0.2.1,192.0.2.2"}, "has the host '192.0.2.1,192.0.2.2', which is neither"),
+        ({"docker_host": "tcp://[fe80::1%eth0]:2376"}, "has the host 'fe80::1%eth0', which is neither"),
+        ({"docker_host": "tcp://web1:02376"}, "use tcp://web1:2376"),
         ({"ca_path": "/nonexistent"}, "/nonexistent cannot be read: there is no such file"),
         ({"client_key": "/etc"}, "/etc cannot be read: Is a directory"),
         ({"ca_path": "/etc/passwd"}, "holds no certificate in PEM format"),
@@ -276,3 +281,27 @@ def test_a_damaged_config_and_a_missing_context_are_refused(tmp_path: Path, run_
     refused = run_module("docker_context", name="web1", docker_host="unix:///run/docker.sock")
     assert "config.json is not JSON" in refused["msg"]
     assert tree(tmp_path) == before
+
+
+def test_a_folder_can_be_named(tmp_path: Path, run_module: Run) -> None:
+    options = {"name": "web1", "docker_host": "unix:///run/docker.sock", "config_dir": "~/elsewhere"}
+    assert run_module("docker_context", **options, env={"DOCKER_CONFIG": str(tmp_path / "other")})["changed"]
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+    assert not run_module("docker_context", **options)["changed"]
+
+
+def test_with_the_last_context_the_store_goes(tmp_path: Path, run_module: Run) -> None:
+    run_module("docker_context", name="web1", docker_host="unix:///run/docker.sock")
+    run_module("docker_context", name="web2", docker_host="unix:///run/docker.sock")
+    run_module("docker_context", name="web1", state="absent")
+    assert (tmp_path / ".docker/contexts").exists()
+    run_module("docker_context", name="web2", state="absent")
+    assert [path.name for path in (tmp_path / ".docker").iterdir()] == ["config.json"]
+    assert not run_module("docker_context", name="web2", state="absent")["changed"]
+    assert run_module("docker_context", name="web1", docker_host="unix:///run/docker.sock")["changed"]
+
+
+def test_a_proxy_on_the_way_is_a_warning(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    wanted = {"name": "web1", "docker_host": HOST, **tls(identities[0])}
+    (warning,) = run_module("docker_context", check=True, **wanted, env={"HTTPS_PROXY": "http://proxy:1"})["warnings"]
+    assert "Add to NO_PROXY: " in warning

@@ -39,7 +39,7 @@ def test_only_what_it_made_is_removed(tmp_path: Path, run_module: Run, identitie
     create(tmp_path, "taken", HOST, identities[0], "mine, but declared")
     first = declared("web1", "web2", "taken", identity=identities[1])
     run_module("docker_contexts", contexts=first, current="web1")
-    run_module("docker_contexts", contexts=declared("web3", identity=identities[1]), set="staging")
+    run_module("docker_contexts", contexts=declared("web3", identity=identities[1]), context_set="staging")
     run_module("docker_context", name="single", docker_host="unix:///run/docker.sock")
     docker(tmp_path, "context", "create", "copy", "--from", "web1")
     assert inspect(tmp_path, "taken")["Endpoints"]["docker"]["Host"] == "tcp://taken.example:2376"
@@ -47,7 +47,7 @@ def test_only_what_it_made_is_removed(tmp_path: Path, run_module: Run, identitie
     kept = run_module("docker_contexts", contexts=declared("web2", identity=identities[1]))
     assert (kept["changed"], kept["removed"]) == (False, [])
 
-    options = {"contexts": declared("web2", identity=identities[1]), "remove_gone": True}
+    options = {"contexts": declared("web2", identity=identities[1]), "purge": True}
     before = tree(tmp_path)
     checked = run_module("docker_contexts", check=True, **options)
     assert tree(tmp_path) == before
@@ -57,19 +57,19 @@ def test_only_what_it_made_is_removed(tmp_path: Path, run_module: Run, identitie
     assert done["current_context_name"] == "default"
     assert names(tmp_path) == ["byhand", "copy", "default", "single", "taken", "web2", "web3"]
     assert not run_module("docker_contexts", **options)["changed"]
-    assert run_module("docker_contexts", contexts=[], remove_gone=True)["removed"] == ["web2"]
+    assert run_module("docker_contexts", contexts=[], purge=True)["removed"] == ["web2"]
 
 
 def test_a_context_that_moves_to_another_set_is_the_other_set_s(
     tmp_path: Path, run_module: Run, identities: list[Any]
 ) -> None:
     contexts = declared("web1", identity=identities[0])
-    run_module("docker_contexts", contexts=contexts, set="old")
-    moved = run_module("docker_contexts", contexts=contexts, set="new")
+    run_module("docker_contexts", contexts=contexts, context_set="old")
+    moved = run_module("docker_contexts", contexts=contexts, context_set="new")
     assert "set: old" in moved["diff"][0]["before"]
     assert "set: new" in moved["diff"][0]["after"]
-    assert run_module("docker_contexts", contexts=[], set="old", remove_gone=True)["removed"] == []
-    assert run_module("docker_contexts", contexts=[], set="new", remove_gone=True)["removed"] == ["web1"]
+    assert run_module("docker_contexts", contexts=[], context_set="old", purge=True)["removed"] == []
+    assert run_module("docker_contexts", contexts=[], context_set="new", purge=True)["removed"] == ["web1"]
 
 
 def test_an_account_s_contexts_are_removed_and_no_others(
@@ -81,7 +81,7 @@ def test_an_account_s_contexts_are_removed_and_no_others(
     ]
     run_module("docker_contexts", contexts=[*ssh, *declared("web1", identity=identities[0])], current="web1-eve")
     other = [{"name": "eve2", "docker_host": "ssh://docker-eve@web2:2222"}]
-    run_module("docker_contexts", contexts=other, set="other")
+    run_module("docker_contexts", contexts=other, context_set="other")
     docker(tmp_path, "context", "create", "byhand", "--docker", "host=ssh://docker-eve@web1")
     done = run_module("docker_contexts", contexts=[], remove_accounts=["docker-eve"])
     assert done["removed"] == ["eve2", "web1-eve"]
@@ -104,7 +104,7 @@ def test_one_bad_context_stops_all(tmp_path: Path, run_module: Run, identities: 
         assert list(tmp_path.iterdir()) == []
     run_module("docker_contexts", contexts=good)
     before = tree(tmp_path)
-    refused = run_module("docker_contexts", contexts=good[:1], current="web2", remove_gone=True)
+    refused = run_module("docker_contexts", contexts=good[:1], current="web2", purge=True)
     assert "'web2' cannot be current, because it is to be removed" in refused["msg"]
     assert tree(tmp_path) == before
 
@@ -115,7 +115,7 @@ def test_damaged_contexts_of_others_are_named_and_left_alone(
     damaged = tmp_path / ".docker/contexts/meta/0123/meta.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{")
-    done = run_module("docker_contexts", contexts=declared("web1", identity=identities[0]), remove_gone=True)
+    done = run_module("docker_contexts", contexts=declared("web1", identity=identities[0]), purge=True)
     assert done["changed"]
     assert str(damaged) in json.dumps(done["warnings"])
     assert damaged.read_text() == "{"

@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 from helpers import returns
-from helpers.engines import Lab, free_port
+from helpers.engines import PATIENCE, Lab
 
 
 @pytest.fixture
@@ -18,34 +18,45 @@ def lab(tmp_path: pathlib.Path) -> t.Iterator[Lab]:
         yield lab
 
 
-def params(lab: Lab, port: int) -> dict[str, t.Any]:
+def params(lab: Lab, *ports: int) -> dict[str, t.Any]:
     return {
-        "docker_host": f"tcp://127.0.0.1:{port}",
+        "endpoints": [
+            {"name": f"web{port}", "docker_host": f"tcp://127.0.0.1:{port}", "plain_ports": [lab.closed()]}
+            for port in ports
+        ],
         "ca_path": lab.ca,
         "client_cert": lab.client[0],
         "client_key": lab.client[1],
         "refused_pairs": [{"name": "server", "cert": lab.server[0], "key": lab.server[1]}],
-        "closed_ports": [free_port()],
+        "timeout": PATIENCE,
     }
 
 
 def test_it_returns_what_it_documents_and_no_key(lab: Lab) -> None:
-    right = returns.run("docker_endpoint_info", params(lab, lab.engine()))
-    nobody = returns.run("docker_endpoint_info", params(lab, 1), check=True)
-    assert (right["ok"], right["changed"], right["findings"]) == (True, False, [])
-    assert (nobody["ok"], nobody.get("failed", False)) == (False, False)
-    assert nobody["findings"] == ["tcp://127.0.0.1:1 cannot be reached (Connection refused)"]
-    returns.assert_documented("docker_endpoint_info", right, nobody)
-    assert "PRIVATE KEY" not in json.dumps([right, nobody])
+    port, nobody = lab.engine(), lab.closed()
+    result = returns.run("docker_endpoint_info", params(lab, nobody, port), check=True)
+    assert (result["ok"], result["changed"], result.get("failed", False)) == (False, False, False)
+    assert [entry["findings"] for entry in result["endpoints"]] == [
+        [f"tcp://127.0.0.1:{nobody} cannot be reached (Connection refused)"],
+        [],
+    ]
+    right = returns.run("docker_endpoint_info", params(lab, port))
+    assert right["ok"]
+    returns.assert_documented("docker_endpoint_info", result, right)
+    assert "PRIVATE KEY" not in json.dumps([result, right])
 
 
 def test_bad_input_is_one_sentence(lab: Lab) -> None:
-    bad = returns.run("docker_endpoint_info", {**params(lab, 1), "client_key": lab.revoked[1]})
-    assert bad["failed"]
-    assert bad["msg"] == (
-        f"client_key: {lab.revoked[1]} is not the key of the certificate {lab.client[0]}; "
-        "name files that belong together."
-    )
+    given = params(lab, 1)
+    bad = {
+        f"client_key: {lab.revoked[1]} is not the key of the certificate {lab.client[0]}; name files that belong "
+        "together.": {**given, "client_key": lab.revoked[1]},
+        "endpoints is empty, so that nothing would be verified; name at least one.": {**given, "endpoints": []},
+        "timeout is 0.0; give seconds, more than 0 and up to 3600.": {**given, "timeout": 0},
+    }
+    for message, options in bad.items():
+        result = returns.run("docker_endpoint_info", options)
+        assert (result["failed"], result["msg"]) == (True, message)
 
 
 def test_without_cryptography_it_says_what_to_install(lab: Lab, tmp_path: pathlib.Path) -> None:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import store
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import options, plan, store
 
 
 class Killed(BaseException):
     """Nothing in the code under test may catch it."""
 
 
-def context(host: str, identity: Any | None) -> store.Context:
-    tls = {} if identity is None else store.read_tls(str(identity.ca), str(identity.cert), str(identity.key), False)[0]
-    return store.Context("web1", host, tls)
+def context(host: str, identity: Any | None) -> options.Context:
+    tls = (
+        {} if identity is None else options.read_tls(str(identity.ca), str(identity.cert), str(identity.key), False)[0]
+    )
+    return options.Context("web1", host, tls)
 
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -57,25 +59,25 @@ def test_killed_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identities: list[Any], before: str, after: str
 ) -> None:
     states = {
-        "none": store.Wanted(absent=("web1",)),
-        "tcp": store.Wanted((context("tcp://web1:2376", identities[0]),), current="web1"),
-        "other": store.Wanted((context("tcp://web2:2376", identities[1]),), current="web1"),
-        "ssh": store.Wanted((context("ssh://web1", None),), current="web1"),
+        "none": plan.Wanted(absent=("web1",)),
+        "tcp": plan.Wanted((context("tcp://web1:2376", identities[0]),), current="web1"),
+        "other": plan.Wanted((context("tcp://web2:2376", identities[1]),), current="web1"),
+        "ssh": plan.Wanted((context("ssh://web1", None),), current="web1"),
     }
     for steps in range(30):
         here = store.Store(tmp_path / str(steps))
-        store.run(states[before], False, here)
+        plan.run(states[before], False, here)
         kill_after(monkeypatch, steps)
         try:
-            store.run(states[after], False, here)
+            plan.run(states[after], False, here)
         except Killed:
             ended = False
         else:
             ended = True
         monkeypatch.undo()
         assert not is_plain(here), f"after {steps} steps"
-        store.run(states[after], False, here)
-        assert not store.run(states[after], True, here).changed
+        plan.run(states[after], False, here)
+        assert not plan.run(states[after], True, here).changed
         assert not here.leftovers()
         if after in ("none", "ssh"):
             assert not list(here.root.rglob("*.pem")), f"after {steps} steps"
@@ -86,7 +88,7 @@ def test_killed_anywhere(
 
 def test_a_lock_that_is_held_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", 0.1)
-    here, wanted = store.Store(tmp_path), store.Wanted((context("ssh://web1", None),))
-    with here.locked(), pytest.raises(store.StoreError, match=r"another run holds .*\.bulkhead/lock"):
-        store.run(wanted, False, here)
-    assert store.run(wanted, False, here).changed
+    here, wanted = store.Store(tmp_path), plan.Wanted((context("ssh://web1", None),))
+    with here.locked(), pytest.raises(options.StoreError, match=r"another run holds .*\.bulkhead/lock"):
+        plan.run(wanted, False, here)
+    assert plan.run(wanted, False, here).changed

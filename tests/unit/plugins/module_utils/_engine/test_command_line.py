@@ -65,5 +65,44 @@ def test_a_unit_without_exec_start_is_refused_by_name(tmp_path: pathlib.Path) ->
         unit.read_command_line([path])
 
 
+@pytest.mark.parametrize("value", ["", "=1", "=t", "=T", "=true", "=TRUE", "=True"])
+def test_true_as_go_writes_it(value: str) -> None:
+    (flag,) = unit.CommandLine("docker.service", ("dockerd", f"--tlsverify{value}"), {}).flags
+    assert flag.enabled
+
+
+@pytest.mark.parametrize("value", ["0", "f", "F", "false", "FALSE", "False"])
+def test_false_as_go_writes_it(value: str) -> None:
+    (flag,) = unit.CommandLine("docker.service", ("dockerd", f"--tlsverify={value}"), {}).flags
+    assert not flag.enabled
+
+
+def test_flags_that_dockerd_does_not_take_are_refused_by_name() -> None:
+    line = unit.CommandLine("docker.service", ("dockerd", "--tls=yes", "-H", "tcp://::1:2375"), {})
+    with pytest.raises(unit.UnitError, match=r"docker\.service gives dockerd '--tls=yes', which is neither true nor"):
+        assert line.flags[0].enabled
+    with pytest.raises(unit.UnitError, match=r"gives dockerd '-H tcp://::1:2375', which cannot be used \(an IPv6"):
+        assert line.hosts[0].host
+
+
+def test_the_last_of_several_flags_takes_effect() -> None:
+    line = unit.CommandLine("docker.service", ("dockerd", "--graph=/a", "--data-root=/b"), {})
+    found = line.last("data-root", "graph")
+    assert found
+    assert found.value == "/b"
+    assert line.last("debug") is None
+
+
+def test_a_line_that_goes_on_at_the_end_of_the_file(tmp_path: pathlib.Path) -> None:
+    path = _write(tmp_path / "docker.service", "[Service]\nExecStart=/usr/bin/dockerd \\")
+    assert unit.read_command_line([path]).words == ("/usr/bin/dockerd",)
+
+
+@pytest.mark.parametrize("pattern", ["-/", "/etc/**x", "/\x00", "[", ""])
+def test_environment_files_that_are_none(tmp_path: pathlib.Path, pattern: str) -> None:
+    text = f"[Service]\nEnvironmentFile={pattern}\nExecStart=/usr/bin/dockerd $X\n"
+    assert unit.read_command_line([_write(tmp_path / "docker.service", text)]).flags == []
+
+
 def test_words_with_blanks_are_quoted_for_systemd() -> None:
     assert unit.exec_start(["/usr/bin/dockerd", "--label", "a b"]) == '/usr/bin/dockerd --label "a b"'

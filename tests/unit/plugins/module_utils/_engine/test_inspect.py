@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import json
+import os
 import pathlib
 import socket
+import subprocess
+import sys
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api, command_line, daemon_json, inspect
+from helpers.engine_state import INFO, Api, Service
 
 ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104
 
@@ -68,12 +73,11 @@ def bound(address: str = "127.0.0.1") -> socket.socket:
 
 
 def test_an_address_and_port_that_are_free() -> None:
-    with bound() as free:
-        port = free.getsockname()[1]
-    inspect.refuse_unusable_addresses(["127.0.0.1"], port, [])
-    inspect.refuse_unusable_addresses([ANY], port, [])
-    with bound() as again:  # nothing of the trial stays
-        assert again.getsockname()[1]
+    with socket.socket() as kept:  # bound, so that nobody else gets the port, and not listening
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        for address in ("127.0.0.1", ANY, "127.0.0.1"):  # nothing of a trial stays
+            inspect.refuse_unusable_addresses([address], kept.getsockname()[1], [])
 
 
 def test_an_address_that_this_host_does_not_have() -> None:
@@ -95,7 +99,8 @@ def test_a_port_that_another_process_holds(address: str) -> None:
 def test_a_port_that_the_engine_itself_holds() -> None:
     with bound() as engine:
         port = engine.getsockname()[1]
-        inspect.refuse_unusable_addresses(["127.0.0.1"], port, ["fd://", f"tcp://127.0.0.1:{port}"])
+        for own in (f"tcp://127.0.0.1:{port}", f"tcp://localhost:{port}", f"tcp://{ANY}:{port}"):
+            inspect.refuse_unusable_addresses(["127.0.0.1"], port, ["fd://", own])
 
 
 def test_the_port_is_ours_and_the_address_is_not_there() -> None:
@@ -141,6 +146,167 @@ def test_daemon_json_as_it_is(tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
     path.write_text("{")
     with pytest.raises(daemon_json.DaemonJsonError, match="is not JSON"):
         inspect.read_daemon_json()
+
+
+# -- which engine a host has -----------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Host:
+    """A host in a folder; what is made there is what it has."""
+
+    root: pathlib.Path
+    service: Service
+    daemons: list[tuple[int, int]]
+
+    def path(self, name: str, content: str = "", mode: int = 0o755) -> pathlib.Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        path.chmod(mode)
+        return path
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    program = tmp_path / "usr/bin/dockerd"
+    line = command_line.CommandLine("docker.service", (str(program), "-H", "fd://"), {})
+    host = Host(tmp_path, Service(line=line), [])
+    host.path("usr/bin/dockerd")
+    for name, place in {
+        "_SNAP": "snap/bin/docker",
+        "_SNAP_DATA": "var/snap/docker",
+        "_DESKTOP": "opt/docker-desktop",
+        "_PODMAN_SHIM": "usr/bin/docker",
+        "DAEMON_JSON": "etc/docker/daemon.json",
+        "STATE": "state.json",
+    }.items():
+        monkeypatch.setattr(inspect, name, tmp_path / place)
+    monkeypatch.setattr(inspect, "_PROGRAMS", str(tmp_path / "usr/bin"))
+    monkeypatch.setattr(inspect, "daemons", lambda: host.daemons)
+    monkeypatch.setattr(inspect._service, "service", lambda: host.service)
+    monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(INFO))
+    return host
+
+
+def refused() -> str:
+    with pytest.raises(inspect.EngineError) as error:
+        inspect.look()
+    return str(error.value)
+
+
+def test_an_engine_that_runs(host: Host) -> None:
+    found = inspect.look()
+    assert (found.running, found.info_error, found.dockerd) == (True, "", str(host.root / "usr/bin/dockerd"))
+    assert found.info
+    assert found.info.storage_driver == "overlay2"
+
+
+def test_an_engine_that_is_stopped_is_not_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.service.pid = 0
+    error = api.ApiError("a question would start it")
+    monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(error))
+    found = inspect.look()
+    assert (found.running, found.info, found.info_error) == (False, None, "")
+
+
+@pytest.mark.parametrize("answer", [api.ApiError("/info answers 403", 403), api.ApiError("no answer"), ["odd"]])
+def test_a_daemon_that_cannot_be_asked_runs(host: Host, monkeypatch: pytest.MonkeyPatch, answer: t.Any) -> None:
+    """B04, B15."""
+    monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(answer))
+    found = inspect.look()
+    assert (found.running, found.info) == (True, None)
+    assert found.info_error
+
+
+def test_a_daemon_that_the_service_has_not_started(host: Host) -> None:
+    host.service.pid, host.daemons = 0, [(4711, 0)]
+    assert refused().startswith("dockerd runs on this host as process 4711, which the docker service (systemd) has not")
+    host.daemons = [(4711, 1000)]  # rootless, beside a service that is stopped
+    assert not inspect.look().running
+
+
+def test_dockerd_elsewhere_is_the_one_of_exec_start(host: Host) -> None:
+    """B29."""
+    program = host.path("opt/docker/bin/dockerd")
+    host.service.line = command_line.CommandLine("docker.service", (f"-{program}", "-H", "fd://"), {})
+    assert inspect.look().dockerd == str(program)
+    program.unlink()
+    assert refused().startswith(f"docker.service starts {program}, which is not on this host; install Docker's engine")
+    host.service.line = command_line.CommandLine("/etc/init.d/docker", ("dockerd",), {})
+    assert inspect.look().dockerd == str(host.root / "usr/bin/dockerd")
+    (host.root / "usr/bin/dockerd").unlink()
+    assert refused().startswith("dockerd is not installed on this host; install Docker's engine")
+
+
+@pytest.mark.parametrize(
+    ("has", "says"),
+    [
+        ("snap/bin/docker", "Docker on this host comes from snap, which keeps a service and a daemon.json of its own"),
+        ("var/snap/docker/current/config/daemon.json", "Docker on this host comes from snap"),
+        ("opt/docker-desktop/bin/com.docker.backend", "Docker on this host is Docker Desktop"),
+        ("usr/bin/docker", "usr/bin/docker on this host is podman's replacement"),
+        ("rootless", "Docker on this host is rootless and belongs to the user with the id 1000"),
+        ("usr/bin/other", "usr/bin/dockerd is on this host, and no service that starts it"),
+        ("", "the docker service is not installed on this host; install Docker's engine from a package"),
+    ],
+)
+def test_another_installation_is_named(host: Host, has: str, says: str) -> None:
+    """B29."""
+    host.service.installed, host.service.socket_path = False, str(host.root / "none.sock")
+    if has == "rootless":
+        host.daemons = [(4711, 1000)]
+    elif has:
+        host.path(has, '#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo >&2\nexec /usr/bin/podman "$@"\n')
+    else:
+        (host.root / "usr/bin/dockerd").unlink()
+    assert says in refused()
+
+
+def test_docker_desktop_by_its_answer(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {**INFO, "OperatingSystem": "Docker Desktop"}
+    monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(answer))
+    assert refused().startswith("the engine on this host is Docker Desktop")
+
+
+def test_the_daemons_of_this_host_are_found_by_their_processes() -> None:
+    with subprocess.Popen([sys.executable, "-c", RENAMED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "renamed\n"
+        assert (process.pid, os.getuid()) in inspect.daemons()
+        process.kill()
+    assert (process.pid, os.getuid()) not in inspect.daemons()
+
+
+RENAMED = """
+import time
+open("/proc/self/comm", "w").write("dockerd")
+print("renamed", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_daemon_json_that_cannot_be_read(host: Host) -> None:
+    inspect.DAEMON_JSON.mkdir(parents=True)
+    assert refused() == f"{inspect.DAEMON_JSON} cannot be read (Is a directory); correct that first."
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        '{"originals": {}, "managed": {"hosts": 5}, "drop_in": null}',
+        '{"originals": {"a": {"content": "", "mode": "x"}}}',
+    ],
+)
+def test_records_of_another_form_are_damaged(
+    record: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(record, encoding="utf-8")
+    monkeypatch.setattr(inspect, "STATE", path)
+    with pytest.raises(inspect.EngineError, match="is damaged"):
+        inspect.State.read()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, plan, transaction
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,13 +31,13 @@ class Authority:
     def __init__(self) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ours")])
-        self.pem = self._sign("ours", self.key, x509.BasicConstraints(True, 0))
+        self.pem = self._sign("ours", self.key, 730, x509.BasicConstraints(True, 0))
 
-    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> str:
+    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, days: int, *extensions: x509.ExtensionType) -> str:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        day = datetime.timedelta(days=1)
+        start, end = NOW - datetime.timedelta(days=1), NOW + datetime.timedelta(days=days)
         serial = x509.random_serial_number()
-        builder = x509.CertificateBuilder(self.name, subject, key.public_key(), serial, NOW - day, NOW + day)
+        builder = x509.CertificateBuilder(self.name, subject, key.public_key(), serial, start, end)
         for extension in (
             x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -50,7 +51,7 @@ class Authority:
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         key_file.parent.mkdir(parents=True, exist_ok=True)
         key_file.write_bytes(key.private_bytes(*form))
-        return self._sign("web1", key, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
+        return self._sign("web1", key, 365, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
 
 
 @dataclasses.dataclass
@@ -65,6 +66,7 @@ class Daemon:
     local_host, socket_path = "fd://", "/run/docker.sock"
     socket_unit_addresses: t.ClassVar[list[str]] = []
     system, swarm = "Debian", "inactive"
+    keeps_socket = True
 
     @property
     def own_drop_ins(self) -> tuple[pathlib.Path, ...]:
@@ -87,7 +89,7 @@ class Daemon:
         (self.root / "runs").write_text(json.dumps({**self.runs, **state}), encoding="ascii")
 
     def boot(self) -> None:
-        (self.root / "runs").write_text('{"start": 0, "container": true, "live": false}', encoding="ascii")
+        (self.root / "runs").write_text('{"start": 0, "container": true, "live": false, "with": {}}', encoding="ascii")
         self.restart(1)
         self._run(container=True)
 
@@ -99,7 +101,13 @@ class Daemon:
             raise _service.ServiceError("dockerd ended: hosts are specified both as a flag and in the file")
         live = bool(content.get("live-restore"))
         loaded = [path.read_text(encoding="ascii") for path in sorted(inspect.TLS_DIR.glob("*.pem"))]
-        state = {"process": f"p{self.runs['start'] + 1}", "start": self.runs["start"] + 1, "loaded": loaded}
+        runs = {"DockerRootDir": content.get("data-root", "/var/lib/docker")}
+        state = {
+            "with": runs,
+            "process": f"p{self.runs['start'] + 1}",
+            "start": self.runs["start"] + 1,
+            "loaded": loaded,
+        }
         self._run(**state, live=live, container=self.runs["container"] and self.runs["live"] and live)
         if content.get("storage-driver"):
             self._run(process="")
@@ -126,6 +134,18 @@ class Daemon:
     def read_units(self) -> None:
         return
 
+    def exec_program(self, program: str) -> str:
+        return pathlib.Path(program).name
+
+    def restart_conflicts(self) -> list[str]:
+        return []
+
+    def followers(self) -> list[str]:
+        return ["shop.service"]
+
+    def start_again(self, units: t.Sequence[str]) -> None:
+        self._run(started=units)
+
     def log_mark(self) -> float:
         return 0
 
@@ -148,7 +168,9 @@ class Daemon:
         return {
             "LiveRestoreEnabled": self.runs["live"],
             "Swarm": {"LocalNodeState": self.swarm},
+            **self.runs["with"],
             "OperatingSystem": self.system,
+            "ServerVersion": "9.9",
         }
 
     def live_restore(self) -> bool:
@@ -182,6 +204,7 @@ def daemon(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setattr(plan, "_TLS_FILES", tls)
     monkeypatch.setattr(transaction, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(_service.Systemd, "drop_in_dir", root / "docker.service.d")
+    monkeypatch.setattr(inspect, "daemons", lambda: [])
     monkeypatch.setattr(inspect.shutil, "which", lambda *_, **__: "/bin/false")
     monkeypatch.setattr(plan, "validate", lambda *_: None)
     monkeypatch.setattr(inspect, "refuse_unusable_addresses", lambda *_: None)
@@ -417,6 +440,121 @@ def test_a_full_disk_changes_nothing(daemon: Daemon, monkeypatch: pytest.MonkeyP
     assert room > 6
 
 
+def stamps(folder: pathlib.Path) -> dict[pathlib.Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "lock"}
+
+
+def test_without_a_certificate_that_is_due_nothing_is_changed_and_all_is_told(
+    daemon: Daemon, tmp_path: pathlib.Path
+) -> None:
+    reset(daemon, '{"debug": true}')
+    authority, before = Authority(), stamps(tmp_path)
+    told = transaction.change(desired(authority))
+    asked = transaction.change(desired(authority), check_mode=True)
+    assert stamps(tmp_path) == before
+    for result in (told, asked):
+        assert result.certificate_reasons == ["there is no server certificate yet"]
+        assert result.would_change
+        assert result.certificate is None
+        assert (result.version, result.running, result.ssh_accounts, result.ssh_server) == ("9.9", True, False, None)
+    assert (told.changed, told.restarted, told.diff) == (False, False, [])
+    assert (asked.changed, asked.restarted) == (True, True)
+    assert str(inspect.DAEMON_JSON) in " ".join(each["after_header"] for each in asked.diff)
+
+
+def test_an_engine_that_is_right_costs_one_call(daemon: Daemon, tmp_path: pathlib.Path) -> None:
+    authority = Authority()
+    first = transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    assert first.certificate
+    assert first.certificate["days_left"] == 364
+    before = stamps(tmp_path)
+    for check_mode in (True, False):
+        again = transaction.change(desired(authority), check_mode)
+        assert (again.changed, again.would_change, again.certificate_reasons) == (False, False, [])
+        assert again.certificate == first.certificate
+    assert stamps(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"names": ("elsewhere.example",)}, "it lacks the names elsewhere.example"),
+        ({"ca": Authority().pem}, "it is not issued by the CA of the trust bundle"),
+        ({"ca": ""}, "there is no CA yet"),
+        ({"renewal": Renewal(key="P-384")}, "its key is P-256 instead of P-384"),
+        ({"renewal": Renewal(renew_days=365)}, "it expires on "),
+        ({"renewal": Renewal(force=True)}, "its renewal is asked for"),
+    ],
+)
+def test_why_a_certificate_is_due(daemon: Daemon, tmp_path: pathlib.Path, wish: dict[str, t.Any], reason: str) -> None:
+    authority = Authority()
+    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    before = stamps(tmp_path)
+    told = transaction.change(desired(authority, **wish))
+    assert [each.startswith(reason) for each in told.certificate_reasons] == [True]
+    assert (told.would_change, told.changed) == (True, False)
+    assert stamps(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "reason"),
+    [
+        ("CERTIFICATE", b"\xff\x00", "the certificate cannot be read (the text holds no PEM certificate)"),
+        ("CERTIFICATE", b"", "the certificate cannot be read (the text holds no PEM certificate)"),
+        ("PRIVATE_KEY", b"\xff", "PATH cannot be read"),
+        ("PRIVATE_KEY", None, "PATH is missing"),
+    ],
+)
+def test_a_damaged_pair_is_replaced(daemon: Daemon, path: str, content: bytes | None, reason: str) -> None:
+    authority = Authority()
+    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    file: pathlib.Path = getattr(inspect, path)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    told = transaction.change(desired(authority))
+    assert reason.replace("PATH", str(file)) in told.certificate_reasons
+    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    assert not transaction.change(desired(authority)).would_change
+
+
+def test_what_speaks_against_a_change_is_said_before_a_certificate_is_made(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "words", ("dockerd", "--live-restore=false"))
+    with pytest.raises(inspect.EngineError, match="switches live-restore off"):
+        transaction.change(desired(Authority()), check_mode=True)
+
+
+def test_a_trust_bundle_that_is_none_is_refused(daemon: Daemon) -> None:
+    with pytest.raises(inspect.EngineError, match="ca_certificate is no trust bundle"):
+        transaction.change(desired(Authority(), ca="nonsense"))
+
+
+def test_check_mode_tells_of_the_certificate_that_an_undo_gives_back(daemon: Daemon) -> None:
+    authority = Authority()
+    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    killed = desired(authority, authority.pair(inspect.PENDING_KEY))
+    new = killed.certificate
+    assert die_at_restart(lambda: transaction.change(killed))
+    inspect.PENDING_KEY.unlink()
+    told = transaction.change(desired(authority), check_mode=True)
+    assert inspect.CERTIFICATE.read_text(encoding="ascii") == new
+    assert (told.recovered, told.would_change, told.certificate_reasons) == (True, True, [])
+    assert told.certificate
+
+
+def die_at_restart(work: t.Callable[[], t.Any]) -> bool:
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    try:
+        setattr(Daemon, "read_units", lambda _: os._exit(9))  # noqa: B010  # in this child alone
+        work()
+    finally:
+        os._exit(0)
+
+
 def test_check_mode_touches_nothing(daemon: Daemon, tmp_path: pathlib.Path) -> None:
     authority = Authority()
     certificate = authority.pair(inspect.PENDING_KEY)
@@ -431,7 +569,7 @@ def test_check_mode_touches_nothing(daemon: Daemon, tmp_path: pathlib.Path) -> N
     ("unusual", "says"),
     [
         ({"installed": False, "system": "Docker Desktop"}, "is Docker Desktop, which keeps it in a virtual machine"),
-        ({"installed": False}, "the docker service is not installed on this host"),
+        ({"installed": False}, "and no service that starts it"),
         ({"unusable": "docker.socket is masked"}, "docker.socket is masked"),
         ({"socket_unit_addresses": ["[::]:2375"]}, "docker.socket listens on"),
         ({"words": ("/bin/sh", "-c", "dockerd")}, "starts /bin/sh instead of dockerd"),
@@ -486,8 +624,8 @@ def test_tls_files_of_somebody_else_come_back(daemon: Daemon) -> None:
 
 
 def test_work_apart_goes_on_without_its_caller(tmp_path: pathlib.Path) -> None:
-    assert _detached.run(lambda: {"pid": os.getpid()})["pid"] != os.getpid()
+    assert _detached.run(lambda _: {"pid": os.getpid()})["pid"] != os.getpid()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        _detached.run(lambda: 1 / 0)
+        _detached.run(lambda _: 1 / 0)
     with pytest.raises(_detached.DetachedProcessError, match="ended from outside"):
-        _detached.run(lambda: os._exit(1))
+        _detached.run(lambda _: os._exit(1))

@@ -88,7 +88,7 @@ def test_there_is_no_ca_yet(tmp_path: pathlib.Path, authority: Authority) -> Non
 )
 def test_a_strange_one_is_a_reason(pem: str, authority: Authority) -> None:
     (reason,) = renewal.reasons(pem, authority.pem, "client", "P-256", 3)
-    assert reason.startswith("it cannot be read (")
+    assert reason.startswith("the certificate cannot be read (")
 
 
 def test_a_certificate_as_people_export_it(tmp_path: pathlib.Path, authority: Authority) -> None:

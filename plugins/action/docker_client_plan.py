@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Turns the variables of the role docker_client into what its tasks do for each OS user, on the control node alone."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import client_host
+
+_SETTINGS: dict[str, t.Any] = {
+    "identities": {"type": "list", "elements": "dict", "required": True},
+    "engines": {"type": "list", "elements": "dict", "default": []},
+    "transports": {"type": "list", "elements": "str", "choices": ["tls", "ssh"], "default": ["tls"]},
+    "context_name": {"type": "str", "default": ""},
+    "current": {"type": "str", "default": ""},
+    "valid_days": {"type": "int", "default": 365},
+    "renew_days": {"type": "int", "default": 30},
+    "connects_as": {"type": "str", "default": ""},
+    "revoked": {"type": "list", "elements": "str", "default": []},
+    "skip_revoked": {"type": "bool", "default": False},
+}
+_ANSWERS: dict[str, t.Any] = {
+    "answers": {"type": "list", "elements": "dict", "default": []},
+    "requests": {"type": "list", "elements": "dict", "default": []},
+    "results": {"type": "list", "elements": "dict", "default": []},
+    "absent": {"type": "bool", "default": False},
+    "absent_names": {"type": "list", "elements": "str", "default": []},
+}
+
+
+class ActionModule(ActionBase):
+    """Contacts nobody and changes nothing."""
+
+    _requires_connection = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(argument_spec={**_SETTINGS, **_ANSWERS})
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        settings = client_host.Settings(host=host, **{name: given[name] for name in _SETTINGS})
+        if given["absent"]:
+            result.update(changed=False, removals=client_host.removals(settings, given["absent_names"]))
+            return result
+        found = client_host.problems(settings)
+        if found:
+            raise AnsibleActionFail(f"On {host}: {' '.join(found)}")
+        identities, failed = client_host.statuses(settings, given["answers"])
+        requested, without = client_host.requested(given["requests"])
+        left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
+        if left_out:
+            result["warnings"] = [
+                f"{', '.join(left_out)} on {host} was revoked and is left out. Take it out of docker_client_identities."
+            ]
+        result.update(
+            changed=False,
+            users=client_host.users(settings, identities, failed, bool(self._task.check_mode)),
+            identities=identities,
+            due=[identity for identity in identities if identity["reasons"]],
+            requested=requested,
+            ssh_engines=client_host.ssh_engines(settings.engines),
+            failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],
+        )
+        return result

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What hosts hand to each other in a run, for the playbooks."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover
+
+
+def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
+    try:
+        return handover.ssh_users(*args, **options)
+    except handover.HandoverError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {
+            "docker_client_engines": handover.client_engines,
+            "docker_left_over": handover.left_over,
+            "docker_run_results": handover.results,
+            "docker_ssh_users": _ssh_users,
+            "docker_certificate_names": engines.certificate_names,
+            "docker_subject_alt_names": engines.subject_alt_names,
+        }

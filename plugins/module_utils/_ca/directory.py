@@ -1,0 +1,206 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The directory of a CA: its files, its lock, its key, and the phase of a rotation."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import pathlib
+import re
+import time
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+# What a client may be called: its name is that of files, too.
+CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
+PHASES = ("none", "trust", "reissue", "retire")
+_LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
+
+
+class CaError(Exception):
+    """One sentence about a CA that cannot do what is asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """Paths of a CA. The successor and the old CA of a rotation are directories of the same kind below it."""
+
+    path: pathlib.Path
+
+    @property
+    def key(self) -> pathlib.Path:
+        return self.path / "ca-key.pem"
+
+    @property
+    def certificate(self) -> pathlib.Path:
+        return self.path / "ca-cert.pem"
+
+    @property
+    def bundle(self) -> pathlib.Path:
+        return self.path / "ca.pem"
+
+    @property
+    def crl(self) -> pathlib.Path:
+        return self.path / "crl.pem"
+
+    @property
+    def issued(self) -> pathlib.Path:
+        return self.path / "issued"
+
+    @property
+    def revoked(self) -> pathlib.Path:
+        return self.path / "revoked"
+
+    @property
+    def rotation(self) -> pathlib.Path:
+        return self.path / "rotation"
+
+    @property
+    def next(self) -> Directory:
+        return Directory(self.path / "next")
+
+    @property
+    def previous(self) -> Directory:
+        return Directory(self.path / "previous")
+
+    def phase(self) -> str:
+        """Where a rotation is. A file that says something else, or nothing, was damaged, and nobody should guess."""
+        content = _files.content(self.rotation)
+        if content is None:
+            return "none"
+        phase = content.decode("utf-8", "replace").strip()
+        if phase not in PHASES[1:]:
+            raise CaError(
+                f"{self.rotation} holds '{phase}', which is no phase of a rotation. Write trust into it if the "
+                "directory next is there, else reissue; the playbook bulkhead.docker.rotate_ca goes on from there."
+            )
+        return phase
+
+    def marks(self) -> list[str]:
+        """The names of the clients that were revoked."""
+        if not self.revoked.is_dir():
+            return []
+        return sorted(path.name for path in self.revoked.iterdir() if CLIENT_NAME.fullmatch(path.name))
+
+    def load_certificate(self) -> x509.Entry:
+        """The certificate of this CA."""
+        try:
+            entries = x509.load_bundle(pem.decode(self.certificate.read_bytes()))
+        except OSError as error:
+            raise CaError(f"{self.certificate} cannot be read ({error.strerror}).") from error
+        except x509.CertificateError as error:
+            raise CaError(f"{self.certificate} does not hold exactly one certificate ({error}).") from error
+        if len(entries) != 1:
+            raise CaError(f"{self.certificate} does not hold exactly one certificate, but {len(entries)}.")
+        return entries[0]
+
+    def load_crl(self) -> str:
+        """This CA's own revocation list, the first one of the file."""
+        lists = pem.revocation_lists(pem.decode(_files.content(self.crl) or b""))
+        if not lists:
+            raise CaError(
+                f"{self.crl} holds no revocation list. Run the playbook bulkhead.docker.site, which makes it anew, and "
+                "then this again."
+            )
+        return lists[0]
+
+
+def open_directory(path: str) -> Directory:
+    """The directory as an option names it, with ~ expanded already."""
+    if not pathlib.Path(path).is_absolute():
+        raise CaError(f"The directory of the CA, '{path}', has to start with / or ~/.")
+    return Directory(pathlib.Path(path))
+
+
+def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passphrase") -> t.Any:
+    """A private key; the sentence of a failure names the variable with its passphrase."""
+    try:
+        text = pem.private_key(pem.decode(path.read_bytes()))
+    except OSError as error:
+        raise CaError(f"{path} cannot be read ({error.strerror}).") from error
+    if not text:
+        raise CaError(f"{path} holds no private key in PEM format.")
+    if pem.is_encrypted(text) and not passphrase:
+        raise CaError(f"{path} is encrypted, and {option} is not set.")
+    if passphrase and not pem.is_encrypted(text):
+        raise CaError(f"{path} is not encrypted, although {option} is set.")
+    try:
+        return serialization.load_pem_private_key(text.encode(), passphrase.encode() or None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CaError(f"{path} cannot be read with {option} ({error}).") from error
+
+
+def replace(path: pathlib.Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that is there whole or not at all, also after a power failure."""
+    new = _files.staged(path, "new")
+    _files.write(new, data, mode)
+    new.replace(path)
+    _files.sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def lock(
+    directory: Directory,
+    shared: bool = False,
+    clock: t.Callable[[], float] = time.monotonic,
+    sleep: t.Callable[[float], None] = time.sleep,
+) -> t.Iterator[None]:
+    """Keep others from changing the directory. Reading shares the lock, and needs none where nobody has made one."""
+    path = directory.path / ".lock"
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if shared else os.O_CREAT)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        if not shared:
+            raise CaError(f"There is no CA in {directory.path}.") from None
+        yield
+        return
+    except OSError as error:
+        raise CaError(f"{path} cannot be opened ({error.strerror}).") from error
+    try:
+        os.fchmod(descriptor, 0o600)
+        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, clock, sleep)
+        if shared:
+            yield
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(
+    descriptor: int,
+    kind: int,
+    directory: Directory,
+    clock: t.Callable[[], float],
+    sleep: t.Callable[[float], None],
+) -> None:
+    end = clock() + _LOCK_LIMIT
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock() > end:
+                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+                who = f"process {holder}" if holder.isdigit() else "another process"
+                raise CaError(
+                    f"The CA in {directory.path} is in use by {who} for more than {_LOCK_LIMIT} seconds. Run this "
+                    "again when that has ended."
+                ) from None
+            sleep(0.1)
+        else:
+            return

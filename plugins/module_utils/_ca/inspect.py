@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everything about a CA in one read: its certificates, key, record and lists. Never the text of a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import stat
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from cryptography import x509 as cx509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Authority:
+    """The CA, its successor or its predecessor."""
+
+    role: str
+    entry: x509.Entry
+
+    @property
+    def certificate(self) -> cx509.Certificate:
+        return self.entry.certificate
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.entry)
+
+    def report(self, issued: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+        revoked = [one["serial"] for one in issued if one["issuer"] == self.fingerprint and one["revoked"]]
+        numbers = [{"serial_number": int(serial, 16)} for serial in revoked]
+        return {"role": self.role, **describe(self.entry), "revoked_certificates": numbers}
+
+
+def fingerprint(entry: x509.Entry) -> str:
+    return hashlib.sha256(entry.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def describe(entry: x509.Entry) -> dict[str, t.Any]:
+    certificate, described = entry.certificate, x509.report(entry)
+    return {
+        "subject": described["subject"],
+        # By number, because not every attribute has a name that all libraries know.
+        "subject_ordered": [{name.oid.dotted_string: name.value} for name in certificate.subject],
+        "common_name": next(iter(entry.common_names), ""),
+        "fingerprint_sha256": fingerprint(entry),
+        "serial": described["serial"],
+        "not_after": described["not_after"],
+        "days_left": described["days_left"],
+        "key_type": described["key"],
+        "self_signed": certificate.issuer == certificate.subject,
+    }
+
+
+def gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+    """What docker_ca_info returns. What cannot be read is named in ``problems`` and stops nothing."""
+    with ca.lock(directory, shared=True):
+        return _gather(directory, passphrase)
+
+
+def _gather(directory: ca.Directory, passphrase: str) -> dict[str, t.Any]:
+    problems: list[str] = []
+    phase = _attempt(problems, directory.phase, "")
+    authorities = _authorities(directory, problems)
+    signing = next((one for one in authorities if one.role == "signing"), None)
+    revoked = directory.marks()
+    listed = _listed(directory, problems)
+    issued = _issued(directory, authorities, revoked, listed or set(), problems)
+    key = _key(directory, passphrase, signing, problems)
+    bundle = _bundle(directory, problems)
+    return {
+        "path": str(directory.path),
+        "exists": directory.certificate.exists(),
+        "complete": signing is not None
+        and bundle.startswith(signing.entry.pem)
+        and listed is not None
+        and key["mode"] == "0600",
+        "phase": phase,
+        "bundle": bundle,
+        "certificates": [one.report(issued) for one in authorities],
+        "key": key,
+        "crl": listed is not None,
+        "revoked": revoked,
+        "issued": issued,
+        "problems": problems,
+    }
+
+
+def _attempt(problems: list[str], read: t.Callable[[], t.Any], default: t.Any) -> t.Any:
+    try:
+        return read()
+    except ca.CaError as error:
+        problems.append(str(error))
+        return default
+
+
+def _authorities(directory: ca.Directory, problems: list[str]) -> list[_Authority]:
+    found = []
+    for role, place in (("signing", directory), ("next", directory.next), ("previous", directory.previous)):
+        if place.certificate.exists():
+            entry = _attempt(problems, place.load_certificate, None)
+            if entry:
+                found.append(_Authority(role, entry))
+    return found
+
+
+def _bundle(directory: ca.Directory, problems: list[str]) -> str:
+    content = _files.content(directory.bundle)
+    if content is None:
+        return ""
+    blocks = pem.certificates(pem.decode(content))
+    if not blocks:
+        problems.append(f"{directory.bundle} holds no certificate.")
+    return "".join(f"{block}\n" for block in blocks)
+
+
+def _key(directory: ca.Directory, passphrase: str, signing: _Authority | None, problems: list[str]) -> dict[str, t.Any]:
+    if not directory.key.exists():
+        return {"exists": False, "mode": "", "encrypted": False, "opens": False, "type": "", "matches": False}
+    key = _attempt(problems, lambda: ca.load_key(directory.key, passphrase), None)
+    public = key.public_key() if key else None
+    return {
+        "exists": True,
+        "mode": f"{stat.S_IMODE(directory.key.stat().st_mode):04o}",
+        "encrypted": _is_encrypted(directory),
+        "opens": key is not None,
+        "type": x509.public_key_label(public) if key else "",
+        "matches": bool(key and signing and x509.same_key(signing.certificate.public_key(), public)),
+    }
+
+
+def _is_encrypted(directory: ca.Directory) -> bool:
+    try:
+        return pem.is_encrypted(pem.decode(directory.key.read_bytes()))
+    except OSError:  # the problem is named already
+        return False
+
+
+def _listed(directory: ca.Directory, problems: list[str]) -> set[tuple[bytes, int]] | None:
+    """Issuer and serial number of what the revocation lists hold; nothing where there is no list of this CA."""
+    if not directory.crl.exists():
+        return None
+    found = set()
+    for place in (directory, directory.next, directory.previous):
+        content = _files.content(place.crl)
+        if content is None:
+            continue
+        blocks = pem.revocation_lists(pem.decode(content))
+        try:
+            lists = [cx509.load_pem_x509_crl(f"{block}\n".encode()) for block in blocks]
+            found |= {(one.issuer.public_bytes(), entry.serial_number) for one in lists for entry in one}
+        except _UNREADABLE as error:
+            blocks = []
+            problems.append(f"{place.crl} cannot be read ({error}).")
+        if place == directory and not blocks:
+            return None
+    return found
+
+
+def _issued(
+    directory: ca.Directory,
+    authorities: t.Sequence[_Authority],
+    revoked: t.Collection[str],
+    listed: t.Collection[tuple[bytes, int]],
+    problems: list[str],
+) -> list[dict[str, t.Any]]:
+    """The record of what was signed. A file's name does not say whose certificate it holds, the certificate does."""
+    found = []
+    for path in sorted(directory.issued.glob("*.pem")):
+        try:
+            (entry,) = x509.load_bundle(pem.decode(path.read_bytes()))
+            described = x509.report(entry)
+        except OSError as error:
+            problems.append(f"{path} cannot be read ({error.strerror}).")
+            continue
+        except (x509.CertificateError, *_UNREADABLE) as error:
+            problems.append(f"{path} does not hold exactly one certificate ({error}).")
+            continue
+        certificate, name = entry.certificate, next(iter(entry.common_names), "")
+        usage = "client" if "clientAuth" in entry.usages else "server"
+        found.append(
+            {
+                "name": name,
+                "usage": usage,
+                "serial": described["serial"],
+                "not_before": described["not_before"],
+                "not_after": described["not_after"],
+                "days_left": described["days_left"],
+                "issuer": next((one.fingerprint for one in authorities if _issued_by(certificate, one)), ""),
+                "revoked": (usage == "client" and name in revoked)
+                or (certificate.issuer.public_bytes(), certificate.serial_number) in listed,
+            }
+        )
+    return found
+
+
+def _issued_by(certificate: cx509.Certificate, authority: _Authority) -> bool:
+    try:
+        return x509.issued_by(certificate, authority.certificate)
+    except _UNREADABLE:
+        return False

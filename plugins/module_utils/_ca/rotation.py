@@ -1,0 +1,131 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The replacement of a CA by its successor: trust, reissue, retire, done.
+
+The file `rotation` holds the phase and is written before the other files move, so whoever calls this again after a
+kill ends what had begun. Every change is one rename, and each is on the disk before the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shutil
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem
+
+ORDER = (*ca.PHASES, "done")
+_MOVED = ("ca-key.pem", "ca-cert.pem", "crl.pem")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    path: pathlib.Path
+    phase: str
+    changed: bool
+
+
+def advance(directory: ca.Directory, wanted: str, check_mode: bool = False) -> Outcome:
+    """Enter a phase, the one after the present one, or end what an earlier call had begun."""
+    if check_mode:
+        if not directory.certificate.exists():
+            return Outcome(directory.path, "none", wanted != "done")
+        return Outcome(directory.path, directory.phase(), _would_change(directory, wanted))
+    with ca.lock(directory):
+        phase = directory.phase()
+        _check(directory, phase, wanted)
+        changed = _would_change(directory, wanted)
+        if changed:
+            _apply(directory, phase, wanted)
+        return Outcome(directory.path, directory.phase(), changed)
+
+
+def _check(directory: ca.Directory, phase: str, wanted: str) -> None:
+    steps = ORDER.index(wanted) - ORDER.index(phase)
+    if steps > 1 and (phase, wanted) != ("none", "done"):
+        raise ca.CaError(
+            f"The rotation of the CA in {directory.path} is in the phase {phase} and cannot go to {wanted} at once: "
+            "trust, reissue, retire and done follow each other. Nothing was changed."
+        )
+    if not directory.certificate.exists():
+        raise ca.CaError(
+            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
+        )
+    if (phase, wanted) == ("none", "trust"):
+        missing = [name for name in _MOVED if not (directory.next.path / name).exists()]
+        if missing:
+            raise ca.CaError(f"{directory.next.path} holds no whole CA to change to; missing: {', '.join(missing)}.")
+
+
+def _would_change(directory: ca.Directory, wanted: str) -> bool:
+    phase = directory.phase()
+    if _enters(phase, wanted) or (phase, wanted) == ("retire", "done") or _swap_is_due(directory, phase):
+        return True
+    return any(_files.content(path) != content for path, content in _published(directory, phase).items())
+
+
+def _enters(phase: str, wanted: str) -> bool:
+    return wanted in ca.PHASES and ca.PHASES.index(wanted) == ca.PHASES.index(phase) + 1
+
+
+def _swap_is_due(directory: ca.Directory, phase: str) -> bool:
+    return phase in ("reissue", "retire") and directory.next.path.exists()
+
+
+def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
+    if _enters(phase, wanted):
+        ca.replace(directory.rotation, f"{wanted}\n".encode(), 0o600)
+        phase = wanted
+    if _swap_is_due(directory, phase):
+        _swap(directory)
+    for path, content in _published(directory, phase).items():
+        if _files.content(path) != content:
+            ca.replace(path, content)
+    if (phase, wanted) == ("retire", "done"):
+        for folder in (directory.next.path, directory.previous.path):
+            if folder.exists():
+                shutil.rmtree(folder)
+        _files.sync_folder(directory.path)
+        directory.rotation.unlink()
+        _files.sync_folder(directory.path)
+
+
+def _swap(directory: ca.Directory) -> None:
+    """The successor signs from now on; the old CA stays known."""
+    directory.previous.path.mkdir(mode=0o700, exist_ok=True)
+    for name in _MOVED:
+        successor, present, old = (folder.path / name for folder in (directory.next, directory, directory.previous))
+        if not successor.exists():
+            continue
+        if not old.exists():
+            os.link(present, old)
+            _files.sync_folder(old.parent)
+        successor.replace(present)
+        _files.sync_folder(directory.path)
+    shutil.rmtree(directory.next.path)
+    _files.sync_folder(directory.path)
+
+
+def _published(directory: ca.Directory, phase: str) -> dict[pathlib.Path, bytes]:
+    """The trust bundle, and a revocation list of each CA in it, the CA that signs first."""
+    cas = [directory]
+    if phase == "trust":
+        cas.append(directory.next)
+    elif phase == "reissue":
+        cas.append(directory.previous)
+    certificates = [one.load_certificate().pem for one in cas]
+    if phase == "none":  # nothing is taken away from a bundle without a rotation
+        certificates += [block for block in _bundle(directory) if block not in certificates]
+    return {
+        directory.bundle: "".join(f"{block}\n" for block in certificates).encode(),
+        directory.crl: "".join(f"{one.load_crl()}\n" for one in cas).encode(),
+    }
+
+
+def _bundle(directory: ca.Directory) -> list[str]:
+    return pem.certificates(pem.decode(_files.content(directory.bundle) or b""))

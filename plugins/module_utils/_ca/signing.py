@@ -1,0 +1,280 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates for servers and clients. The CA decides every field; a request contributes its public key alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import ipaddress
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from cryptography import x509 as cx509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+_OTHER_KEY_USAGES = (
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+_CURVES = ("secp256r1", "secp384r1")
+_RSA_SIZES = range(2048, 8193)  # Go's TLS refuses larger ones
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_LIMIT = 32768  # characters; a request with an RSA key of 8192 bits has 3,000
+_CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a certificate shall say, and the request whose key it is for."""
+
+    name: str
+    usage: str
+    names: tuple[str, ...]
+    valid_days: int
+    pem: str
+
+    def __str__(self) -> str:
+        return f"the {self.usage} '{self.name}'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    request: Request
+    certificate: cx509.Certificate
+    limited: bool  # whether it ends with the CA, and earlier than was asked for
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def report(self) -> dict[str, t.Any]:
+        described = x509.report(x509.Entry(self.certificate, self.pem))
+        return {
+            "name": self.request.name,
+            "usage": self.request.usage,
+            "certificate": self.pem,
+            "serial": described["serial"],
+            "not_after": described["not_after"],
+            "limited": self.limited,
+            "problem": "",
+        }
+
+
+class RequestError(ca.CaError):
+    """One sentence about a request that is not signed. It keeps no other from being signed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    request: Request
+    problem: str
+
+    def report(self) -> dict[str, t.Any]:
+        nothing = dict.fromkeys(("certificate", "serial", "not_after"), "")
+        return {
+            "name": self.request.name,
+            "usage": self.request.usage,
+            **nothing,
+            "limited": False,
+            "problem": self.problem,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Issuer:
+    entry: x509.Entry
+    key: t.Any
+    now: datetime.datetime
+
+    @property
+    def algorithm(self) -> hashes.SHA256 | None:
+        return None if isinstance(self.key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)) else hashes.SHA256()
+
+
+def sign(
+    directory: ca.Directory,
+    passphrase: str,
+    requests: t.Sequence[Request],
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[Certificate | Refusal]:
+    """Sign and record the requests, in their order. One that is refused is nobody else's affair: it may come from a
+    host that answers as it likes. In check mode only what is refused comes back.
+    """
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    if check_mode:
+        if directory.certificate.exists():
+            _load_issuer(directory, passphrase, now)
+        return [answer for request in requests if (answer := _refused(directory.marks(), request))]
+    with ca.lock(directory):
+        issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
+        answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
+        _record(directory, [answer for answer in answers if isinstance(answer, Certificate)], now)
+    return answers
+
+
+def _refused(revoked: t.Collection[str], request: Request) -> Refusal | None:
+    try:
+        _public_key(request)
+        _general_names(request)
+        if request.usage == "client" and request.name in revoked:
+            raise _refusal(
+                request,
+                "is refused, because this client was revoked. Choose another name, or allow this one again: "
+                f"bulkhead.docker.revoke_client -e docker_revoke_name={request.name} -e docker_revoke_state=absent",
+            )
+    except RequestError as error:
+        return Refusal(request, str(error))
+    return None
+
+
+def _refusal(request: Request, reason: str) -> RequestError:
+    return RequestError(f"The request for {request} {reason}. It was not signed.")
+
+
+def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetime) -> _Issuer:
+    directory.phase()  # a damaged rotation is mended before anything is signed
+    entry = directory.load_certificate()
+    key = ca.load_key(directory.key, passphrase)
+    if not x509.same_key(entry.certificate.public_key(), key.public_key()):
+        raise ca.CaError(
+            f"{directory.key} is not the key of {directory.certificate}. If a rotation was interrupted, run the "
+            "playbook bulkhead.docker.rotate_ca again; else bring the key back from a backup."
+        )
+    if entry.not_after <= now:
+        raise ca.CaError(
+            f"The CA in {directory.path} expired on {entry.not_after:%Y-%m-%d}. Rotate it with the playbook "
+            "bulkhead.docker.rotate_ca."
+        )
+    return _Issuer(entry, key, now)
+
+
+def _public_key(request: Request) -> t.Any:
+    if request.usage == "client" and not ca.CLIENT_NAME.fullmatch(request.name):
+        raise _refusal(
+            request, "has no name for a client: 1 to 64 letters, digits and @ . _ + -, the first one a letter or digit"
+        )
+    if not 1 <= len(request.name) <= 64 or not request.name.isprintable():
+        raise _refusal(request, "has no name for a certificate: 1 to 64 characters without control characters")
+    if request.valid_days < 1:
+        raise _refusal(request, f"is for {request.valid_days} days; valid_days is at least 1")
+    blocks = pem.requests(request.pem) if len(request.pem) <= _LIMIT else []
+    if len(blocks) != 1:
+        raise _refusal(request, "is not exactly one certificate request in PEM format")
+    try:
+        parsed = cx509.load_pem_x509_csr(f"{blocks[0]}\n".encode())
+        key, genuine = parsed.public_key(), parsed.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion) as error:
+        raise _refusal(request, f"cannot be read ({error or type(error).__name__})") from error
+    if not genuine:
+        raise _refusal(request, "is not signed with its own key, so whoever sent it need not have that key")
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size in _RSA_SIZES:
+        return key
+    raise _refusal(
+        request,
+        f"has a key of the type {x509.public_key_label(key)}; accepted are P-256, P-384 and RSA of 2048 to 8192 bits",
+    )
+
+
+def _general_names(request: Request) -> list[cx509.GeneralName]:
+    if request.usage == "server" and not request.names:
+        raise _refusal(request, "has no names, and clients check nothing else")
+    return [_general_name(request, name) for name in dict.fromkeys(request.names)]
+
+
+def _general_name(request: Request, name: str) -> cx509.GeneralName:
+    kind, value = (*name.split(":", 1), "")[:2]
+    if kind == "IP" and "%" not in value:
+        try:
+            return cx509.IPAddress(ipaddress.ip_address(value))
+        except ValueError:
+            pass
+    elif kind == "DNS" and len(value) <= 253 and _DNS_NAME.fullmatch(value):
+        return cx509.DNSName(value)
+    raise _refusal(request, f"names '{name}', which is neither DNS: with a host name nor IP: with an address")
+
+
+def _certificate(issuer: _Issuer, request: Request) -> Certificate:
+    key, names = _public_key(request), _general_names(request)
+    remaining = issuer.entry.not_after - issuer.now
+    limited = request.valid_days * 86400 > remaining.total_seconds()
+    end = issuer.entry.not_after if limited else issuer.now + datetime.timedelta(days=request.valid_days)
+    usage = cx509.KeyUsage(digital_signature=True, **dict.fromkeys(_OTHER_KEY_USAGES, False))
+    builder = (
+        cx509.CertificateBuilder()
+        .subject_name(cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, request.name)]))
+        .issuer_name(issuer.entry.certificate.subject)
+        .public_key(key)
+        .serial_number(cx509.random_serial_number())
+        .not_valid_before(issuer.now - _CLOCK_SKEW)
+        .not_valid_after(end)
+        .add_extension(usage, critical=True)
+        .add_extension(cx509.ExtendedKeyUsage([_USAGES[request.usage]]), critical=False)
+        .add_extension(cx509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(cx509.AuthorityKeyIdentifier(_key_identifier(issuer), None, None), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(cx509.SubjectAlternativeName(names), critical=False)
+    return Certificate(request, builder.sign(issuer.key, issuer.algorithm), limited)
+
+
+def _key_identifier(issuer: _Issuer) -> bytes:
+    certificate = issuer.entry.certificate
+    try:
+        own = certificate.extensions.get_extension_for_class(cx509.SubjectKeyIdentifier).value
+    except cx509.ExtensionNotFound:
+        own = cx509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    return own.digest
+
+
+def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now: datetime.datetime) -> None:
+    """One file for each, on the disk before anybody gets the certificate."""
+    written: list[pathlib.Path] = []
+    try:
+        directory.issued.mkdir(mode=0o700, exist_ok=True)
+        for leftover in directory.issued.glob(".*.bulkhead-new"):
+            leftover.unlink()
+        for certificate in certificates:
+            path = _record_path(directory, certificate.request, now)
+            new = _files.staged(path, "new")
+            _files.write(new, certificate.pem.encode(), 0o644)
+            new.replace(path)
+            written.append(path)
+        _files.sync_folder(directory.issued)
+        _files.sync_folder(directory.path)
+    except OSError as error:
+        for path in written:
+            path.unlink()
+        raise ca.CaError(
+            f"The certificates cannot be recorded in {directory.issued} ({error.strerror}: {error.filename}). "
+            "Nothing was signed."
+        ) from error
+
+
+def _record_path(directory: ca.Directory, request: Request, now: datetime.datetime) -> pathlib.Path:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", request.name)
+    while True:
+        path = directory.issued / f"{request.usage}-{safe}-{now:%Y%m%dT%H%M%S%fZ}.pem"
+        if not path.exists():
+            return path
+        now += datetime.timedelta(microseconds=1)

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a user's identities are like, and why they have to be issued.
+
+The user may have put anything into these files, and it concerns nobody else: whatever cannot be read is a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import stat
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout import (
+    CA,
+    CERT,
+    FOLDER_MODE,
+    KEY,
+    MODES,
+    Layout,
+)
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import renewal, x509
+
+_MOST_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What an identity has to be like."""
+
+    bundle: str  # the trust bundle, the CA that signs first; empty while there is none
+    key: str  # P-256, P-384 or RSA 3072
+    renew_days: int
+    force: bool = False
+    now: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One file of an identity; ``problem`` says why what is there cannot be read."""
+
+    content: bytes | None = None
+    mode: int | None = None
+    problem: str = ""
+
+    @property
+    def exists(self) -> bool:
+        return self.content is not None or bool(self.problem)
+
+    @property
+    def text(self) -> str:
+        return (self.content or b"").decode("ascii", "replace")
+
+
+def read(path: pathlib.Path) -> File:
+    """A file that may be anything, such as a pipe that nobody writes to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return File()
+    except OSError as error:
+        return File(problem=error.strerror or str(error))
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        return File(problem="it is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            content = file.read(_MOST_BYTES + 1)
+        except OSError as error:
+            return File(problem=error.strerror or str(error))
+    if len(content) > _MOST_BYTES:
+        return File(problem="it is larger than 1 MiB")
+    return File(content, stat.S_IMODE(found.st_mode))
+
+
+def status(layout: Layout, rule: Rule) -> dict[str, t.Any]:
+    """What the module returns about one identity."""
+    files = {name: read(layout.folder / name) for name in MODES}
+    pending = [name for name in (KEY, CERT) if os.path.lexists(layout.pending / name)]
+    entry = _entry(files[CERT])
+    reasons, new_key = _due(layout.name, files, pending, entry, rule)
+    return {
+        "name": layout.name,
+        "folder": str(layout.folder),
+        "pending": str(layout.pending),
+        "exists": _folder_mode(layout.folder) is not None,
+        "days_left": x509.days_left(entry.certificate, rule.now) if entry else None,
+        "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}" if entry else "",
+        "reasons": reasons,
+        "new_key": new_key,
+        "ca_outdated": not rule.bundle or blocks(files[CA].text) != blocks(rule.bundle),
+        "repairs": _repairs(layout, files, bool(reasons)),
+    }
+
+
+def blocks(pem: str) -> list[str]:
+    """The certificates of a bundle, however it was exported."""
+    try:
+        return ["".join(entry.pem.split()) for entry in x509.load_bundle(pem)]
+    except x509.UNREADABLE:
+        return []
+
+
+def _entry(file: File) -> x509.Entry | None:
+    try:
+        return x509.load_bundle(file.text)[0]
+    except x509.UNREADABLE:
+        return None
+
+
+def _due(
+    name: str, files: t.Mapping[str, File], pending: t.Sequence[str], entry: x509.Entry | None, rule: Rule
+) -> tuple[list[str], bool]:
+    """Why an identity has to be issued, and whether that needs a new key."""
+    key, cert = files[KEY], files[CERT]
+    if not key.exists:
+        return ["it has no private key" if cert.exists else "it does not exist yet"], True
+    reasons, new_key = [], False
+    unfit = _unfit(key, entry, rule.key)
+    if pending:
+        # The key moves first: one that waits is not in use yet, a certificate that waits alone is for the key in use.
+        reasons.append("an earlier run was interrupted")
+        new_key = KEY in pending
+    elif unfit:
+        reasons.append(unfit)
+        new_key = True
+    if rule.force:
+        reasons.append("docker_client_renew_force is set")
+        new_key = True
+    if not cert.exists:
+        return [*reasons, "it has no certificate"], new_key
+    if cert.problem:
+        return [*reasons, f"its certificate cannot be read: {cert.problem}"], new_key
+    if entry and entry.common_names != [name]:
+        reasons.append(f"its certificate is for {', '.join(entry.common_names) or 'nobody'}")
+    reasons += renewal.reasons(cert.text, rule.bundle, "client", rule.key, rule.renew_days, now=rule.now)
+    return list(dict.fromkeys(reasons)), new_key
+
+
+def _unfit(key: File, entry: x509.Entry | None, wanted: str) -> str:
+    """Why this key cannot stay."""
+    if key.problem:
+        return f"its private key cannot be read: {key.problem}"
+    try:
+        public = x509.public_half(key.content or b"")
+        if entry and not x509.same_key(entry.certificate.public_key(), public):
+            return "its key and its certificate do not belong together"
+    except x509.UNREADABLE as error:
+        return str(error)
+    has = x509.public_key_label(public)
+    return "" if has == wanted else f"its key is {has} instead of {wanted}"
+
+
+def _repairs(layout: Layout, files: t.Mapping[str, File], is_due: bool) -> list[dict[str, str]]:
+    folders = [layout.folder, *([layout.pending] if is_due else [])]
+    wrong = [(path, "directory", FOLDER_MODE) for path in folders if _folder_mode(path) != FOLDER_MODE]
+    wrong += [
+        (layout.folder / name, "file", MODES[name])
+        for name, file in files.items()
+        if file.mode is not None and file.mode != MODES[name]
+    ]
+    return [{"path": str(path), "state": state, "mode": f"{mode:04o}"} for path, state, mode in wrong]
+
+
+def _folder_mode(path: pathlib.Path) -> int | None:
+    """Its mode; None where there is no folder that can be looked into."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return stat.S_IMODE(found.st_mode) if stat.S_ISDIR(found.st_mode) else None

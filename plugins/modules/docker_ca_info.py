@@ -1,0 +1,300 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ca_info
+short_description: Gather everything about a certificate authority of this collection
+version_added: "0.1.0"
+description:
+  - Reads the CA that the role P(bulkhead.docker.docker_ca#role) keeps in a directory, on the CA host and as the user whose directory it is.
+  - A directory that does not exist is an answer. A file that cannot be read is named in RV(problems) and makes nothing fail.
+  - It waits until nobody signs in the same directory, so that what it says of the record is complete.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the CA host
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  dir:
+    description: Directory of the CA, absolute or starting with V(~/).
+    type: path
+    default: ~/.bulkhead/ca
+  passphrase:
+    description: Passphrase of the CA's key, empty where the key is not encrypted. It tells whether the key opens; nothing of the key is returned.
+    type: str
+    default: ""
+  existing_certificate:
+    description: Certificate of a CA to take over, alone or in a chain of any order. RV(existing) tells whether it can be.
+    type: path
+  existing_private_key:
+    description: Private key of that CA. Required with O(existing_certificate).
+    type: path
+  existing_passphrase:
+    description: Passphrase of O(existing_private_key).
+    type: str
+    default: ""
+seealso:
+  - module: bulkhead.docker.docker_ca_sign
+  - module: bulkhead.docker.docker_ca_rotation
+"""
+
+EXAMPLES = r"""
+- name: Gather the state of the CA
+  bulkhead.docker.docker_ca_info:
+    dir: ~/.bulkhead/ca
+    passphrase: "{{ docker_ca_passphrase }}"
+  become: false
+  register: ca
+
+- name: List the certificates that end within a month
+  ansible.builtin.debug:
+    msg: "{{ ca.issued | selectattr('days_left', 'in', range(0, 30)) | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+path:
+  description: The directory, absolute.
+  returned: success
+  type: str
+  sample: /home/ops/.bulkhead/ca
+exists:
+  description: Whether a CA is there, that is, the file C(ca-cert.pem), readable or not.
+  returned: success
+  type: bool
+complete:
+  description: >-
+    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, there is a revocation list, and the
+    key has the mode 0600.
+  returned: success
+  type: bool
+phase:
+  description: >-
+    Phase of a rotation: V(none), V(trust), V(reissue) or V(retire). Empty where the file C(rotation) holds something else, which is one of
+    RV(problems).
+  returned: success
+  type: str
+  sample: none
+bundle:
+  description: The trust bundle in PEM format, the CA that signs first. Empty without a CA.
+  returned: success
+  type: str
+certificates:
+  description: The CA's own certificates, the one that signs first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    role:
+      description: V(signing), V(next) for the successor before it signs, or V(previous) for the old CA after it did.
+      type: str
+      sample: signing
+    subject:
+      description: The subject as RFC 4514 writes it.
+      type: str
+      sample: CN=bulkhead.docker CA 3f09ab12
+    subject_ordered:
+      description: The subject's attributes in the order of the certificate, each a dictionary of its number and its value.
+      type: list
+      elements: dict
+    common_name:
+      description: The common name, empty without one.
+      type: str
+      sample: bulkhead.docker CA 3f09ab12
+    fingerprint_sha256:
+      description: SHA-256 of the certificate, in hexadecimal digits.
+      type: str
+      sample: 5f0c9a1d0e8b7c6a5f4e3d2c1b0a99887766554433221100ffeeddccbbaa9988
+    serial:
+      description: The serial number, in hexadecimal digits.
+      type: str
+      sample: 4A61C1D2E5
+    not_after:
+      description: The end of its validity, in UTC.
+      type: str
+      sample: "2036-11-24T14:00:00Z"
+    days_left:
+      description: Whole days until then; negative once it has expired.
+      type: int
+      sample: 3649
+    key_type:
+      description: The type of its key, such as V(P-256), V(P-384) or V(RSA 3072).
+      type: str
+      sample: P-256
+    self_signed:
+      description: Whether it is a root.
+      type: bool
+    revoked_certificates:
+      description: >-
+        Those of RV(issued) that this CA has signed and that are revoked, as the option C(revoked_certificates) of
+        M(community.crypto.x509_crl) takes them.
+      type: list
+      elements: dict
+      contains:
+        serial_number:
+          description: The serial number.
+          type: int
+key:
+  description: The key that signs.
+  returned: success
+  type: dict
+  contains:
+    exists:
+      description: Whether it is there.
+      type: bool
+    mode:
+      description: Its file mode, empty where it is not there.
+      type: str
+      sample: "0600"
+    encrypted:
+      description: Whether it is encrypted.
+      type: bool
+    opens:
+      description: Whether it can be read with O(passphrase).
+      type: bool
+    type:
+      description: Its type, as in RV(certificates[].key_type); empty where it cannot be read.
+      type: str
+      sample: P-256
+    matches:
+      description: Whether it is the key of the certificate that signs.
+      type: bool
+crl:
+  description: Whether there is a revocation list that can be read.
+  returned: success
+  type: bool
+revoked:
+  description: The names of the clients that were revoked.
+  returned: success
+  type: list
+  elements: str
+  sample: [alice]
+issued:
+  description: Every certificate that was signed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its common name.
+      type: str
+      sample: web1
+    usage:
+      description: V(server) or V(client).
+      type: str
+      sample: server
+    serial:
+      description: Its serial number, in hexadecimal digits.
+      type: str
+      sample: 4A61C1D2E5
+    not_before:
+      description: The start of its validity, in UTC.
+      type: str
+      sample: "2026-11-24T13:00:00Z"
+    not_after:
+      description: The end of its validity, in UTC.
+      type: str
+      sample: "2027-11-24T14:00:00Z"
+    days_left:
+      description: Whole days until then; negative once it has expired.
+      type: int
+      sample: 364
+    issuer:
+      description: RV(certificates[].fingerprint_sha256) of the CA that signed it, empty where that CA is gone.
+      type: str
+    revoked:
+      description: Whether it is on a revocation list, or its client was revoked.
+      type: bool
+existing:
+  description: The CA to take over; null without O(existing_certificate).
+  returned: success
+  type: dict
+  contains:
+    certificate:
+      description: The certificate that belongs to O(existing_private_key), in PEM format. Empty where there is none, or it cannot be read.
+      type: str
+    subject:
+      description: Its subject.
+      type: str
+      sample: O=Example,CN=Example Docker CA
+    not_after:
+      description: The end of its validity, in UTC.
+      type: str
+      sample: "2036-11-24T14:00:00Z"
+    days_left:
+      description: Whole days until then, or null where it cannot be read.
+      type: int
+    taken_over:
+      description: Whether O(dir) holds that CA already, or it is the successor. Its files may be gone then.
+      type: bool
+    problems:
+      description: One sentence for each reason why it cannot be taken over.
+      type: list
+      elements: str
+problems:
+  description: One sentence for each file that cannot be read, or cannot be right.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - /home/ops/.bulkhead/ca/ca-key.pem is encrypted, and docker_ca_passphrase is not set.
+"""
+
+import pathlib
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+else:
+    CRYPTOGRAPHY_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dir": {"type": "path", "default": "~/.bulkhead/ca"},
+            "passphrase": {"type": "str", "default": "", "no_log": True},
+            "existing_certificate": {"type": "path"},
+            "existing_private_key": {"type": "path", "no_log": False},
+            "existing_passphrase": {"type": "str", "default": "", "no_log": True},
+        },
+        required_together=[("existing_certificate", "existing_private_key")],
+        supports_check_mode=True,
+    )
+    if CRYPTOGRAPHY_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
+            exception=CRYPTOGRAPHY_ERROR,
+        )
+    given = module.params
+    try:
+        directory = ca.open_directory(given["dir"])
+        result = inspect.gather(directory, given["passphrase"])
+    except ca.CaError as error:
+        module.fail_json(msg=str(error))
+    result["existing"] = None
+    if given["existing_certificate"]:
+        files = existing.Files(
+            pathlib.Path(given["existing_certificate"]),
+            pathlib.Path(given["existing_private_key"]),
+            given["existing_passphrase"],
+        )
+        result["existing"] = existing.gather(directory, given["passphrase"], files)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

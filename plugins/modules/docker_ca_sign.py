@@ -1,0 +1,176 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ca_sign
+short_description: Sign certificates for servers and clients
+version_added: "0.1.0"
+description:
+  - Signs requests with the CA that the role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
+  - Subject, names, usage and validity come from the options. A request contributes its public key, after its signature was verified, and
+    nothing else; whatever else it asks for is not in the certificate.
+  - All requests are signed, or none. Each certificate is recorded in C(issued/) of the directory before it is returned.
+  - A client that was revoked gets no certificate, and none is valid longer than the CA.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the CA host
+attributes:
+  check_mode:
+    support: partial
+    description: Says that something would change and refuses what cannot be signed, but signs nothing. There need not be a CA yet.
+  diff_mode:
+    support: none
+    description: A new certificate is not compared with another one.
+options:
+  dir:
+    description: Directory of the CA, absolute or starting with V(~/).
+    type: path
+    default: ~/.bulkhead/ca
+  passphrase:
+    description: Passphrase of the CA's key, empty where the key is not encrypted.
+    type: str
+    default: ""
+  requests:
+    description: What to sign.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The common name. That of a client has 1 to 64 letters, digits and C(@ . _ + -), the first one a letter or digit.
+        type: str
+        required: true
+      usage:
+        description: Whether the certificate is for an engine or for somebody who uses it. It can be used for nothing else.
+        type: str
+        choices: [server, client]
+        required: true
+      names:
+        description: The subject alternative names, each V(DNS:) with a host name or V(IP:) with an address. A server needs one.
+        type: list
+        elements: str
+        default: []
+      valid_days:
+        description: How long the certificate is valid. It begins an hour ago, because clocks differ, and ends with the CA at the latest.
+        type: int
+        default: 365
+      request:
+        description: The certificate request in PEM format. Its key is P-256, P-384, or RSA of 2048 to 8192 bits.
+        type: str
+        required: true
+seealso:
+  - module: bulkhead.docker.docker_ca_info
+"""
+
+EXAMPLES = r"""
+- name: Sign the certificate of an engine on the CA host
+  bulkhead.docker.docker_ca_sign:
+    requests:
+      - name: web1
+        usage: server
+        names: ["DNS:web1.example.com", "IP:192.0.2.10"]
+        valid_days: 90
+        request: "{{ request.csr }}"
+  delegate_to: ca.example.com
+  become: false
+  register: signed
+"""
+
+RETURN = r"""
+certificates:
+  description: >-
+    An answer to each request, in the order of O(requests). A request that is refused keeps no other from being signed. In check mode only those
+    that are refused.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The common name.
+      type: str
+      sample: web1
+    usage:
+      description: V(server) or V(client).
+      type: str
+      sample: server
+    certificate:
+      description: The certificate in PEM format; empty where the request was refused.
+      type: str
+    serial:
+      description: Its serial number, in hexadecimal digits.
+      type: str
+      sample: 4A61C1D2E5
+    not_after:
+      description: The end of its validity, in UTC.
+      type: str
+      sample: "2027-11-24T14:00:00Z"
+    limited:
+      description: Whether it ends earlier than was asked for, together with the CA.
+      type: bool
+    problem:
+      description: Why the request was refused, one sentence; empty where it was signed.
+      type: str
+"""
+
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import signing
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+else:
+    CRYPTOGRAPHY_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dir": {"type": "path", "default": "~/.bulkhead/ca"},
+            "passphrase": {"type": "str", "default": "", "no_log": True},
+            "requests": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "usage": {"type": "str", "choices": ["server", "client"], "required": True},
+                    "names": {"type": "list", "elements": "str", "default": []},
+                    "valid_days": {"type": "int", "default": 365},
+                    "request": {"type": "str", "required": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    if CRYPTOGRAPHY_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
+            exception=CRYPTOGRAPHY_ERROR,
+        )
+    given = module.params
+    requests = [
+        signing.Request(one["name"], one["usage"], tuple(one["names"]), one["valid_days"], one["request"])
+        for one in given["requests"]
+    ]
+    try:
+        directory = ca.open_directory(given["dir"])
+        certificates = signing.sign(directory, given["passphrase"], requests, module.check_mode)
+    except ca.CaError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(requests)
+        if module.check_mode
+        else any(isinstance(one, signing.Certificate) for one in certificates),
+        certificates=[certificate.report() for certificate in certificates],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_identity
+short_description: Install or remove client identities of a user
+version_added: "0.1.0"
+description:
+  - Writes certificates and the trust bundle into the folders of identities in C(~/.bulkhead) of the user that it runs as, and corrects
+    their modes. A new key that waits in C(~/.bulkhead/pending) moves together with its certificate.
+  - A certificate whose key is not there is refused. A run that was interrupted is ended by the next one.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the host, with O(state=present)
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction.
+  diff_mode:
+    support: full
+    description: Shows modes and what certificates say, never a private key.
+options:
+  identities:
+    description: The identities.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the identity.
+        type: str
+        required: true
+      certificate:
+        description: Its certificate in PEM format. Empty, only its folder, its modes and its trust bundle are brought up to date.
+        type: str
+        default: ""
+      expects_key:
+        description: Whether a key is about to be made in C(~/.bulkhead/pending/NAME), whose folder is needed then.
+        type: bool
+        default: false
+  ca_certificate:
+    description: The trust bundle in PEM format. Empty, those that are there stay.
+    type: str
+    default: ""
+  state:
+    description: V(absent) removes the identities with their private keys, and the folders of this collection that are empty then.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: bulkhead.docker.docker_identity_info
+"""
+
+EXAMPLES = r"""
+- name: Install a certificate for the key that waits
+  bulkhead.docker.docker_identity:
+    identities:
+      - name: alice
+        certificate: "{{ docker_ca_signed.certificates[0].certificate }}"
+    ca_certificate: "{{ docker_client_ca_certificate }}"
+
+- name: Remove an identity
+  bulkhead.docker.docker_identity:
+    identities:
+      - name: alice
+    state: absent
+"""
+
+RETURN = r"""
+"""
+
+import pathlib
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout, removal
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._identities import install
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+    ERRORS: tuple[type[Exception], ...] = (OSError,)
+else:
+    IMPORT_ERROR = ""
+    ERRORS = (OSError, install.InstallError, *x509.UNREADABLE)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "identities": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "certificate": {"type": "str", "default": ""},
+                    "expects_key": {"type": "bool", "default": False, "no_log": False},
+                },
+            },
+            "ca_certificate": {"type": "str", "default": ""},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if IMPORT_ERROR and given["state"] == "present":
+        module.fail_json(
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
+            f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
+        )
+    home, diff, problems = pathlib.Path("~").expanduser(), [], []
+    for identity in given["identities"]:
+        where = layout.Layout(home, identity["name"])
+        if not layout.is_name(identity["name"]):
+            problems.append(f"{identity['name']!r} cannot be the name of an identity")
+            continue
+        try:
+            if given["state"] == "absent":
+                diff += removal.absent(where, module.check_mode)
+            else:
+                bundle, certificate = given["ca_certificate"], identity["certificate"]
+                diff += install.present(where, bundle, certificate, identity["expects_key"], module.check_mode)
+        except ERRORS as error:
+            problems.append(f"the identity {identity['name']} cannot be written: {error}")
+    if problems:
+        module.fail_json(changed=bool(diff), diff=diff, msg=f"On this host, {'; '.join(problems)}.")
+    module.exit_json(changed=bool(diff), diff=diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_identity_info
+short_description: Gather the state of a user's client identities
+version_added: "0.1.0"
+description:
+  - Reads the keys, certificates and trust bundles of the user that it runs as, in C(~/.bulkhead), and says which identities have to be
+    issued and why. No private key is returned.
+  - A file that cannot be read is a reason for that identity and for no other.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the host
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  identities:
+    description: The identities.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the identity.
+        type: str
+        required: true
+      valid_days:
+        description: How long its certificates are valid, which has to be longer than O(renew_days).
+        type: int
+  ca_certificate:
+    description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is no CA yet.
+    type: str
+    default: ""
+  key_type:
+    description: Type of the private keys. An identity that has another gets a new key.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Size of the private keys with O(key_type=RSA).
+    type: int
+    default: 3072
+  renew_days:
+    description: A certificate with fewer whole days left is due.
+    type: int
+    default: 30
+  force:
+    description: Whether all identities are due, each with a new key.
+    type: bool
+    default: false
+seealso:
+  - module: bulkhead.docker.docker_identity
+  - module: bulkhead.docker.docker_contexts
+"""
+
+EXAMPLES = r"""
+- name: Gather the identities of alice
+  bulkhead.docker.docker_identity_info:
+    identities:
+      - name: alice
+      - name: ci
+        valid_days: 90
+    ca_certificate: "{{ lookup('ansible.builtin.file', 'ca.pem') }}"
+  become: true
+  become_user: alice
+"""
+
+RETURN = r"""
+home:
+  description: Home of the user.
+  returned: success
+  type: str
+  sample: /home/alice
+user:
+  description: Name of the user that the module runs as.
+  returned: success
+  type: str
+  sample: alice
+identities:
+  description: The identities, in the order of O(identities).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the identity.
+      type: str
+      sample: alice
+    folder:
+      description: Where its C(ca.pem), C(cert.pem) and C(key.pem) are.
+      type: str
+      sample: /home/alice/.bulkhead/identities/alice
+    pending:
+      description: Where its next key and certificate wait until both are there.
+      type: str
+      sample: /home/alice/.bulkhead/pending/alice
+    exists:
+      description: Whether the folder is there.
+      type: bool
+      sample: true
+    days_left:
+      description: Whole days until its certificate expires; null where it has none that can be read.
+      type: int
+      sample: 364
+    not_after:
+      description: When its certificate expires; empty where it has none that can be read.
+      type: str
+      sample: "2027-11-28T10:49:00Z"
+    reasons:
+      description: Why it has to be issued; empty where it need not be.
+      type: list
+      elements: str
+      sample: []
+    new_key:
+      description: Whether it gets a new key then.
+      type: bool
+      sample: false
+    ca_outdated:
+      description: Whether its trust bundle differs from O(ca_certificate).
+      type: bool
+      sample: false
+    repairs:
+      description: Folders and files whose mode has to be corrected.
+      type: list
+      elements: dict
+      contains:
+        path:
+          description: The folder or file.
+          type: str
+          sample: /home/alice/.bulkhead/identities/alice/key.pem
+        state:
+          description: V(directory) or V(file).
+          type: str
+          sample: file
+        mode:
+          description: The mode that it has to have.
+          type: str
+          sample: "0600"
+"""
+
+import os
+import pathlib
+import pwd
+import sys
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._identities import status
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+else:
+    IMPORT_ERROR = ""
+
+
+def account() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def refusal(given: t.Mapping[str, t.Any]) -> str:
+    """Why these options cannot be answered, in a sentence."""
+    for identity in given["identities"]:
+        if not layout.is_name(identity["name"]):
+            return (
+                f"The identity name {identity['name']!r} cannot be the name of a folder and of a certificate: 1 to 64 letters, "
+                "digits and @ . _ + -, the first one a letter or digit."
+            )
+        if identity["valid_days"] is not None and identity["valid_days"] <= given["renew_days"]:
+            return (
+                f"The identity {identity['name']!r} would be valid for {identity['valid_days']} days, which renew_days "
+                f"({given['renew_days']}) renews in every run; choose a smaller window or a longer validity."
+            )
+    if IMPORT_ERROR:
+        return (
+            f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "
+            f"the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
+        )
+    if given["ca_certificate"]:
+        try:
+            x509.load_bundle(given["ca_certificate"])
+        except x509.UNREADABLE as error:
+            return f"ca_certificate is no trust bundle: {error}."
+    return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "identities": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "valid_days": {"type": "int"},
+                },
+            },
+            "ca_certificate": {"type": "str", "default": ""},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
+            "renew_days": {"type": "int", "default": 30},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    refused = refusal(given)
+    if refused:
+        module.fail_json(msg=refused)
+    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+    rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
+    home = pathlib.Path("~").expanduser()
+    found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
+    module.exit_json(changed=False, home=str(home), user=account(), identities=found)
+
+
+if __name__ == "__main__":
+    main()

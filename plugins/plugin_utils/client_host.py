@@ -1,0 +1,329 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role docker_client does on a client host: its variables, checked, and one record for each OS user.
+
+What an OS user answers is taken for that user's identities alone. Names, accounts, addresses and validity come from the
+variables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import options as _contexts
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
+
+Record = dict[str, t.Any]
+Data = t.Mapping[str, t.Any]
+
+# What docker_identity_info says about one identity.
+_STATUS = (
+    "folder",
+    "pending",
+    "exists",
+    "days_left",
+    "not_after",
+    "reasons",
+    "new_key",
+    "ca_outdated",
+    "repairs",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The variables of the role."""
+
+    host: str
+    identities: t.Sequence[Data]
+    engines: t.Sequence[Data] = ()
+    transports: t.Collection[str] = ("tls",)
+    context_name: str = ""
+    current: str = ""
+    valid_days: int = 365
+    renew_days: int = 30
+    connects_as: str = ""
+    revoked: t.Collection[str] = ()
+    skip_revoked: bool = False
+
+    def user(self, identity: Data) -> str:
+        """The OS user; '' for the one that Ansible connects as."""
+        user = str(identity.get("user") or "")
+        return "" if user == self.connects_as else user
+
+    def staying(self) -> list[Data]:
+        return [identity for identity in self.identities if identity["name"] not in self.revoked]
+
+    def by_user(self) -> dict[str, list[Data]]:
+        found: dict[str, list[Data]] = {}
+        for identity in self.identities:
+            found.setdefault(self.user(identity), []).append(identity)
+        return found
+
+
+def problems(settings: Settings) -> list[str]:
+    """What an argument spec cannot say about the variables, one sentence each."""
+    found = [*_identity_problems(settings)]
+    revoked = [identity["name"] for identity in settings.identities if identity["name"] in settings.revoked]
+    if revoked and not settings.skip_revoked:
+        found.append(
+            f"{', '.join(revoked)} of docker_client_identities was revoked on the CA host. Take the name out of the "
+            "list, or take the mark away with the playbook bulkhead.docker.revoke_client, "
+            f"-e docker_revoke_name={revoked[0]} -e docker_revoke_state=absent."
+        )
+    found += _engine_problems(settings.engines)
+    return found or [*_context_problems(settings)]
+
+
+def _identity_problems(settings: Settings) -> t.Iterator[str]:
+    if not settings.identities:
+        yield "docker_client_identities is empty; name who uses the engines from here."
+    seen = set()
+    for identity in settings.identities:
+        name, user = identity["name"], settings.user(identity)
+        days = int(identity.get("valid_days") or settings.valid_days)
+        if not layout.is_name(name):
+            yield (
+                f"The identity name {name!r} cannot be the name of a folder and of a certificate: 1 to 64 letters, "
+                "digits and @ . _ + -, the first one a letter or digit."
+            )
+        if (name, user) in seen:
+            yield f"docker_client_identities names {name!r} twice for {user or 'the connecting user'}."
+        seen.add((name, user))
+        if "ssh" in settings.transports and not _users.NAME.fullmatch(_users.account(identity)):
+            yield (
+                f"The identity {name!r} would log in to engines as {_users.account(identity)!r}, which cannot be "
+                "an account; set its ssh_account."
+            )
+        if days <= settings.renew_days:
+            yield (
+                f"The identity {name!r} would be valid for {days} days, which docker_client_renew_days "
+                f"({settings.renew_days}) renews in every run; choose a smaller window or a longer validity."
+            )
+
+
+def _engine_problems(engines: t.Iterable[Data]) -> t.Iterator[str]:
+    for engine in engines:
+        if not names.is_address(_address(engine)):
+            yield (
+                f"The engine {engine['name']} of docker_client_engines has the address {_address(engine)!r}, which is "
+                "neither an IP address nor a host name as RFC 1123 allows it; set its address."
+            )
+        for key in ("port", "ssh_port"):
+            if engine.get(key) and not 0 < int(engine[key]) < 65536:
+                yield f"The engine {engine['name']} of docker_client_engines has no valid {key}: {engine[key]}."
+
+
+def _context_problems(settings: Settings) -> t.Iterator[str]:
+    every = set()
+    for user, identities in settings.by_user().items():
+        contexts = [context for _, context in _contexts_of(settings, identities, {})]
+        found = [context["name"] for context in contexts]
+        every.update(found)
+        twice = sorted({name for name in found if found.count(name) > 1})
+        if twice:
+            yield (
+                f"Several engines or identities of {user or 'the connecting user'} give the same context name: "
+                f"{', '.join(twice)}. Rename them, or change docker_client_context_name."
+            )
+        for context in contexts:
+            try:
+                _contexts.check_name(context["name"])
+                _contexts.check_host(context["docker_host"])
+            except _contexts.StoreError as error:
+                yield f"docker_client_engines: {error}."
+    if settings.current and settings.current != "default" and settings.engines and settings.current not in every:
+        yield (
+            f"docker_client_current is {settings.current!r}, which is not declared; the contexts are "
+            f"{', '.join(sorted(every))}."
+        )
+
+
+def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[str], check_mode: bool) -> list[Record]:
+    """Each OS user with what the tasks do as that user.
+
+    Identities that were revoked are left out, and the names of the others' contexts are the same as with them.
+    ``statuses`` say what has to be done, and in check mode where the files of this run would be.
+    """
+    of_user = {(status["user"], status["name"]): status for status in statuses}
+    found = []
+    for user, identities in settings.by_user().items():
+        staying = [identity for identity in identities if identity["name"] not in settings.revoked]
+        ahead = {identity["name"]: of_user.get((user, identity["name"]), {}) for identity in identities}
+        every = list(_contexts_of(settings, identities, ahead if check_mode else {}))
+        contexts = [context for name, context in every if name not in settings.revoked]
+        theirs = [context["name"] for context in contexts]
+        found.append(
+            {
+                "user": user,
+                "become": bool(user),
+                "failed": user in failed,
+                "identities": [
+                    {
+                        "name": identity["name"],
+                        "valid_days": int(identity.get("valid_days") or settings.valid_days),
+                    }
+                    for identity in staying
+                ],
+                "prepare": [
+                    {"name": name, "expects_key": bool(status["reasons"]) and status["new_key"]}
+                    for name, status in ahead.items()
+                    if status and (status["reasons"] or status["repairs"] or status["ca_outdated"])
+                ],
+                "contexts": contexts,
+                "current": settings.current if settings.current in ("default", *theirs) else "",
+                "ssh": [ssh_identity(identity) for identity in staying],
+            }
+        )
+    return found
+
+
+def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record], dict[str, str]]:
+    """The identities with what their users answered, and a sentence for each user who gave no answer to use."""
+    found: list[Record] = []
+    failed: dict[str, str] = {}
+    for answer in answers:
+        item = answer.get("item") or {}
+        user, asked = str(item.get("user") or ""), list(item.get("identities") or [])
+        told = answer.get("identities")
+        if answer.get("skipped"):
+            continue
+        if not isinstance(told, list) or [status.get("name") for status in told] != [entry["name"] for entry in asked]:
+            why = " ".join(str(answer.get("module_stderr") or answer.get("msg") or "it says nothing").split())
+            failed[user] = (
+                f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. Check that the "
+                f"user exists there and that Ansible may become this user. Ansible says: {why}"
+            )
+            continue
+        for entry, status in zip(asked, told):
+            record = {"name": entry["name"], "user": user, "become": bool(user), "valid_days": entry["valid_days"]}
+            found.append({**record, **{key: status[key] for key in _STATUS}})
+    return [record for record in found if record["name"] not in settings.revoked], failed
+
+
+def requested(requests: t.Iterable[Data]) -> tuple[list[Record], list[str]]:
+    """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none."""
+    found, failed = [], []
+    for result in requests:
+        identity = result.get("item") or {}
+        csr = result.get("csr")
+        if isinstance(csr, str) and csr:
+            sign = {"name": identity["name"], "usage": "client", "names": []}
+            found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": csr}})
+        elif not result.get("skipped"):
+            failed.append(
+                f"The identity {identity.get('name')} of {identity.get('user') or 'the connecting user'} has no "
+                f"certificate request: {result.get('msg') or 'it says nothing'}"
+            )
+    return found, failed
+
+
+def failures(settings: Settings, results: t.Iterable[Data]) -> list[str]:
+    """A sentence about each task in a loop that failed for an OS user, and for no other."""
+    found = []
+    for result in results:
+        item = result.get("item")
+        # The loop is over users, or over identities and their certificates.
+        record = item[0] if isinstance(item, (list, tuple)) else item or {}
+        if result.get("failed") or result.get("unreachable"):
+            why = " ".join(str(result.get("msg") or "it says nothing").split())
+            found.append(f"On {settings.host}, as {record.get('user') or 'the connecting user'}: {why}")
+    return found
+
+
+def _contexts_of(
+    settings: Settings, identities: t.Sequence[Data], ahead: t.Mapping[str, Data]
+) -> t.Iterator[tuple[str, Record]]:
+    """Name of the identity and context, for all engines. ``ahead`` says which files are still to be written."""
+    pattern = settings.context_name or ("{engine}-{identity}" if len(identities) > 1 else "{engine}")
+    shared = [_address(engine) for engine in settings.engines]
+    for identity in identities:
+        for engine in settings.engines:
+            known_as = str(engine.get("context") or engine["name"])
+            name = pattern.replace("{engine}", known_as).replace("{identity}", identity["name"])
+            text = f"{engine['name']} as {identity['name']}"
+            if "tls" in settings.transports:
+                yield identity["name"], _tls_context(name, text, identity, engine, ahead.get(identity["name"], {}))
+            if "ssh" in settings.transports:
+                alone = shared.count(_address(engine)) == 1
+                yield identity["name"], _ssh_context(f"{name}-ssh", text, identity, engine, alone)
+
+
+def _tls_context(name: str, text: str, identity: Data, engine: Data, status: Data) -> Record:
+    folder, pending = (f"~/.bulkhead/{kind}/{identity['name']}" for kind in ("identities", "pending"))
+    pair = pending if status.get("reasons") else folder
+    return {
+        "name": name,
+        "docker_host": f"tcp://{names.bracketed(_address(engine))}:{engine.get('port') or 2376}",
+        "ca_path": f"{pending if status.get('ca_outdated') else folder}/ca.pem",
+        "client_cert": f"{pair}/cert.pem",
+        "client_key": f"{pair if status.get('new_key') else folder}/key.pem",
+        "description": f"{text} over TLS",
+    }
+
+
+def _ssh_context(name: str, text: str, identity: Data, engine: Data, alone: bool) -> Record:
+    """A port that is not said is left to ssh's settings, which cannot tell two engines with one address apart."""
+    port = engine.get("ssh_port")
+    shown = f":{port}" if port and not (int(port) == 22 and alone) else ""
+    return {
+        "name": name,
+        "docker_host": f"ssh://{_users.account(identity)}@{names.bracketed(_address(engine))}{shown}",
+        "description": f"{text} over SSH",
+    }
+
+
+def _address(engine: Data) -> str:
+    return str(engine.get("address") or engine["name"]).strip("[]")
+
+
+def ssh_identity(identity: Data) -> Record:
+    """An identity as docker_ssh_client takes it."""
+    entry = {"name": identity["name"], "account": _users.account(identity)}
+    if identity.get("ssh_private_key"):
+        entry["private_key"] = identity["ssh_private_key"]
+    return entry
+
+
+def ssh_engines(engines: t.Iterable[Data]) -> list[Record]:
+    """The engines as docker_ssh_client takes them."""
+    return [
+        {
+            "name": engine["name"],
+            "address": _address(engine),
+            "host_keys": list(engine.get("ssh_host_keys") or []),
+            **({"port": int(engine["ssh_port"])} if engine.get("ssh_port") else {}),
+        }
+        for engine in engines
+    ]
+
+
+def removals(settings: Settings, wanted: t.Sequence[str]) -> list[Record]:
+    """What each user loses: the identities ``wanted``, whoever's they are, or all that are declared.
+
+    ``ssh`` is for docker_ssh_client. A key that was brought along is not in ``~/.bulkhead`` and stays. ``accounts`` are
+    those that no identity of the user logs in to any more.
+    """
+    declared = settings.by_user()
+    if wanted:
+        declared.setdefault("", [])
+    found = []
+    for user, identities in declared.items():
+        theirs = {identity["name"]: identity for identity in identities}
+        going: list[Data] = [theirs.get(name, {"name": name}) for name in wanted or theirs]
+        staying = {_users.account(identity) for identity in identities if identity not in going}
+        found.append(
+            {
+                "user": user,
+                "become": bool(user),
+                "identities": [{"name": identity["name"]} for identity in going],
+                "ssh": [ssh_identity(identity) for identity in going],
+                "accounts": sorted({_users.account(identity) for identity in going} - staying),
+            }
+        )
+    return found

@@ -1,0 +1,75 @@
+"""The three modules of the CA as Ansible runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import authority, returns
+from helpers.pki import Authority
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A CA in the phase `trust`, which has a client and a server, and revoked the client."""
+    directory = authority.make(tmp_path / "ca", Authority("old"), "opensesame")
+    authority.make(directory / "next", Authority("new"), "opensesame")
+    (directory / "revoked").mkdir()
+    return directory
+
+
+def request(usage: str, *names: str) -> dict[str, object]:
+    return {"name": "alice", "usage": usage, "names": names, "request": authority.request()}
+
+
+def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -> None:
+    secret = {"dir": str(home), "passphrase": "opensesame"}
+    requests = [request("client"), request("server", "DNS:web1")]
+    checked = returns.run("docker_ca_sign", {**secret, "requests": requests}, check=True)
+    signed = returns.run("docker_ca_sign", {**secret, "requests": requests})
+    assert (checked["changed"], checked["certificates"]) == (True, [])
+    assert [one["usage"] for one in signed["certificates"]] == ["client", "server"]
+    returns.assert_documented("docker_ca_sign", signed, checked)
+
+    (home / "revoked/alice").touch()
+    previewed = returns.run("docker_ca_rotation", {"dir": str(home), "phase": "trust"}, check=True)
+    moved = returns.run("docker_ca_rotation", {"dir": str(home), "phase": "trust"})
+    again = returns.run("docker_ca_rotation", {"dir": str(home), "phase": "trust"})
+    assert [(one["phase"], one["changed"]) for one in (previewed, moved, again)] == [
+        ("none", True),
+        ("trust", True),
+        ("trust", False),
+    ]
+    returns.assert_documented("docker_ca_rotation", previewed, moved, again)
+
+    existing = {"existing_certificate": str(home / "next/ca-cert.pem"), "existing_private_key": "/none"}
+    found = returns.run("docker_ca_info", {**secret, **existing})
+    none = returns.run("docker_ca_info", {"dir": str(tmp_path / "none"), **existing, "existing_passphrase": "x"})
+    assert (found["exists"], found["phase"], found["problems"]) == (True, "trust", [])
+    assert found["existing"]["taken_over"]
+    assert (none["exists"], none["certificates"], none["bundle"]) == (False, [], "")
+    returns.assert_documented("docker_ca_info", found, none, returns.run("docker_ca_info", secret))
+    text = json.dumps([checked, signed, previewed, moved, found, none])
+    assert "PRIVATE KEY" not in text
+    assert "opensesame" not in text
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "says"),
+    [
+        ("docker_ca_sign", {"requests": [request("client")]}, "is encrypted, and docker_ca_passphrase is not set"),
+        ("docker_ca_rotation", {"phase": "retire"}, "is in the phase none and cannot go to retire at once"),
+        ("docker_ca_rotation", {"phase": "trust", "dir": "ca"}, "has to start with / or ~/"),
+        ("docker_ca_info", {"dir": "ca"}, "has to start with / or ~/"),
+    ],
+)
+def test_a_refusal_is_one_sentence(home: Path, module: str, options: dict[str, object], says: str) -> None:
+    before = authority.content(home)
+    done = returns.run(module, {"dir": str(home), **options})
+    assert done["failed"]
+    assert says in done["msg"]
+    assert "Traceback" not in json.dumps(done)
+    after = authority.content(home)
+    after.pop(".lock", None)
+    assert after == before

@@ -1,0 +1,106 @@
+"""What hosts hand to each other: only keys, and only for themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover
+
+BLOB = "AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
+KEY = f"ssh-ed25519 {BLOB}"
+
+
+def plan(**clients: Any) -> dict[str, Any]:
+    engine = {"context": "web1", "address": "192.0.2.1", "port": 2376, "host": "tcp://192.0.2.1:2376", "ssh_port": None}
+    return {
+        "engines": {
+            "web1": {**engine, "ssh": {"users": [{"name": "ops", "public_keys": [KEY]}]}},
+            "web2": {**engine, "context": "web2", "address": "192.0.2.2", "ssh_port": 2222, "ssh": {"users": []}},
+        },
+        "clients": clients,
+        "rotate": {"exclude": []},
+    }
+
+
+def client(*identities: dict[str, str], transports: tuple[str, ...] = ("ssh",)) -> dict[str, Any]:
+    return {"identities": list(identities), "transports": list(transports)}
+
+
+ALICE = {"name": "alice", "user": "", "ssh_account": "docker-alice"}
+
+
+def answer(*keys: dict[str, str], user: str = "") -> dict[str, Any]:
+    return {"docker_client_ssh": {"results": [{"item": {"user": user}, "public_keys": list(keys)}]}}
+
+
+def test_the_address_comes_from_the_plan_and_the_host_keys_from_the_engine() -> None:
+    hostvars = {
+        "web1": {
+            "docker_engine_address": "192.0.2.66",
+            "docker_ssh_server": {"port": 2200, "host_keys": [f"{KEY} root@web1"], "address": "192.0.2.66"},
+        },
+        "web2": {"docker_engine_preview": {"ssh_server": {"port": 22, "host_keys": [KEY]}}},
+    }
+
+    web1, web2 = handover.client_engines(plan(), hostvars)
+
+    assert (web1["address"], web1["ssh_port"], web1["ssh_host_keys"]) == ("192.0.2.1", 2200, [KEY])
+    assert (web2["ssh_port"], web2["ssh_host_keys"]) == (2222, [KEY])  # the port of the plan counts
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"port": "x", "host_keys": [f"{KEY}\nweb2 {KEY}"]},
+        {"port": -1, "host_keys": "ssh-ed25519 AAAA"},
+        {"port": True, "host_keys": [{"a": 1}, None, "*"]},
+        {"host_keys": ["@cert-authority * " + KEY]},
+        "none",
+        None,
+    ],
+)
+def test_nonsense_of_an_engine_is_no_key_and_no_port(server: Any) -> None:
+    web1 = handover.client_engines(plan(), {"web1": {"docker_ssh_server": server}}, ["web1"])[0]
+
+    assert web1["ssh_port"] == 22
+    assert web1["ssh_host_keys"] == []
+
+
+def test_a_client_says_a_key_and_the_plan_says_whose_account_it_opens() -> None:
+    hostvars = {"build1": answer({"name": "alice", "account": "ops", "public_key": KEY + " alice@build1"})}
+
+    users = handover.ssh_users(plan(build1=client(ALICE)), "web1", hostvars)
+
+    assert [user["name"] for user in users] == ["ops", "docker-alice"]
+    assert users[1]["public_keys"] == [KEY]
+
+
+def test_a_client_cannot_speak_for_an_identity_that_it_does_not_have() -> None:
+    hostvars = {"build1": answer({"name": "mallory", "account": "ops", "public_key": KEY})}
+
+    users = handover.ssh_users(plan(build1=client(ALICE)), "web1", hostvars)
+
+    assert [(user["name"], user["public_keys"]) for user in users] == [("ops", [KEY]), ("docker-alice", [])]
+
+
+def test_one_os_user_cannot_speak_for_another_s_identity() -> None:
+    deploy = {"name": "deploy", "user": "jenkins", "ssh_account": "docker-deploy"}
+    hostvars = {"build1": answer({"name": "deploy", "account": "docker-deploy", "public_key": KEY}, user="bob")}
+
+    users = handover.ssh_users(plan(build1=client(deploy)), "web2", hostvars)
+
+    assert users[0]["public_keys"] == []
+
+
+def test_a_client_that_was_not_asked_ends_the_run() -> None:
+    with pytest.raises(handover.HandoverError, match="build1 was not asked for its SSH keys"):
+        handover.ssh_users(plan(build1=client(ALICE)), "web1", {"build1": {}})
+
+
+def test_who_was_revoked_or_uses_tls_alone_has_no_account() -> None:
+    clients = {"build1": client(ALICE), "build2": client(ALICE, transports=("tls",))}
+
+    users = handover.ssh_users(plan(**clients), "web2", {"build1": {}, "build2": {}}, revoked=["alice"])
+
+    assert users == []
