@@ -73,15 +73,15 @@ docker_plan:
       type: dict
       sample: {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, given: [], has_passphrase: false}
     engines:
-      description: Address, certificate names, options and SSH accounts of each engine.
+      description: Address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine.
       type: dict
     clients:
-      description: Identities, transports and contexts of each client host.
+      description: Identities, transports and contexts of each client host, and whether it is C(in_run).
       type: dict
     verifier:
       description: >-
-        C(host), C(identity), C(user), C(folder), C(account), C(transports) and C(connects_as) of whoever verifies engines from outside. All
-        identities that may do so are in C(candidates).
+        C(host), C(identity), C(user), C(folder), C(account), C(transports) and C(connects_as) of whoever verifies engines from outside, and the
+        C(plain_ports) that have to be closed. All identities that may do so are in C(candidates).
       type: dict
     batches:
       description: The engines of this run that are changed together.

@@ -38,7 +38,7 @@ def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[s
                 f"The extra variable {name} would hold for every host, the control node included, and for every task. "
                 "Set it in the inventory, for the hosts that it is meant for, such as the group docker_engines."
             )
-        elif name == "docker_plan" or name.startswith("__docker_"):
+        elif name == "docker_plan" or name.startswith("__docker_") or name in _variables.ROLE_INPUTS:
             yield f"The extra variable {name} is the collection's own; remove it."
         elif name.startswith("docker_") and name not in _variables.KNOWN:
             yield f"The extra variable {name} is unknown. {unknown(name, _variables.KNOWN)}"

@@ -43,6 +43,8 @@ def client(name: str, reader: Reader, renew_force: bool) -> Client:
         "key_size": values["docker_client_key_size"],
         "ssh_key_type": values["docker_client_ssh_key_type"],
         "ssh_jump": values["docker_client_ssh_jump"],
+        "require_host_keys": values["docker_client_require_host_keys"],
+        "skip_revoked": values["docker_client_skip_revoked"],
         "connects_as": _connects_as(name, reader),
         "given": reader.given(name, _variables.CLIENT),
     }

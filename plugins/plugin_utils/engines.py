@@ -44,6 +44,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "common_name": name[:64],
         "names": _certificate_names(name, [ansible_address, address], values["docker_engine_names"], reader),
         "trust_host_names": values["docker_engine_trust_host_names"],
+        "foreign_names": [],
+        "batch": 0,
         "context": context_name(name),
         "daemon_options": values["docker_engine_daemon_options"],
         "valid_days": values["docker_engine_valid_days"],
@@ -64,6 +66,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "max_startups": ssh["docker_ssh_max_startups"],
             "max_sessions": ssh["docker_ssh_max_sessions"],
             "confirm_timeout": ssh["docker_ssh_confirm_timeout"],
+            "exempt_clients": ssh["docker_ssh_exempt_clients"],
+            "try_login": ssh["docker_ssh_try_login"],
         },
         "given": reader.given(name, (*_variables.ENGINE, *_variables.SSH)),
     }
@@ -213,11 +217,7 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
     """What is wrong with the restricted accounts of an engine. Those of clients get their keys in the run."""
     users = ssh["users"]
     try:
-        _users.users(
-            [{**user, "scope": "admin"} for user in users],
-            certificates=bool(ssh["trusted_user_ca_keys"]),
-            keys_later=True,
-        )
+        _users.users(users, certificates=bool(ssh["trusted_user_ca_keys"]), keys_later=True)
         _users.public_keys(ssh["trusted_user_ca_keys"], "docker_ssh_trusted_user_ca_keys")
         _users.networks(ssh["client_networks"], "docker_ssh_client_networks")
     except _users.UserError as error:
@@ -229,8 +229,8 @@ def ssh_problems(name: str, ssh: Values, accounts: t.Collection[str]) -> t.Itera
             f"docker_ssh_max_startups of {name} is {_variables.shown(ssh['max_startups'])}; write it as sshd does, "
             "such as 100:30:200."
         )
-    if ssh["max_sessions"] < 1:
-        yield f"docker_ssh_max_sessions of {name} has to be 1 or more."
+    if not 1 <= ssh["max_sessions"] <= 1000:
+        yield f"docker_ssh_max_sessions of {name} is {ssh['max_sessions']}; it has to be 1 to 1000."
     if ssh["confirm_timeout"] < 5:
         yield f"docker_ssh_confirm_timeout of {name} has to be 5 or more, in seconds."
 

@@ -58,9 +58,16 @@ def make(inventory: Inventory, playbook: str) -> Plan:
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, contexts))
     for name, engine in engines.items():
-        engine["foreign_names"] = _foreign_names(reader, engines, name) if engine["trust_host_names"] else []
+        if engine["trust_host_names"]:
+            engine["foreign_names"] = _foreign_names(reader, engines, name)
     excluded = _excluded(reader, fleet, engine_names, client_names)
     revoke = _revoke(reader, fleet, engines, clients, playbook)
+    batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
+    for number, batch in enumerate(batches, 1):
+        for name in batch:
+            engines[name]["batch"] = number
+    for name, client in clients.items():
+        client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
     plan: Plan = {
         "playbook": playbook,
         "check_mode": inventory.check_mode,
@@ -68,8 +75,8 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "ca": _ca(reader, ca_host),
         "engines": engines,
         "clients": clients,
-        "verifier": _verifier(reader, clients, excluded, revoke),
-        "batches": _batches(reader, fleet, [name for name in engine_names if name not in excluded]),
+        "verifier": _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"]),
+        "batches": batches,
         "remove": _remove(reader, fleet, engine_names, client_names, playbook),
         "revoke": revoke,
         "rotate": {"exclude": excluded},
@@ -77,9 +84,6 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "ssh_clients": _ssh_clients(reader, clients),
         "report_path": fleet["docker_report_path"],
     }
-    for number, batch in enumerate(plan["batches"], 1):
-        for name in batch:
-            engines[name]["batch"] = number
     reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
     if reader.problems:
         raise PlanError(reader.problems)
@@ -148,7 +152,9 @@ def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
     }
 
 
-def _verifier(reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values) -> dict[str, t.Any]:
+def _verifier(
+    reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values, plain_ports: t.Sequence[int]
+) -> dict[str, t.Any]:
     """Who asks the engines from outside: the first client host, as its first identity that is not being revoked."""
     host = next((name for name in clients if name not in excluded), "")
     if not host:
@@ -179,6 +185,7 @@ def _verifier(reader: Reader, clients: Values, excluded: t.Sequence[str], revoke
         **candidates[0],
         "connects_as": client["connects_as"],
         "transports": client["transports"],
+        "plain_ports": plain_ports,
         "candidates": candidates,
     }
 

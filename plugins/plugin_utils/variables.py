@@ -28,7 +28,8 @@ class Variable:
     default: t.Any = None
     description: str = ""
     choices: tuple[str, ...] = ()
-    options: tuple[Variable, ...] = ()  # of each entry; a list without them holds text
+    elements: str = "str"  # of a list
+    options: tuple[Variable, ...] = ()  # of each entry, where a list holds dictionaries
     required: bool = False
     playbooks: tuple[str, ...] = ()  # none: all of them
 
@@ -48,6 +49,13 @@ FLEET = (
         "25%",
         "How many engines are changed at once: a number, a percentage of them, or a list of these, as in `serial`.",
         playbooks=("site", "renew", "rotate_ca", "revoke_client", "remove"),
+    ),
+    Variable(
+        "docker_verify_plain_ports",
+        "list",
+        [2375],
+        "Ports of engines on which nobody may listen, because Docker would serve its API there without TLS.",
+        elements="int",
     ),
     Variable("docker_report_path", "path", "", "File on the control node that gets the report of the run in JSON."),
     Variable(
@@ -146,8 +154,8 @@ SSH = (
     Variable("docker_ssh_exempt_clients", "bool", True),
     Variable("docker_ssh_max_startups", "str", "500:30:1000"),
     Variable("docker_ssh_max_sessions", "int", 500),
-    Variable("docker_ssh_try_login", "bool", True),
     Variable("docker_ssh_confirm_timeout", "int", 30),
+    Variable("docker_ssh_try_login", "bool", True),
 )
 
 CLIENT = (
@@ -176,12 +184,15 @@ CLIENT = (
     Variable("docker_client_key_size", "int", 3072),
     Variable("docker_client_ssh_key_type", "str", "ed25519", choices=("ed25519", "ecdsa", "rsa")),
     Variable("docker_client_ssh_jump", "str", ""),
+    Variable("docker_client_require_host_keys", "bool", True),
+    Variable("docker_client_skip_revoked", "bool", False),
 )
 
 # Secrets are read where they are used and are no part of the plan.
 SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker_ca_existing_passphrase"})
 
-# What the playbooks give to the roles. An inventory may have them for plays of its own.
+# What the playbooks give to the roles. An inventory may have them for plays of its own; extra variables would replace
+# what the plan says.
 ROLE_INPUTS = frozenset(
     {
         "docker_ca_revoke_known",
@@ -189,15 +200,26 @@ ROLE_INPUTS = frozenset(
         "docker_ca_revoke_state",
         "docker_ca_rotate_to",
         "docker_ca_sign_requests",
+        "docker_client_absent_all",
         "docker_client_absent_names",
         "docker_client_ca_certificate",
+        "docker_client_connects_as",
         "docker_client_engines",
-        "docker_client_require_host_keys",
         "docker_client_revoked_names",
-        "docker_client_skip_revoked",
         "docker_engine_ca_certificate",
+        "docker_engine_certificate_names",
+        "docker_engine_foreign_names",
         "docker_ssh_absent_names",
+        "docker_ssh_clients",
         "docker_ssh_state",
+        "docker_verify_account",
+        "docker_verify_connects_as",
+        "docker_verify_engines",
+        "docker_verify_fail",
+        "docker_verify_host",
+        "docker_verify_identity",
+        "docker_verify_transports",
+        "docker_verify_user",
     }
 )
 
@@ -215,7 +237,8 @@ def convert(variable: Variable, value: t.Any, where: str) -> t.Any:
         entries = _entries(value, what, bool(variable.options))
         if variable.options:
             return [_entry(variable, entry, f"entry {number} of {what}") for number, entry in enumerate(entries, 1)]
-        return [_choice(variable, _text(entry, f"an entry of {what}"), f"an entry of {what}") for entry in entries]
+        converter, one = _CONVERTERS[variable.elements], f"an entry of {what}"
+        return [_choice(variable, converter(entry, one), one) for entry in entries]
     if variable.type == "serial":
         return value
     converted = _CONVERTERS[variable.type](value, what)

@@ -24,7 +24,7 @@ PID = "docker inspect --format '{{.State.Pid}}' keep"
 GAP = 1.0
 RENEW, ROTATE, REVOKE = "bulkhead.docker.renew", "bulkhead.docker.rotate_ca", "bulkhead.docker.revoke_client"
 REMOVE, SITE = "bulkhead.docker.remove", "bulkhead.docker.site"
-BY_ROTATION = ("-e", "docker_revoke=eve", "-e", "docker_revoke_by_rotation=true")
+BY_ROTATION = ("-e", "docker_revoke_name=eve", "-e", "docker_revoke_by_rotation=true")
 # The successor has another type of key.
 P384 = ("-e", "docker_ca_key_type=P-384")
 
@@ -109,7 +109,7 @@ def test_a_rotation_is_refused_before_it_shuts_somebody_out(lab: t.Any, ghost: t
     before = ca_files(lab)
     says(lab.playbook(*ghost, ROTATE), "These hosts cannot be reached, and would be shut out: ghost.")
     says(lab.playbook(ROTATE, "--limit", "l12"), "takes no --limit")
-    says(lab.playbook(REVOKE, "-e", "docker_revoke=mallory"), "has never issued a client certificate for mallory")
+    says(lab.playbook(REVOKE, "-e", "docker_revoke_name=mallory"), "has never issued a client certificate for mallory")
     assert ca_files(lab) == before
 
 
@@ -134,7 +134,7 @@ def test_a_revocation_ends_ssh_at_once_whoever_does_not_answer(lab: t.Any, ghost
     laptop.write_text(
         "docker_clients: {hosts: {laptop: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n", encoding="ascii"
     )
-    done = lab.playbook(*ghost, "-i", str(laptop), REVOKE, "-e", "docker_revoke=eve")
+    done = lab.playbook(*ghost, "-i", str(laptop), REVOKE, "-e", "docker_revoke_name=eve")
     laptop.unlink()
     says(done, "laptop cannot be reached. Run the playbook again when it is back.")
     says(done, "dockerd knows no revocation")
@@ -190,7 +190,7 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
             lab.playbook(*ghost, REVOKE, *BY_ROTATION, *P384),
             "These hosts cannot be reached, and would be shut out: ghost.",
         )
-        leaving = ("-e", '{"docker_rotate_leave_behind": ["ghost"]}')
+        leaving = ("-e", '{"docker_rotate_exclude": ["ghost"]}')
         succeeds(lab.playbook(*ghost, REVOKE, *BY_ROTATION, *P384, *leaving))
     assert phases == ["none", "trust", "reissue", "retire"]
 
@@ -258,10 +258,10 @@ def test_remove_gives_everything_back(lab: t.Any) -> None:
     assert set(sudo(lab, "getent passwd docker-carol >/dev/null && echo there").values()) == {"there"}
     says(lab.playbook(REMOVE), "Name the hosts that remote access is to be taken from")
     says(
-        lab.playbook(REMOVE, "-e", "docker_remove=l12", "-e", "docker_remove_ca=true", "--check"),
+        lab.playbook(REMOVE, "-e", "docker_remove_hosts=l12", "-e", "docker_remove_ca=true", "--check"),
         "The CA stays, because engines trust it that this run has not given back: lt",
     )
-    everything = ("-e", "docker_remove=all", "-e", "docker_remove_ca=true")
+    everything = ("-e", "docker_remove_hosts=all", "-e", "docker_remove_ca=true")
     succeeds(lab.playbook(REMOVE, *everything, "--check", "--diff"))
     assert sudo(lab, snapshot) == before
 

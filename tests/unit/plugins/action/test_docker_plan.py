@@ -106,11 +106,11 @@ def test_the_plan_has_values_and_no_templates(run: Run, merge: str) -> None:
     made = run(INVENTORY, *options, ANSIBLE_HASH_BEHAVIOUR=merge)["docker_plan"]
     web1 = made["engines"]["web1"]
     assert web1["host"] == "tcp://192.0.2.1:2377"
-    assert web1["names"][:3] == ["DNS:web1", "IP:192.0.2.1", "DNS:web1.example.com"]
+    assert web1["names"][:3] == ["web1", "192.0.2.1", "web1.example.com"]
     assert web1["daemon_options"] == {"log-opts": {"max-size": "10m", "tag": "{{.Name}}"}}
     assert web1["ssh"]["users"][0]["public_keys"] == [ALICE]
     assert made["engines"]["web2"]["address"] == "192.0.2.9"
-    assert "IP:2001:db8::2" in made["engines"]["web2"]["names"]
+    assert "2001:db8::2" in made["engines"]["web2"]["names"]
     assert made["engines"]["web 3"]["context"] == "web-3"
     assert list(made["clients"]) == ["build1"]
     assert made["verifier"]["user"] == "jenkins"

@@ -190,7 +190,7 @@ def test_two_names_that_give_the_same_context_are_refused() -> None:
         ("docker_ssh_users", [{"name": "alice"}], "docker_ssh_users of web1: alice has neither public_keys nor"),
         ("docker_ssh_client_networks", ["lan"], "On web1: docker_ssh_client_networks: 'lan' is not an address"),
         ("docker_ssh_max_startups", "100-200", "docker_ssh_max_startups of web1 is '100-200'; write it as sshd does"),
-        ("docker_ssh_max_sessions", 0, "docker_ssh_max_sessions of web1 has to be 1 or more"),
+        ("docker_ssh_max_sessions", 0, "docker_ssh_max_sessions of web1 is 0; it has to be 1 to 1000"),
         ("docker_ssh_confirm_timeout", 1, "docker_ssh_confirm_timeout of web1 has to be 5 or more"),
         (
             "docker_engine_prot",
@@ -325,6 +325,12 @@ def test_engines_with_one_endpoint_are_refused() -> None:
     plan.make(inventory(ports), "site")
 
 
+def test_an_engine_that_may_name_itself_knows_the_names_of_others() -> None:
+    engines = plan.make(inventory({"web1": {"docker_engine_trust_host_names": True}}), "site")["engines"]
+    assert engines["web1"]["foreign_names"] == ["192.0.2.2", "192.0.2.3", "web2", "web3"]
+    assert engines["web2"]["foreign_names"] == []
+
+
 def test_all_problems_are_in_one_message() -> None:
     hosts = {"web1": {"docker_engine_port": 0}, "web2": {"docker_engine_listen": ["x"]}}
     with pytest.raises(plan.PlanError) as error:
@@ -381,6 +387,7 @@ def test_the_passphrase_is_no_part_of_the_plan() -> None:
         ({"docker_revoke_by_rotaton": True}, "Did you mean docker_revoke_by_rotation?"),
         ({"docker_revoke": "eve"}, "The extra variable docker_revoke is unknown."),
         ({"docker_plan": {}}, "The extra variable docker_plan is the collection's own; remove it."),
+        ({"docker_verify_host": "web1"}, "The extra variable docker_verify_host is the collection's own; remove it."),
         ({"__docker_engine_ca": ""}, "The extra variable __docker_engine_ca is the collection's own; remove it."),
         ({"ansible_become": True}, "The extra variable ansible_become would hold for every host"),
         ({"ansible_connection": "local"}, "The extra variable ansible_connection would hold for every host"),
@@ -470,7 +477,8 @@ def test_the_size_of_batches_may_stand_with_the_engines() -> None:
 def test_a_limit_leaves_engines_out_of_batches_and_in_the_plan() -> None:
     made = plan.make(inventory(limit="web2", in_run={"web2"}), "site")
     assert made["batches"] == [["web2"]]
-    assert list(made["engines"]) == ["web1", "web2", "web3"]
+    assert {name: engine["batch"] for name, engine in made["engines"].items()} == {"web1": 0, "web2": 1, "web3": 0}
+    assert made["clients"]["localhost"]["in_run"] is False
 
 
 # What single playbooks are told
