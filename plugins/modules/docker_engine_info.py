@@ -227,7 +227,7 @@ except ImportError:
     CRYPTOGRAPHY = ""
 else:
     CRYPTOGRAPHY = cryptography.__version__
-    ERRORS = (*ERRORS, x509.CertificateError)
+    ERRORS = (*ERRORS, *x509.UNREADABLE)
 
 
 def main() -> None:

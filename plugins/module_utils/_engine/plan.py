@@ -117,7 +117,8 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
     start = command_line.exec_start(engine.command_line.without_remote_flags())
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={start}\n"
     targets += [
-        Target(path, line.encode() if remote and path == drop_in else None) for path in engine.service.own_drop_ins
+        Target(path, line.encode(errors="surrogateescape") if remote and path == drop_in else None)
+        for path in engine.service.own_drop_ins
     ]
     targets.append(daemon_json)
     state = inspect.State(

@@ -133,7 +133,10 @@ class Sshd:
         settings = self.settings(CONFIG, "root", via)
         files = [pathlib.Path(f"{path}.pub") for path in settings.get("hostkey", ())]
         keys = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
-        return int(via.local_port if via else settings["port"][0]), keys
+        port = via.local_port if via else next(iter(settings.get("port", ())), "")
+        if not port.isdecimal():
+            raise SshdError(f"sshd -T on this host names {port!r} where a port belongs; correct sshd's configuration.")
+        return int(port), keys
 
 
 # -- candidates -------------------------------------------------------------------------------------------------------
