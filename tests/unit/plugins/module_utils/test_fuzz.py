@@ -135,7 +135,7 @@ def no_host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_SSH_ACCOUNTS", tmp_path / "none")
     monkeypatch.setattr(inspect, "version", lambda _: "28.5.2")
     monkeypatch.setattr(inspect.shutil, "which", lambda *_, **__: "/usr/sbin/dockerd")
-    monkeypatch.setattr(inspect, "daemons", lambda: [])
+    monkeypatch.setattr(inspect, "daemons", lambda: {})
 
 
 DESIRED = plan.Desired(
