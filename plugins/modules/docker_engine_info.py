@@ -217,6 +217,7 @@ ERRORS: tuple[type[Exception], ...] = (
     inspect.EngineError,
     _service.ServiceError,
     command_line.UnitError,
+    OSError,
 )
 try:
     import cryptography

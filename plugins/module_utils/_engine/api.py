@@ -38,8 +38,8 @@ def _value(answer: t.Any, key: str, kind: type[_T]) -> _T:
         return kind()
     if not isinstance(value, kind) or not isinstance(answer, dict):
         raise ApiError(f"an answer of the Docker API has something else than Docker writes where {key} belongs")
-    # Half a character can stand in JSON, and in no path and on no terminal.
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    # NUL and half a character can stand in JSON, and in no path.
+    return value.replace("\0", "?").encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,12 +111,16 @@ def _refuse_other_kinds(content: t.Mapping[str, t.Any], path: str) -> None:
         if name not in _KINDS or value is None:
             continue
         kind, needed = _KINDS[name]
-        items = value if needed == _TEXTS and isinstance(value, list) else []
-        if not isinstance(value, kind) or not all(item is None or isinstance(item, str) for item in items):
+        items = value if isinstance(value, list) else [value] if kind is str else []
+        if not isinstance(value, kind) or not all(_is_text(item) for item in items):
             raise DaemonJsonError(
                 f"{path} gives the key {key!r} something other than {needed}, and dockerd does not start with it; "
                 "correct it."
             )
+
+
+def _is_text(value: t.Any) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
 
 
 def texts(content: t.Mapping[str, t.Any], key: str) -> list[str]:
@@ -183,6 +187,7 @@ def refuse_weak_options(options: t.Mapping[str, t.Any]) -> None:
             raise DaemonJsonError(
                 f"daemon option '{key}' is not accepted: {hint}; remove it from the extra daemon options."
             )
+    _refuse_other_kinds(options, "docker_engine_daemon_options")
 
 
 def merge(

@@ -77,6 +77,7 @@ TOKENS = [
         b"\xef\xbb\xbf",
         b"\xff\xfe",
         b"\\ud800",
+        b"\\u0000",
         "é".encode(),
         "\u2028".encode(),
         b"9" * 5000,
@@ -96,6 +97,7 @@ VALUES: list[t.Any] = [
     "",
     "x",
     "\ud800",
+    "\0",
     "tcp://",
     [],
     [None],
@@ -151,10 +153,10 @@ DESIRED = plan.Desired(
 )
 
 
-def decide(monkeypatch: pytest.MonkeyPatch, line: command_line.CommandLine, answer: t.Any) -> int:
+def decide(monkeypatch: pytest.MonkeyPatch, line: command_line.CommandLine, answer: t.Any, running: bool = True) -> int:
     """Everything that is decided about an engine before it is changed; how many of these were no refusal."""
     socket = Api(answer)
-    monkeypatch.setattr(inspect._service, "service", lambda: Service(line=line))
+    monkeypatch.setattr(inspect._service, "service", lambda: Service(line=line, pid=int(running)))
     monkeypatch.setattr(inspect._api, "LocalApi", lambda _: socket)
     fine = 0
     try:
@@ -199,7 +201,7 @@ def test_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(700):
         content = mangled(DAEMON_JSONS[number % 3], chance)
         inspect.DAEMON_JSON.write_bytes(content)
-        fine += decide(monkeypatch, LINE, INFO)
+        fine += decide(monkeypatch, LINE, INFO, running=number % 4 > 0)
         try:
             parsed = daemon_json.parse(content, "daemon.json")
         except REFUSALS as error:
@@ -244,7 +246,7 @@ def test_docker_opts(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) ->
         path.write_bytes(mangled(seed, chance))
         variables = command_line.read_variables(path, exported=number % 2 == 0)
         line = command_line.CommandLine("/etc/init.d/docker", ("dockerd", "$DOCKER_OPTS", "${HTTP_PROXY}"), variables)
-        fine += decide(monkeypatch, line, INFO)
+        fine += decide(monkeypatch, line, INFO, running=number % 4 > 0)
     assert fine > 350
 
 

@@ -104,5 +104,13 @@ def test_options_that_decide_who_gets_in_are_refused(key: str) -> None:
         daemon_json.refuse_weak_options({key: False})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("TLSVerify", False), ("features", "x"), ("data-root", 5), ("exec-opts", "x")]
+)
+def test_options_with_which_dockerd_would_not_start_are_refused(key: str, value: object) -> None:
+    with pytest.raises(daemon_json.DaemonJsonError, match=f"^docker_engine_daemon_options .* the key '{key}'"):
+        daemon_json.refuse_weak_options({key: value})
+
+
 def test_other_options_are_accepted() -> None:
     daemon_json.refuse_weak_options({"log-driver": "local", "live-restore": True})
