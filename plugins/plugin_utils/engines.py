@@ -66,8 +66,6 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "max_startups": ssh["docker_ssh_max_startups"],
             "max_sessions": ssh["docker_ssh_max_sessions"],
             "confirm_timeout": ssh["docker_ssh_confirm_timeout"],
-            "exempt_clients": ssh["docker_ssh_exempt_clients"],
-            "try_login": ssh["docker_ssh_try_login"],
         },
         "given": reader.given(name, (*_variables.ENGINE, *_variables.SSH)),
     }
