@@ -23,7 +23,7 @@ def failures(host: Host, where: str) -> list[str]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_many_commands_at_once_never_fail(lab: Any, host: Host, engine: str) -> None:
-    """From a cold start, where every command would like to be the one that connects, and with a connection that is there."""
+    """From a cold start, where each would like to be the one that connects, and with a connection that is there."""
     address = lab.address(engine)
     host.run(f"ssh -O exit -l docker-admin {address}")
     assert failures(host, f"--context {engine}-ssh") == [], "cold"

@@ -138,7 +138,8 @@ def match_block(criterion: str, certificates: bool, max_sessions: int, known: t.
         "ForceCommand": str(_accounts.GATE),
     }
     if "channeltimeout" in known:
-        settings["ChannelTimeout"] = "none"  # a quiet `docker logs --follow` is no idle session
+        # A quiet `docker logs --follow` is no idle session. With "none" in a Match block, OpenSSH 10.0 ends each login.
+        settings["ChannelTimeout"] = "session=0"
     return f"Match {criterion}\n" + "".join(f"    {keyword} {value}\n" for keyword, value in settings.items())
 
 

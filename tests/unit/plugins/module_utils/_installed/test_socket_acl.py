@@ -12,12 +12,22 @@ PLAIN = [(1, 6, ANY), (4, 6, ANY), (32, 0, ANY)]  # a socket of mode 0660
 
 def test_a_group_is_added_and_everything_else_stays() -> None:
     assert socket_acl.with_group(PLAIN, 997) == [*PLAIN, (8, 6, 997), (16, 6, ANY)]
-    # Somebody else's entries, and a mask that would have taken the right away again.
-    found = [(1, 6, ANY), (2, 4, 1000), (4, 0, ANY), (8, 7, 50), (16, 0, ANY), (32, 0, ANY)]
+    found = [(1, 6, ANY), (2, 4, 1000), (4, 0, ANY), (8, 7, 50), (16, 7, ANY), (32, 0, ANY)]
     assert socket_acl.with_group(found, 997) == [
         *((1, 6, ANY), (2, 4, 1000), (4, 0, ANY), (8, 7, 50), (32, 0, ANY)),
         *((8, 6, 997), (16, 7, ANY)),
     ]
+
+
+def test_entries_that_a_mask_held_down_get_no_more_than_it_left_them() -> None:
+    found = [(1, 6, ANY), (2, 6, 1000), (4, 6, ANY), (8, 7, 50), (16, 4, ANY), (32, 0, ANY)]
+    with_us = socket_acl.with_group(found, 997)
+    assert with_us == [
+        *((1, 6, ANY), (2, 4, 1000), (4, 4, ANY), (8, 4, 50), (32, 0, ANY)),
+        *((8, 6, 997), (16, 6, ANY)),
+    ]
+    without_us = {(tag, who): permissions for tag, permissions, who in socket_acl.without_group(with_us, 997)}
+    assert (without_us[2, 1000], without_us[8, 50], without_us[16, ANY]) == (4, 4, 4)
 
 
 def test_adding_twice_is_adding_once_and_taking_away_leaves_what_was() -> None:

@@ -54,3 +54,74 @@ def test_lists_of_users_and_groups_are_read_as_sshd_reads_them(
     settings: dict[str, tuple[str, ...]], keyword: str
 ) -> None:
     assert _sshd.refusing_list(settings, "alice", ["docker-ssh"]) == keyword
+
+
+@pytest.mark.parametrize(
+    ("title", "server"),
+    [
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", (7, "/etc/ssh/sshd_config", ())),
+        ("sshd: /usr/sbin/sshd -D -f /etc/ssh/x -p 2222 [listener] 0 of 10-100", (7, "/etc/ssh/x", ("-p", "2222"))),
+        ("sshd: sshd -o LogLevel=DEBUG -f/x [listener] 0 of 10-100", (7, "/x", ("-o", "LogLevel=DEBUG"))),
+        ("sshd: ops [priv]", None),
+        ("/usr/sbin/sshd -i", None),
+        ("sleep 1", None),
+    ],
+)
+def test_servers_are_known_by_what_they_were_started_with(
+    tmp_path: pathlib.Path, title: str, server: tuple[int, str, tuple[str, ...]] | None
+) -> None:
+    for name in ("self", "7"):
+        (tmp_path / name / "ns").mkdir(parents=True)
+        (tmp_path / name / "ns/pid").symlink_to("host")
+        (tmp_path / name / "root").symlink_to("/")
+    (tmp_path / "7/cmdline").write_bytes(title.encode() + b"\0\0")
+    expected = [_sshd.Server(server[0], pathlib.Path(server[1]), server[2])] if server else []
+    assert _sshd.servers(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "criteria"),
+    [
+        ("Match all", [("all", "")]),
+        ("match User a,b Address 192.0.2.0/24 # x", [("User", "a,b"), ("Address", "192.0.2.0/24")]),
+        ("  Match Group=staff", [("Group", "staff")]),
+        ('Match User "a b"', [("User", "a b")]),
+        ('Match User "a', []),
+        ("Matches all", []),
+        ("# Match all", []),
+        ("Match invalid-user", [("invalid-user", "")]),
+    ],
+)
+def test_lines_with_match_are_read_as_sshd_reads_them(line: str, criteria: list[tuple[str, str]]) -> None:
+    assert _sshd.match_criteria(line) == criteria
+
+
+def test_every_kind_of_connection_that_match_lines_tell_apart_is_asked_about(drop_in: pathlib.Path) -> None:
+    (drop_in.parent / "10-a.conf").write_text(
+        "Match Address 192.0.2.0/24,198.51.100.7\nMatch Host *.example.com LocalPort 2222\nMatch User x\n"
+        "Match Address !10.0.0.0/8\nMatch Address nonsense/99\n",
+        encoding="utf-8",
+    )
+    text = f"Include {drop_in.parent}/*.conf\nMatch LocalAddress 2001:db8::/64 User x\nMatch Address 10.1.*\n"
+    base = _sshd.Peer("203.0.113.5", "h", "203.0.113.1", "22")
+    assert _sshd.peers(text, base) == [
+        base,
+        _sshd.Peer("203.0.113.5", "h", "2001:db8::1", "22"),
+        _sshd.Peer("10.1.1", "h", "203.0.113.1", "22"),
+        _sshd.Peer("192.0.2.1", "h", "203.0.113.1", "22"),
+        _sshd.Peer("203.0.113.5", "x.example.com", "203.0.113.1", "2222"),
+    ]
+
+
+def test_a_match_for_the_group_means_accounts_that_do_not_exist_yet() -> None:
+    text = "Port 22\nMatch Group docker-*,staff User a*\n  PermitTTY yes\nMatch Group staff\n"
+    assert _sshd.with_users(text, "docker-ssh", ["x", "y"]) == (
+        "Port 22\nMatch User x,y User a*\n  PermitTTY yes\nMatch Group staff\n"
+    )
+    assert _sshd.with_users(text, "docker-ssh", []) == text
+
+
+def test_files_that_include_each_other_come_to_an_end(drop_in: pathlib.Path) -> None:
+    text = f"Include {drop_in.parent}/*.conf\n"
+    (drop_in.parent / "10-a.conf").write_text(text, encoding="utf-8")
+    assert len(_sshd.sources(text)) < 100

@@ -14,7 +14,7 @@ UTC = datetime.timezone.utc
 
 def entry(**given: Any) -> dict[str, Any]:
     usual = {"name": "docker-a", "public_keys": [ED25519], "principals": [], "allowed_from": [], "expires": ""}
-    return {**usual, "comment": "", "scope": "admin", "state": "present", **given}
+    return {**usual, "comment": "", "state": "present", **given}
 
 
 def one(**given: Any) -> _users.User:
@@ -53,7 +53,9 @@ def test_a_date_counts_to_its_end_and_a_time_is_utc_without_a_zone(text: str, ex
         ({"name": "Alice"}, "cannot be the name of an account"),
         ({"name": "a\nb"}, "cannot be the name of an account"),
         ({"name": "../x"}, "cannot be the name of an account"),
-        ({"scope": "operate"}, "the only scope is 'admin'"),
+        ({"name": "docker-a\n"}, "cannot be the name of an account"),
+        ({"name": "all"}, "'all' stands for every account"),
+        ({"principals": ["a\n"]}, "cannot be a certificate's principal"),
         ({"public_keys": []}, "has neither public_keys nor principals"),
         ({"public_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----\nx"]}, "is a private key"),
         ({"public_keys": [f"{ED25519}\n{ED25519}"]}, "several lines"),

@@ -1,0 +1,285 @@
+"""An engine brought to one state, and what is left of it when that fails or is killed."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
+from helpers.ssh_engine import ED25519, GID, OTHER, Engine, Killed, desired, give, keep, user
+
+
+def drop_in() -> str:
+    return _sshd.DROP_IN.read_text(encoding="utf-8")
+
+
+def leftovers(engine: Engine) -> list[str]:
+    """What only an open change needs."""
+    state = engine.root / "state/sshd"
+    open_change = (sshd_restore.BOOT_LINK, sshd_restore.BOOT_UNIT)
+    return [
+        str(path)
+        for path in engine.root.rglob("*")
+        if ".bulkhead-" in path.name or path.is_relative_to(state) or path in open_change
+    ]
+
+
+def test_a_first_run_gives_access_and_a_second_one_changes_nothing(engine: Engine) -> None:
+    result = give()
+
+    assert (result.changed, result.users, result.logins) == (True, ["docker-alice"], ["docker-alice"])
+    assert engine.users["docker-alice"].pw_shell == str(_accounts.GATE)
+    assert (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8").endswith(f"{ED25519}\n")
+    assert engine.admitted == {GID}
+    assert engine.loaded == drop_in()
+    assert "ForceCommand" in engine.loaded
+    assert not engine.timers
+    assert leftovers(engine) == []
+
+    again = give()
+    assert (again.changed, again.diff, again.logins, again.confirm_within) == (False, [], [], 0)
+
+
+def test_check_mode_changes_nothing_and_foresees_it(engine: Engine) -> None:
+    before = engine.files()
+    result = _access.run(desired(), check_mode=True, over_ssh=True)
+    assert result.changed
+    assert "docker-alice" in str(result.diff)
+    assert engine.files() == before
+
+
+def test_what_nobody_confirms_is_undone_by_the_timer(engine: Engine) -> None:
+    give()
+    before = engine.loaded
+    result = _access.run(desired(max_sessions=7), over_ssh=True)
+    assert result.confirm_within == 30
+    assert engine.timers == {"bulkhead-sshd-confirm": 30}
+    assert "MaxSessions 7" in engine.loaded
+
+    engine.fire_timer()
+
+    assert engine.loaded == before
+    assert drop_in() == before
+    assert leftovers(engine) == []
+    assert "the engine had put the previous one back already" in _commit.confirm(None)
+
+
+def test_what_nobody_confirms_is_undone_by_a_reboot(engine: Engine) -> None:
+    give()
+    before = engine.loaded
+    _access.run(desired(max_sessions=7), over_ssh=True)
+    engine.reboot()
+    assert engine.loaded == before
+    assert leftovers(engine) == []
+
+
+def test_the_connection_that_made_the_change_cannot_confirm_it(engine: Engine) -> None:
+    _access.run(desired(), over_ssh=True)
+    assert "no new connection was made" in _commit.confirm(engine.connection)
+    assert sshd_restore.JOURNAL.exists()
+
+
+def test_without_a_connection_over_ssh_there_is_nothing_to_confirm(engine: Engine) -> None:
+    """The engine is the control node, and whoever runs the playbook is logged in there over SSH."""
+    result = _access.run(desired(), over_ssh=False)
+    assert (result.changed, result.confirm_within) == (True, 0)
+    assert not engine.timers
+    assert engine.loaded == drop_in()
+    assert leftovers(engine) == []
+
+
+def test_an_sshd_for_each_connection_is_not_told_to_reload(engine: Engine) -> None:
+    engine.sshd.reload, engine.sshd.per_connection = (), "ssh.socket"
+    engine.refused_reloads = 99
+    give()
+    unit = (_ssh_files.UNITS / "ssh.socket.d/bulkhead-ssh.conf").read_text(encoding="utf-8")
+    assert "MaxConnections=1000" in unit
+    assert not give().changed
+
+
+def test_a_login_that_fails_takes_everything_back_that_this_run_has_given(engine: Engine) -> None:
+    before = engine.files()
+    engine.login_problem["docker-alice"] = "Connection closed (its log says: pam_time: denied)"
+    with pytest.raises(_access.AccessError, match=r"nobody can log in to docker-alice .*pam_time: denied"):
+        give()
+    assert engine.files() == before
+    assert engine.admitted == set()
+    assert engine.loaded == ""
+    assert not engine.timers
+
+
+def test_a_login_that_fails_leaves_those_alone_who_had_access_before(engine: Engine) -> None:
+    give()
+    before = engine.files()
+    engine.login_problem["docker-bob"] = "Connection closed"
+    with pytest.raises(_access.AccessError, match="docker-bob"):
+        give(user("docker-alice"), user("docker-bob", OTHER), max_sessions=7)
+    assert engine.files() == before
+    assert engine.admitted == {GID}
+
+
+def test_no_login_is_tried_where_nobody_wants_it_or_nothing_changed(engine: Engine) -> None:
+    engine.login_problem["docker-alice"] = "from elsewhere only"
+    give(try_login=False)
+    give()
+    assert engine.logins == []
+
+
+def test_who_leaves_loses_key_and_account_before_anybody_gets_something(engine: Engine) -> None:
+    give(user("docker-alice"), user("docker-bob", OTHER))
+    result = give(user("docker-bob", OTHER))
+    assert result.removed == ["docker-alice"]
+    assert "docker-alice" not in engine.users
+    assert not (_ssh_files.KEYS / "docker-alice").exists()
+
+
+def test_folders_that_are_closed_to_the_accounts_are_opened_again(engine: Engine) -> None:
+    give()
+    for folder in _ssh_files.folders():
+        folder.chmod(0o700)
+    assert give().changed
+    assert {folder.stat().st_mode & 0o777 for folder in _ssh_files.folders()} == {0o755}
+
+
+def test_empty_never_means_all(engine: Engine) -> None:
+    give()
+    before = engine.files()
+    with pytest.raises(_access.AccessError, match=r"write \[all\] to take everything away"):
+        _access.take([])
+    for name in ("all", "../x", "docker-alice\n"):
+        with pytest.raises(_access.AccessError, match="cannot be the name of an account"):
+            _access.take([name, "docker-alice"])
+    assert engine.files() == before
+
+
+def test_one_account_is_taken_and_sshd_is_not_asked(engine: Engine) -> None:
+    give(user("docker-alice"), user("docker-bob", OTHER))
+    engine.sshd = t.cast(t.Any, None)
+    result = _access.take(["docker-bob", "docker-nobody"])
+    assert (result.changed, result.removed, result.users) == (True, ["docker-bob"], ["docker-alice"])
+    assert not _access.take(["docker-bob"]).changed
+
+
+def test_everything_is_taken_away_again(engine: Engine) -> None:
+    before = engine.files()
+    give()
+    result = _access.clear(over_ssh=True)
+    assert result.removed == ["docker-alice"]
+    keep()
+    assert engine.files() == before
+    assert engine.loaded == ""
+    assert engine.admitted == set()
+    assert not _access.clear(over_ssh=True).changed
+
+
+@pytest.mark.parametrize("missing", ["systemd", "sshd", "both"])
+def test_nothing_of_ours_is_unchanged_whatever_the_host_lacks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing in ("systemd", "both"):
+        engine.service = object()
+    if missing in ("sshd", "both"):
+        _sshd.CONFIG.unlink()
+
+        def none() -> t.NoReturn:
+            raise _sshd.SshdError("no sshd")
+
+        monkeypatch.setattr(_sshd, "Sshd", none)
+    result = _access.clear(over_ssh=True)
+    assert (result.changed, result.removed, result.confirm_within) == (False, [], 0)
+
+
+def test_sshd_that_does_not_reload_gets_its_files_back(engine: Engine) -> None:
+    engine.refused_reloads = 1
+    with pytest.raises(_commit.CommitError, match="The previous configuration is back"):
+        give()
+    assert not _sshd.DROP_IN.exists()
+    assert not engine.timers
+    assert leftovers(engine) == []
+
+
+WHOLE_RUN_STEPS = 60
+
+
+@pytest.mark.parametrize("afterwards", ["timer", "reboot", "next run"])
+def test_a_run_that_is_killed_at_any_moment_leaves_sshd_as_it_was_or_wanted(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, afterwards: str
+) -> None:
+    give()
+    old = drop_in()
+    wanted = (user("docker-bob", OTHER),)
+    killed = 0
+    for number in range(1, WHOLE_RUN_STEPS):
+        engine.steps, engine.killed_at = 0, number
+        try:
+            give(*wanted, max_sessions=7)
+        except Killed:
+            killed += 1
+        engine.killed_at = None
+        if afterwards == "timer" and engine.timers:
+            engine.fire_timer()
+        elif afterwards == "reboot":
+            engine.reboot()
+        if afterwards != "next run":
+            assert engine.loaded == drop_in()
+            assert engine.loaded == old or "MaxSessions 7" in engine.loaded
+        give(*wanted, max_sessions=7)
+        assert "MaxSessions 7" in engine.loaded
+        assert engine.loaded == drop_in()
+        assert set(engine.users) == {"root", "ops", "docker-bob"}
+        assert leftovers(engine) == []
+        give()
+        assert engine.loaded == old
+    assert 10 < killed < WHOLE_RUN_STEPS - 1, "there were moments to be killed at, and they were all tried"
+
+
+def test_two_control_nodes_take_turns_without_changing_sshd(engine: Engine) -> None:
+    give()
+    assert "PerSourcePenaltyExemptList 192.0.2.9" in engine.loaded
+    engine.connection = _sshd.Connection("ops", "other", "192.0.2.10", "x", "22")
+    assert give().changed
+    assert "PerSourcePenaltyExemptList 192.0.2.9,192.0.2.10" in engine.loaded
+    engine.connection = _sshd.Connection("ops", "again", "192.0.2.9", "x", "22")
+    assert not give().changed
+
+
+def test_clients_are_exempt_by_name_and_address_unless_nobody_wants_it(engine: Engine) -> None:
+    result = give(clients=["192.0.2.33", "localhost", "no such host.invalid"])
+    assert "192.0.2.33/32" in engine.loaded
+    assert "127.0.0.1/32" in engine.loaded
+    assert "cannot resolve no such host.invalid" in result.warnings[0]
+    give(clients=["192.0.2.33"], exempt_clients=False)
+    assert "PerSourcePenaltyExemptList" not in engine.loaded
+    give(clients=["192.0.2.33"], exempt_clients=False, client_networks=["198.51.100.0/24"])
+    assert "PerSourcePenaltyExemptList 198.51.100.0/24" in engine.loaded
+
+
+def test_limits_are_raised_and_never_lowered(engine: Engine) -> None:
+    other = _sshd.DROP_IN.with_name("10-site.conf")
+    other.write_text("MaxStartups 700:20:800\nPerSourceMaxStartups 5\n", encoding="utf-8")
+    give()
+    assert "MaxStartups 700:20:1000\n" in engine.loaded
+    assert "PerSourceMaxStartups 1000\n" in engine.loaded
+    other.write_text("MaxStartups 900:10:2000\n", encoding="utf-8")
+    give()
+    assert "MaxStartups" not in engine.loaded
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"max_startups": "10:30:100\n"}, "START:RATE:FULL"),
+        ({"max_startups": "many"}, "START:RATE:FULL"),
+        ({"max_sessions": 0}, "use 1 to 1000"),
+        ({"confirm_timeout": 1}, "use 5 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_a_sentence(options: dict[str, t.Any], sentence: str) -> None:
+    with pytest.raises(_access.AccessError, match=sentence):
+        desired(**options)
