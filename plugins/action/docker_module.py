@@ -4,7 +4,7 @@
 
 """Runs a module and takes its answer as data: it sets no variable, and has the keys and types that are documented.
 
-`meta/runtime.yml` sends every module of this collection through it. Others are named: `name` and `options`.
+Every module of this collection has an action of its name that is this one. Others are named: `name` and `options`.
 """
 
 from __future__ import annotations
