@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.returns import assert_documented
 
 REPOSITORY = Path(__file__).parents[4]
 Run = Callable[..., dict[str, Any]]
@@ -100,10 +101,10 @@ def run(tmp_path: Path) -> Run:
     return play
 
 
-@pytest.mark.parametrize("merge", ["replace", "merge"])
-def test_the_plan_has_values_and_no_templates(run: Run, merge: str) -> None:
+def test_the_plan_has_values_and_no_templates(run: Run) -> None:
     options = ("--limit", "web1,web 3", "--check", "-e", '{"docker_engine_serial": 1}')
-    made = run(INVENTORY, *options, ANSIBLE_HASH_BEHAVIOUR=merge)["docker_plan"]
+    answer = run(INVENTORY, *options, ANSIBLE_HASH_BEHAVIOUR="merge")
+    made = answer["docker_plan"]
     web1 = made["engines"]["web1"]
     assert web1["host"] == "tcp://192.0.2.1:2377"
     assert web1["names"][:3] == ["web1", "192.0.2.1", "web1.example.com"]
@@ -116,6 +117,7 @@ def test_the_plan_has_values_and_no_templates(run: Run, merge: str) -> None:
     assert made["verifier"]["user"] == "jenkins"
     assert made["batches"] == [["web1"], ["web 3"]]
     assert made["check_mode"] is True
+    assert_documented("docker_plan", answer)
 
 
 def test_variables_of_facts_name_the_host_and_the_way_out(run: Run) -> None:
@@ -159,4 +161,3 @@ def test_extra_variables_are_checked(run: Run) -> None:
     inventory = {"docker_engines": {"hosts": {"web1": {"ansible_host": "192.0.2.1"}}}}
     options = ("-e", "docker_renew_froce=true ansible_become=true", "-e", "playbook=renew")
     assert len(run(inventory, *options)["problems"]) == 2
-    assert run(inventory, "-e", "docker_renew_force=true playbook=renew")["docker_plan"]["renew"] == {"force": True}

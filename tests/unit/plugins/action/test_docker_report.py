@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from helpers.returns import assert_documented
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -27,9 +28,11 @@ def test_a_report_is_printed_kept_and_written(tmp_path: Path) -> None:
                             "web1": {"version": "{{ '26' ~ '.1.5' }}", "days_left": 364},
                             "web2": {"findings": ["{{ '{{' }} lookup('pipe', 'id') }} is open"]},
                         },
+                        "clients": {"localhost": {"contexts": 2, "identities": [{"name": "admin", "days_left": 400}]}},
                     },
                     "register": "reported",
                 },
+                {"ansible.builtin.copy": {"dest": str(tmp_path / "answer"), "content": "{{ reported | to_json }}"}},
                 {
                     "ansible.builtin.assert": {
                         "that": "reported.problems | length == 0",
@@ -58,13 +61,16 @@ def test_a_report_is_printed_kept_and_written(tmp_path: Path) -> None:
         check=False,
     )
     problem = "web2: {{ lookup('pipe', 'id') }} is open."
-    summary = "2 engines, 0 identities; nothing to change; the first certificate ends in 364 days (web1); FAILED: web2"
+    summary = "2 engines, 1 identity; nothing to change; the first certificate ends in 364 days (web1); FAILED: web2"
     assert done.returncode == 2, done.stdout + done.stderr
     assert "\nweb1    26.1.5  tcp://192.0.2.1:2376  364        ok\n" in done.stdout
     assert f"{summary}. {problem}" in done.stdout + done.stderr
     written = json.loads(kept.read_text(encoding="utf-8"))
     assert (written["playbook"], written["summary"], written["problems"]) == ("verify", summary, [problem])
     assert kept.stat().st_mode & 0o777 == 0o644
+    answer = json.loads((tmp_path / "answer").read_text(encoding="utf-8"))
+    assert answer.pop("ansible_stats")["data"]["docker_report"]["summary"] == summary
+    assert_documented("docker_report", answer)
     statistics = done.stdout.partition("CUSTOM STATS")[2]
     assert '"docker_report"' in statistics
     assert problem in statistics
