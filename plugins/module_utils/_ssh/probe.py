@@ -116,8 +116,8 @@ def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
         cause = next(_cause(answer.stderr) for answer in done if _is_lost(answer))
         findings.append(
             f"{endpoint.where} gives no verdict on {', '.join(lost)} ({cause}); "
-            "sshd may have shut this address out for a while: name it in docker_ssh_client_networks, or try again in a few "
-            "minutes"
+            "sshd may have shut this address out for a while: name it in docker_ssh_client_networks, or try again in "
+            "a few minutes"
         )
     return _result(endpoint, refused, findings)
 
