@@ -12,7 +12,8 @@ description:
   - Asks endpoints from the host on which the module runs, usually a client host, and verifies the answers. One identity must be
     accepted; a client without a certificate, a client of a foreign CA that copies the name of ours, plain HTTP and outdated
     protocols must be refused; the server's certificate must satisfy strict clients; and the ports for plain HTTP must be closed.
-  - It needs neither the Docker CLI nor a Docker library, and no environment variable changes which CA it trusts.
+  - It needs neither the Docker CLI nor a Docker library, and no environment variable changes which CA it trusts. It goes through no
+    proxy, and warns where E(HTTPS_PROXY) would have the Docker CLI do so.
   - Whatever is wrong with one endpoint is a finding about that endpoint. It does not make the module fail and changes nothing for
     the others. Files of this host that cannot be used make it fail.
   - Up to 16 endpoints are asked at the same time, each by all clients at once. dockerd logs each refused attempt as a TLS
@@ -237,6 +238,7 @@ endpoints:
           type: str
 """
 
+import os
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -305,6 +307,8 @@ def main() -> None:
         credentials = endpoint_check.read_credentials(given["ca_path"], identity, refused)
     except endpoint_check.CredentialsError as error:
         module.fail_json(msg=str(error))
+    for warning in endpoint_check.warnings(endpoints, os.environ):
+        module.warn(warning)
     module.exit_json(changed=False, **endpoint_check.check_endpoints(endpoints, credentials, given["timeout"]))
 
 

@@ -105,7 +105,9 @@ endpoints:
       sample:
         - "docker-admin@192.0.2.10 does not reach the Docker API (Connection closed by 192.0.2.10 port 22)"
     refused:
-      description: For each attempt whether it was refused. Empty when the API does not answer, since a refusal would show nothing.
+      description:
+        - For each attempt whether it was refused. A connection that sshd dropped before it came to the attempt is no refusal.
+        - Empty when the API does not answer, since a refusal would show nothing.
       type: dict
       sample: {"a shell": true, "file transfer": true}
 """

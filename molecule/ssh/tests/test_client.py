@@ -61,7 +61,8 @@ def test_key_and_files_are_the_user_s_alone(host: Host) -> None:
     assert not host.file("/home/ops/.bulkhead/identities").exists, "without TLS there are no certificates"
 
 
-def proof(lab: Any, name: str, **options: Any) -> dict[str, Any]:
+def verify(lab: Any, name: str, address: str, account: str) -> dict[str, Any]:
+    """What somebody outside finds out about an account."""
     program = [
         "ansible",
         name,
@@ -71,22 +72,23 @@ def proof(lab: Any, name: str, **options: Any) -> dict[str, Any]:
         "bulkhead.docker.docker_ssh_endpoint_info",
     ]
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    command = [*program, "-a", json.dumps(options)]
+    endpoints = [{"name": address, "address": address, "account": account}]
+    command = [*program, "-a", json.dumps({"endpoints": endpoints})]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "SUCCESS" in done.stdout, done.stdout + done.stderr
-    answer: dict[str, Any] = yaml.safe_load(done.stdout.split("=>", 1)[1])  # JSON or, in Molecule, YAML
+    answer: dict[str, Any] = yaml.safe_load(done.stdout.split("=>", 1)[1])["endpoints"][0]  # JSON or, in Molecule, YAML
     return answer
 
 
-def test_the_proof_from_outside_holds(lab: Any, host: Host, engines: list[str]) -> None:
+def test_verification_from_outside_passes(lab: Any, host: Host, engines: list[str]) -> None:
     for engine in engines:
-        answer = proof(lab, host.backend.hostname, address=lab.address(engine), account="docker-admin")
+        answer = verify(lab, host.backend.hostname, address=lab.address(engine), account="docker-admin")
         assert answer["findings"] == []
         assert len(answer["refused"]) == 10
         assert all(answer["refused"].values())
 
 
-def test_the_proof_finds_an_account_that_can_do_more(lab: Any, host: Host, engines: list[str]) -> None:
+def test_verification_finds_an_account_that_can_do_more(lab: Any, host: Host, engines: list[str]) -> None:
     """An ordinary user who is in the group docker."""
     engine = engines[0]
     key = host.check_output("cat ~/.bulkhead/ssh/admin.pub")
@@ -101,7 +103,7 @@ def test_the_proof_finds_an_account_that_can_do_more(lab: Any, host: Host, engin
         f"sed 's/user docker-admin/user {name}/' ~/.bulkhead/ssh/bulkhead.config >~/.bulkhead/ssh/x.config"
     )
     try:
-        answer = proof(lab, host.backend.hostname, address=lab.address(engine), account=name)
+        answer = verify(lab, host.backend.hostname, address=lab.address(engine), account=name)
         assert not answer["ok"]
         allowed = {what for what, refused in answer["refused"].items() if not refused}
         assert {
@@ -115,6 +117,6 @@ def test_the_proof_finds_an_account_that_can_do_more(lab: Any, host: Host, engin
         host.check_output("rm ~/.bulkhead/ssh/x.config")
         with on_engine.sudo():
             on_engine.check_output(f"userdel -r {name}")
-    answer = proof(lab, host.backend.hostname, address=lab.address(engine), account="docker-nobody")
+    answer = verify(lab, host.backend.hostname, address=lab.address(engine), account="docker-nobody")
     assert not answer["ok"]
     assert answer["refused"] == {}, "where the API does not answer, a refusal proves nothing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import re
 import subprocess
 import typing as t
 
@@ -15,7 +16,26 @@ _DIAL = "docker system dial-stdio"
 _PING = b"GET /_ping HTTP/1.0\r\n\r\n"
 _FORWARDED = "remote port forwarding failed"
 _AT_ONCE = 4  # endpoints, and attempts on each: sshd shuts out addresses that open too many connections at once
-_CAUSE = 600  # characters of ssh's words; an engine can have it say as much as it likes
+_CAUSE = 600  # characters of ssh's words, from their end; a banner comes before the cause and can be long
+# Lines of ssh that go with others and say nothing themselves.
+_NOISE = (
+    "** ",
+    "Add correct host key",
+    "IT IS POSSIBLE",
+    "It is also possible",
+    "Please contact",
+    "Pseudo-terminal will not be allocated",
+    "Someone could be",
+    "Warning: Permanently added",
+    "remove with:",
+)
+# ssh's own exit code, and its words where the connection went before anything could be refused.
+_FAILED = 255
+_LOST = re.compile(
+    rb"^(kex_exchange_identification:|ssh_exchange_identification:|ssh: |banner exchange:|client_loop:"
+    rb"|Connection (closed|reset|timed out) (by|during) )",
+    re.MULTILINE,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +94,9 @@ def check_endpoints(endpoints: t.Sequence[Endpoint], timeout: int) -> dict[str, 
 
 def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
     """Try what is allowed first; where that fails, a refusal shows nothing."""
-    # ERROR leaves out what sshd has everybody told before a login, and keeps every cause of a failure.
+    # INFO, since the user's settings may be quieter, and ERROR would leave out that the engine closed the connection.
     base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none"]
-    base += ["-o", "LogLevel=ERROR", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
+    base += ["-o", "LogLevel=INFO", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
     allowed = _try(base, endpoint.address, Attempt("the API", (_DIAL,), stdin=_PING), timeout)
     if b" 200 OK" not in allowed.stdout:
         cause = _cause(allowed.stderr) or f"no answer, and ssh ended with {allowed.returncode}"
@@ -86,11 +106,19 @@ def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         done = list(pool.map(lambda attempt: _try(base, endpoint.address, attempt, timeout), ATTEMPTS))
     refused = {attempt.what: _is_refusal(attempt, answer) for attempt, answer in zip(ATTEMPTS, done)}
+    lost = [attempt.what for attempt, answer in zip(ATTEMPTS, done) if _is_lost(answer)]
     findings = [
-        f"{endpoint.where} is not refused {attempt.what}{_because(answer)}"
+        f"{endpoint.where} is not refused {attempt.what}" + (f" ({_cause(answer.stderr)})" if answer.stderr else "")
         for attempt, answer in zip(ATTEMPTS, done)
-        if not refused[attempt.what]
+        if not refused[attempt.what] and not _is_lost(answer)
     ]
+    if lost:
+        cause = next(_cause(answer.stderr) for answer in done if _is_lost(answer))
+        findings.append(
+            f"{endpoint.where} gives no verdict on {', '.join(lost)} ({cause}); "
+            "sshd may have shut this address out for a while: name it in docker_ssh_client_networks, or try again in "
+            "a few minutes"
+        )
     return _result(endpoint, refused, findings)
 
 
@@ -117,17 +145,18 @@ def _try(base: t.Sequence[str], address: str, attempt: Attempt, timeout: int) ->
 
 
 def _is_refusal(attempt: Attempt, answer: subprocess.CompletedProcess[bytes]) -> bool:
-    return answer.returncode != 0 and answer.stdout == b"" and attempt.says.encode() in answer.stderr
+    failed = answer.returncode != 0 and answer.stdout == b"" and not _is_lost(answer)
+    return failed and attempt.says.encode() in answer.stderr
 
 
-def _because(answer: subprocess.CompletedProcess[bytes]) -> str:
-    cause = _cause(answer.stderr)
-    return f" ({cause})" if cause else ""
+def _is_lost(answer: subprocess.CompletedProcess[bytes]) -> bool:
+    """Whether it never came to the attempt, as when sshd shuts an address out for a while."""
+    return answer.returncode == _FAILED and _LOST.search(answer.stderr) is not None
 
 
 def _cause(text: bytes) -> str:
     """What ssh said, as one phrase: all its lines, for the last one alone often does not say why."""
     lines = (line.strip(" \t@.") for line in text.decode("utf-8", "replace").splitlines())
-    phrase = "; ".join(dict.fromkeys(line for line in lines if line))
+    phrase = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
     phrase = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in phrase)
-    return phrase if len(phrase) <= _CAUSE else f"{phrase[:_CAUSE]} …"
+    return phrase if len(phrase) <= _CAUSE else f"… {phrase[-_CAUSE:]}"

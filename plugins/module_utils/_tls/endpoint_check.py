@@ -15,7 +15,7 @@ import tempfile
 import typing as t
 import urllib.parse
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, proxy, x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType
 
@@ -159,6 +159,25 @@ def check_endpoints(endpoints: t.Sequence[Endpoint], credentials: Credentials, t
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         results = list(pool.map(lambda endpoint: check_endpoint(endpoint, credentials, timeout), endpoints))
     return {"ok": all(result["ok"] for result in results), "endpoints": results}
+
+
+def warnings(endpoints: t.Sequence[Endpoint], environment: t.Mapping[str, str]) -> list[str]:
+    """What stands between the docker CLI and endpoints that are right."""
+    behind = []
+    for endpoint in endpoints:
+        try:
+            host, port = address(endpoint.docker_host)
+        except EndpointError:
+            continue
+        if proxy.is_used(host, port, environment):
+            behind.append(host)
+    if not behind:
+        return []
+    names = ", ".join(dict.fromkeys(behind))
+    return [
+        f"HTTPS_PROXY is set here and NO_PROXY does not name {names}: the docker CLI goes through the proxy, and this "
+        "verification does not. Add them to NO_PROXY, unless the proxy lets the CLI through."
+    ]
 
 
 def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float) -> dict[str, t.Any]:

@@ -74,7 +74,7 @@ class Lab:
                 return
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self.stack.callback(server.server_close)
         self.stack.callback(server.shutdown)
         return server.server_port
@@ -99,7 +99,7 @@ class Lab:
             daemon_threads = True
 
         server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self.stack.callback(server.server_close)
         self.stack.callback(server.shutdown)
         return server.server_address[1]

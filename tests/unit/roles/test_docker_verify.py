@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.filter import docker_verify
-from helpers.engines import Lab
+from helpers.engines import PATIENCE, Lab
 
 Play = Callable[..., dict[str, Any]]
 ENGINES = ("web1", "web2", "web3")
@@ -35,7 +35,7 @@ def verify(tmp_path: Path, entry: str = "main", **variables: Any) -> list[dict[s
     return [
         {
             "block": [{"ansible.builtin.include_role": role}, FINDINGS],
-            "vars": {"docker_verify_host": "client", **variables},
+            "vars": {"docker_verify_host": "client", "docker_verify_timeout": PATIENCE, **variables},
             "environment": {"HOME": str(tmp_path / "client")},
             "when": "inventory_hostname != 'client'",
         }

@@ -59,6 +59,15 @@ def test_bad_input_is_one_sentence(lab: Lab) -> None:
         assert (result["failed"], result["msg"]) == (True, message)
 
 
+def test_a_proxy_of_the_cli_is_a_warning(lab: Lab) -> None:
+    given = {**params(lab, lab.closed()), "timeout": 1}
+    given["endpoints"].append({"name": "far", "docker_host": "tcp://192.0.2.10:2376", "plain_ports": [2376]})
+    result = returns.run("docker_endpoint_info", given, HTTPS_PROXY="http://user:secret@proxy:3128", NO_PROXY="example")
+    assert "NO_PROXY does not name 192.0.2.10: " in json.dumps(result["warnings"])
+    assert "secret" not in json.dumps(result)
+    assert not returns.run("docker_endpoint_info", given, HTTPS_PROXY="", https_proxy="").get("warnings")
+
+
 def test_without_cryptography_it_says_what_to_install(lab: Lab, tmp_path: pathlib.Path) -> None:
     (tmp_path / "cryptography.py").write_text("raise ImportError('none here')", encoding="ascii")
     path = f"{returns.ROOT / '.ansible/collections'}:{tmp_path}"

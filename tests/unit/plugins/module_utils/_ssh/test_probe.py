@@ -61,6 +61,29 @@ def test_an_account_that_can_do_more_says_what(ssh: Ssh) -> None:
     assert result["findings"] == [f"docker-admin@192.0.2.1 is not refused {what} (last login: today)" for what in loose]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "kex_exchange_identification: read: Connection reset by peer\nConnection reset by 192.0.2.1 port 22",
+        "Connection closed by 192.0.2.1 port 22",
+        "Connection timed out during banner exchange",
+        "ssh: connect to host 192.0.2.1 port 22: Connection refused",
+    ],
+)
+def test_a_connection_that_is_lost_is_no_refusal(ssh: Ssh, said: str) -> None:
+    """sshd shuts an address out that it has had enough of."""
+    lines = "\n".join(f"echo {shlex.quote(line)} >&2" for line in ["Authorized use only", *said.splitlines()])
+    ssh(RIGHT.replace("echo 'docker-ssh: refused' >&2; exit 126", f"{lines}\nexit 255"))
+    result = probe.check_endpoint(endpoint(), 30)
+    cause = "; ".join(["Authorized use only", *said.splitlines()])
+    lost = [what for what, refused in result["refused"].items() if not refused]
+    assert len(lost) == len(probe.ATTEMPTS) - 2
+    assert result["findings"] == [
+        f"docker-admin@192.0.2.1 gives no verdict on {', '.join(lost)} ({cause}); sshd may have shut this address out "
+        "for a while: name it in docker_ssh_client_networks, or try again in a few minutes"
+    ]
+
+
 def test_a_refusal_of_everything_shows_nothing(ssh: Ssh) -> None:
     log = ssh("echo 'docker-admin@192.0.2.1: Permission denied (publickey).' >&2; exit 255")
     result = probe.check_endpoint(endpoint(port=2222), 30)
@@ -76,8 +99,13 @@ CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
 @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+Someone could be eavesdropping on you right now (man-in-the-middle attack)!
+It is also possible that a host key has just been changed.
 The fingerprint for the ED25519 key sent by the remote host is
 SHA256:abc.
+Please contact your system administrator.
+Add correct host key in /home/ops/.bulkhead/ssh/known_hosts to get rid of this message.
 Offending ED25519 key in /home/ops/.bulkhead/ssh/known_hosts:3
 Host key verification failed.
 Host key verification failed.
@@ -95,7 +123,7 @@ Host key verification failed.
         ),
         ("", "no answer, and ssh ended with 255"),
         ("a\033[2Jb\n", "a\N{REPLACEMENT CHARACTER}[2Jb"),
-        ("x" * 5000, "x" * 600 + " …"),
+        ("banner\n" + "x" * 5000, "… " + "x" * 600),
     ],
 )
 def test_the_cause_is_all_that_ssh_said(ssh: Ssh, tmp_path: Path, said: str, cause: str) -> None:
