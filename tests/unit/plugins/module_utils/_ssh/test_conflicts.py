@@ -26,6 +26,10 @@ def refused(engine: Engine, **options: t.Any) -> str:
     [
         ("Nonsense yes", "is broken already"),
         ("AllowUsers ops", "AllowUsers in FILE:1 keeps docker-alice out"),
+        (
+            "MaxAuthTries 2\nAllowUsers holu\nAuthorizedKeysFile .ssh/authorized_keys",
+            "AllowUsers in FILE:2 keeps docker-alice out",
+        ),
         ("AllowGroups ops", "AllowGroups in FILE:1 keeps the group docker-ssh out"),
         ("DenyUsers docker-*", "DenyUsers in FILE:1 keeps docker-alice out"),
         ("DenyGroups docker-*", "DenyGroups in FILE:1 keeps the group docker-ssh out"),
