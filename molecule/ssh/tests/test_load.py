@@ -25,7 +25,7 @@ def failures(host: Host, where: str) -> list[str]:
 def test_many_commands_at_once_never_fail(lab: Any, host: Host, engine: str) -> None:
     """From a cold start, where each would like to be the one that connects, and with a connection that is there."""
     address = lab.address(engine)
-    host.run(f"ssh -O exit -l docker-admin {address}")
+    host.run(f"ssh -O exit -l docker-admin {address}; true")  # testinfra takes 255 for a failure of its own
     assert failures(host, f"--context {engine}-ssh") == [], "cold"
     assert failures(host, f"--context {engine}-ssh") == [], "warm"
     assert can_still_log_in(lab, engine)

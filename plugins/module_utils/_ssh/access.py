@@ -178,7 +178,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
             programs=[target for target in _ssh_files.no_programs() if target.differs()],
             keys=[target for target in _ssh_files.key_files((), ()) if target.differs()],
             sshd=[target for target in _sshd_without_us() if _differs(target)],
-            leaving=[account for _, account in sorted(accounts.own.items())],
+            leaving=[accounts.own[name] for name in sorted(accounts.own)],
             coming=[],
             mending=[],
             cut=[],

@@ -16,7 +16,6 @@ import os
 import pathlib
 import pwd
 import re
-import subprocess
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -54,6 +53,7 @@ def refuse_accounts(
             _refuse_other_values(found, intended, keywords, user.name, f" {_named(peer)}" if number else "")
             if not number:
                 _refuse_keys(found, user, ca_keys)
+        _refuse_variables(intended, user.name)
         _refuse_other_servers(sshd, user.name)
         if found.get("usepam", ("no",)) == ("yes",):
             reason = _pam.refusal(user.name, _accounts.GROUP)
@@ -94,6 +94,16 @@ def _refuse_other_values(
                 f"'{' '.join(intended.get(key, ()))}', because {_sshd.where(keyword)} comes first; move that "
                 f"behind {_sshd.DROP_IN}, or have its Match leave out the group {_accounts.GROUP}."
             )
+
+
+def _refuse_variables(intended: _sshd.Settings, name: str) -> None:
+    """OpenSSH 8.4 does not tell which SetEnv is in force, so the files are read."""
+    line = "" if "setenv" in intended else _sshd.earlier_in_match("SetEnv", name, _accounts.GROUP)
+    if line:
+        raise _sshd.SshdError(
+            f"for {name} sshd would set the variables of {line}, and not 'DOCKER_SSH=1' alone; move that behind "
+            f"{_sshd.DROP_IN}, or have its Match leave out the group {_accounts.GROUP}."
+        )
 
 
 def _refuse_keys(found: _sshd.Settings, user: _users.User, ca_keys: t.Sequence[_users.PublicKey]) -> None:
@@ -189,20 +199,11 @@ def refuse_side_effects(sshd: Server, paths: _sshd.Configurations, via: _sshd.Co
             f"{keyword} in {_sshd.where(keyword)} keeps {via.user} out, as whom Ansible is connected; sshd has not "
             "read that yet and would at the reload. Correct it first."
         )
-    if via.local_port not in settings["port"] and not _socket_unit_is_active():
+    if via.local_port not in settings["port"] and not _sshd.socket_unit_is_active():
         raise _sshd.SshdError(
             f"sshd would move from port {via.local_port} to {', '.join(settings['port'])} at the reload, because of "
             f"{_sshd.where('Port')}; restart it by hand or correct that first."
         )
-
-
-def _socket_unit_is_active() -> bool:
-    units = ("ssh.socket", "sshd.socket")
-    return any(
-        subprocess.run(("systemctl", "is-active", "--quiet", unit), check=False, stdin=subprocess.DEVNULL).returncode
-        == 0
-        for unit in units
-    )
 
 
 def _group_name(gid: int) -> str:

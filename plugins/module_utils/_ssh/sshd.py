@@ -209,12 +209,16 @@ def _reload_command() -> tuple[str, ...]:
     for unit in ("ssh.service", "sshd.service"):
         if _run("systemctl", "is-active", "--quiet", unit).returncode == 0:
             return ("systemctl", "reload", unit)
-    if any(_run("systemctl", "is-active", "--quiet", unit).returncode == 0 for unit in _SOCKETS):
+    if socket_unit_is_active():
         return ()
     raise SshdError(
         "neither ssh.service nor sshd.service is active on this host, nor is a socket unit of theirs, so sshd cannot "
         "be told to reload; start it through systemd."
     )
+
+
+def socket_unit_is_active() -> bool:
+    return any(_run("systemctl", "is-active", "--quiet", unit).returncode == 0 for unit in _SOCKETS)
 
 
 def _starts_one_for_each(unit: str) -> bool:
@@ -420,11 +424,37 @@ def _matches(patterns: t.Iterable[str], names: t.Collection[str]) -> bool:
     return hit
 
 
+def earlier_in_match(keyword: str, user: str, group: str) -> str:
+    """The first line, 'FILE:LINE', that sets it for the account before our drop-in does, where sshd -T does not tell.
+
+    Criteria other than users and groups are taken to be met.
+    """
+    for path, text in sources(CONFIG.read_text(encoding="utf-8", errors="surrogateescape")):
+        if path.parent != DROP_IN.parent or path.name > DROP_IN.name:
+            continue
+        concerned = False
+        for number, line in enumerate(text.splitlines(), 1):
+            criteria = match_criteria(line)
+            if criteria:
+                meant = {"user": user, "group": group}
+                concerned = all(
+                    _matches(patterns.split(","), [meant[name.lower()]])
+                    for name, patterns in criteria
+                    if name.lower() in meant
+                )
+            elif concerned and _sets(keyword, line):
+                return f"{path}:{number}"
+    return ""
+
+
+def _sets(keyword: str, line: str) -> bool:
+    return re.match(rf"\s*{re.escape(keyword)}[\s=]", line, re.IGNORECASE) is not None
+
+
 def where(keyword: str) -> str:
     """The first line of the configuration that has the keyword, for a message: 'FILE:LINE'."""
-    line_of_it = re.compile(rf"^\s*{re.escape(keyword)}[\s=]", re.IGNORECASE)
     for path, text in sources(CONFIG.read_text(encoding="utf-8", errors="surrogateescape")):
         for number, line in enumerate(text.splitlines(), 1):
-            if line_of_it.match(line):
+            if _sets(keyword, line):
                 return f"{path}:{number}"
     return str(CONFIG)

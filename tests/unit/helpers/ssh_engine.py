@@ -308,7 +308,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(_sshd, "Sshd", lambda: engine.sshd)
     monkeypatch.setattr(_sshd, "connection", lambda: engine.connection)
     monkeypatch.setattr(_service, "service", lambda: engine.service)
-    monkeypatch.setattr(_access._conflicts, "_socket_unit_is_active", lambda: False)
+    monkeypatch.setattr(_sshd, "socket_unit_is_active", lambda: False)
 
     def log_in(account: str, *_: t.Any) -> str:
         engine.logins.append(account)

@@ -38,9 +38,7 @@ def test_members_of_the_group_that_the_role_did_not_make_are_refused(engine: Eng
 def test_a_command_that_fails_says_what_it_was() -> None:
     with pytest.raises(_accounts.AccountError, match="'false' ended with code 1: no message"):
         _accounts._run("false")
-    with pytest.raises(
-        _accounts.AccountError, match="'cat /nonexistent' ended with code 1: cat: /nonexistent: No such file"
-    ):
+    with pytest.raises(_accounts.AccountError, match="ended with code 1: cat: /nonexistent: No such file"):
         _accounts._run("cat", "/nonexistent")
 
 

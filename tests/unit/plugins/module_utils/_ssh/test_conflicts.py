@@ -26,6 +26,10 @@ def refused(engine: Engine, **options: t.Any) -> str:
     [
         ("Nonsense yes", "is broken already"),
         ("AllowUsers ops", "AllowUsers in FILE:1 keeps docker-alice out"),
+        (
+            "MaxAuthTries 2\nAllowUsers holu\nAuthorizedKeysFile .ssh/authorized_keys",
+            "AllowUsers in FILE:2 keeps docker-alice out",
+        ),
         ("AllowGroups ops", "AllowGroups in FILE:1 keeps the group docker-ssh out"),
         ("DenyUsers docker-*", "DenyUsers in FILE:1 keeps docker-alice out"),
         ("DenyGroups docker-*", "DenyGroups in FILE:1 keeps the group docker-ssh out"),
@@ -73,6 +77,27 @@ def test_other_parts_of_the_configuration_are_named(engine: Engine, text: str, s
 def test_what_does_no_harm_is_left_alone(engine: Engine, text: str) -> None:
     _sshd.DROP_IN.with_name("00-a.conf").write_text(f"{text}\n", encoding="utf-8")
     assert give().changed
+
+
+def test_variables_are_looked_for_in_files_where_sshd_does_not_tell_them(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in OpenSSH 8.4."""
+    settings = engine.sshd.settings
+
+    def without_variables(*arguments: t.Any) -> dict[str, tuple[str, ...]]:
+        return {keyword: value for keyword, value in settings(*arguments).items() if keyword != "setenv"}
+
+    monkeypatch.setattr(engine.sshd, "settings", without_variables)
+    file = _sshd.DROP_IN.with_name("00-a.conf")
+    file.write_text("SetEnv A=1\nMatch User root\n  SetEnv A=2\n", encoding="utf-8")
+    later = _sshd.DROP_IN.with_name("10-b.conf")
+    later.write_text("Match User docker-*\n  SetEnv A=3\n", encoding="utf-8")
+    give()
+    for criteria in ("User docker-*", "Address 203.0.113.0/24", "Group docker-ssh", "all"):
+        file.write_text(f"Match {criteria}\n  setenv LD_PRELOAD=/x\n", encoding="utf-8")
+        with pytest.raises(_sshd.SshdError, match=f"the variables of {file}:2"):
+            give()
 
 
 def test_a_match_in_sshd_config_before_the_include_would_change_others(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The login that is tried on the engine, with a stand-in for ssh: what the account's keys are meanwhile and afterwards."""
+"""The login that is tried on the engine, with a stand-in for ssh: the account's keys meanwhile and afterwards."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_the_reason_is_what_ssh_says_and_what_sshd_or_pam_have_logged(ssh: Ssh) 
         "fatal: Access denied for user docker-a by PAM account configuration [preauth]\n"
     )
     assert failure(ssh) == (
-        "Connection closed by 192.0.2.10 port 2222 (its log says: fatal: Access denied for user docker-a by PAM account "
-        "configuration [preauth])"
+        "Connection closed by 192.0.2.10 port 2222 (its log says: fatal: Access denied for user docker-a by PAM "
+        "account configuration [preauth])"
     )
 
 

@@ -107,9 +107,7 @@ def test_other_rules_are_left_to_a_login(folder: pathlib.Path, rule: str) -> Non
         ("", False),
     ],
 )
-def test_pam_access_counts_the_first_line_that_means_the_account(
-    folder: pathlib.Path, lines: str, refused: bool
-) -> None:
+def test_pam_access_counts_the_first_line_for_the_account(folder: pathlib.Path, lines: str, refused: bool) -> None:
     said = refusal(folder, "account required pam_access.so\n", access_conf="")
     (folder / "access.conf").write_text(f"{lines}\n", encoding="utf-8")
     said = _pam.refusal("docker-alice", "docker-ssh")
