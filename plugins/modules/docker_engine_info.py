@@ -217,6 +217,7 @@ ERRORS: tuple[type[Exception], ...] = (
     inspect.EngineError,
     _service.ServiceError,
     command_line.UnitError,
+    OSError,
 )
 try:
     import cryptography
@@ -227,7 +228,7 @@ except ImportError:
     CRYPTOGRAPHY = ""
 else:
     CRYPTOGRAPHY = cryptography.__version__
-    ERRORS = (*ERRORS, x509.CertificateError)
+    ERRORS = (*ERRORS, *x509.UNREADABLE)
 
 
 def main() -> None:

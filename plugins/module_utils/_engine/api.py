@@ -38,7 +38,8 @@ def _value(answer: t.Any, key: str, kind: type[_T]) -> _T:
         return kind()
     if not isinstance(value, kind) or not isinstance(answer, dict):
         raise ApiError(f"an answer of the Docker API has something else than Docker writes where {key} belongs")
-    return value
+    # NUL and half a character can stand in JSON, and in no path.
+    return value.replace("\0", "?").encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Info:
             userns_remap=any(
                 "name=userns" in str(option).split(",") for option in _value(answer, "SecurityOptions", list)
             ),
-            authorization_plugins=tuple(map(str, plugins)),
+            authorization_plugins=tuple(_value({"plugin": plugin}, "plugin", str) for plugin in plugins),
         )
 
 

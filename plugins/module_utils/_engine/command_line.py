@@ -209,6 +209,14 @@ def read_command_line(unit_files: t.Sequence[pathlib.Path]) -> CommandLine:
     return CommandLine(source=source, words=words, variables=variables)
 
 
+def _read(path: pathlib.Path) -> str:
+    """The file, or nothing; a NUL, which no argument of a program can have, is left out."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").replace("\0", "")
+    except OSError:
+        return ""
+
+
 def sets_exec_start(path: pathlib.Path) -> bool:
     return any(key == "ExecStart" for key, _ in service_settings(path))
 
@@ -216,10 +224,7 @@ def sets_exec_start(path: pathlib.Path) -> bool:
 def service_settings(path: pathlib.Path) -> list[tuple[str, str]]:
     """The settings of a unit file's [Service] section, in order, continued lines joined."""
     section, settings, pending = "", [], ""
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return []
+    text = _read(path)
     for raw in [*text.splitlines(), ""]:  # a line that goes on at the end of the file ends there
         if pending and raw.lstrip().startswith(("#", ";")):
             continue
@@ -241,10 +246,7 @@ def service_settings(path: pathlib.Path) -> list[tuple[str, str]]:
 def read_variables(path: pathlib.Path, exported: bool = False) -> dict[str, tuple[str, str]]:
     """NAME="value" lines of an environment file such as /etc/default/docker; only a shell knows 'export NAME'."""
     variables: dict[str, tuple[str, str]] = {}
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return variables
+    text = _read(path)
     for line in re.sub(r"\\\n", "", text).splitlines():
         name, equals, value = line.strip().partition("=")
         if exported:

@@ -74,7 +74,7 @@ def parse(content: bytes | None, path: str) -> dict[str, t.Any]:
 
     try:
         text = _decode(content or b"").strip()
-        found = json.loads(text or "null", object_pairs_hook=once, parse_float=number, parse_constant=number)
+        found = _sound(json.loads(text or "null", object_pairs_hook=once, parse_float=number, parse_constant=number))
     except (ValueError, RecursionError) as error:
         raise DaemonJsonError(f"{path} is not JSON ({error}); correct or move the file, it was not touched.") from error
     if found is None:
@@ -85,8 +85,17 @@ def parse(content: bytes | None, path: str) -> dict[str, t.Any]:
     return found
 
 
+def _sound(value: t.Any) -> t.Any:
+    """With U+FFFD for every escaped half of a character, which is how dockerd reads them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_sound(key): _sound(item) for key, item in value.items()}
+    return [_sound(item) for item in value] if isinstance(value, list) else value
+
+
 def _decode(content: bytes) -> str:
-    """As dockerd decodes it: UTF-8, or since 23.0 what a byte order mark says; before, odd bytes became U+FFFD."""
+    """As dockerd decodes it: UTF-8, or since 23.0 what a byte order mark says. In 20.10, odd bytes became U+FFFD."""
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return content.decode(encoding)
@@ -102,12 +111,16 @@ def _refuse_other_kinds(content: t.Mapping[str, t.Any], path: str) -> None:
         if name not in _KINDS or value is None:
             continue
         kind, needed = _KINDS[name]
-        items = value if needed == _TEXTS and isinstance(value, list) else []
-        if not isinstance(value, kind) or not all(item is None or isinstance(item, str) for item in items):
+        items = value if isinstance(value, list) else [value] if kind is str else []
+        if not isinstance(value, kind) or not all(_is_text(item) for item in items):
             raise DaemonJsonError(
                 f"{path} gives the key {key!r} something other than {needed}, and dockerd does not start with it; "
                 "correct it."
             )
+
+
+def _is_text(value: t.Any) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
 
 
 def texts(content: t.Mapping[str, t.Any], key: str) -> list[str]:
@@ -138,10 +151,7 @@ def dump(content: t.Mapping[str, t.Any], like: bytes | None = None) -> bytes:
     """The text of a daemon.json, indented as ``like``, so that a diff shows what changes and nothing else."""
     found = re.search(rb'^([ \t]+)"', like or b"", re.MULTILINE)
     indent = found.group(1).decode() if found else 4
-    try:
-        return (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # an escaped half of a character, which stays one
-        return (json.dumps(content, indent=indent) + "\n").encode()
+    return (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode()
 
 
 def diff(before: bytes | None, after: bytes | None, path: str) -> tuple[str, str]:
@@ -177,6 +187,7 @@ def refuse_weak_options(options: t.Mapping[str, t.Any]) -> None:
             raise DaemonJsonError(
                 f"daemon option '{key}' is not accepted: {hint}; remove it from the extra daemon options."
             )
+    _refuse_other_kinds(options, "docker_engine_daemon_options")
 
 
 def merge(

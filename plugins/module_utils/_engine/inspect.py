@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import ipaddress
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -104,7 +105,8 @@ class Engine:
     def swarm(self) -> str:
         """The state of its membership; where the daemon does not answer, by the file that a member keeps."""
         if self.info is None:
-            found = pathlib.Path(self.data_root, "swarm", "docker-state.json").exists()
+            state = os.path.join(self.data_root, "swarm", "docker-state.json")  # noqa: PTH118
+            found = os.path.exists(state)  # noqa: PTH110  # raises for no path, however odd
             return "unknown" if found else "inactive"
         return self.info.swarm
 
@@ -202,7 +204,7 @@ def _why_no_service(api: _api.LocalApi) -> str:
             "Docker on this host is Docker Desktop, which keeps its engine in a virtual machine that cannot be "
             "configured from here; take the host out of the group of engines."
         )
-    rootless = [uid for _, uid in daemons() if uid]
+    rootless = [uid for uid in daemons().values() if uid]
     if rootless:
         return (
             f"Docker on this host is rootless and belongs to the user with the id {rootless[0]}; this collection "
@@ -246,23 +248,23 @@ def _program(command_line: _command_line.CommandLine) -> str:
     return found
 
 
-def daemons() -> list[tuple[int, int]]:
-    """Process and user of every dockerd on this host, without those in containers."""
-    found = []
+def daemons() -> dict[int, int]:
+    """The user of every process of dockerd on this host, without those in containers."""
+    found = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             if (folder / "comm").read_text(encoding="utf-8", errors="replace").strip() != "dockerd":
                 continue
             if (folder / "ns/pid").readlink() == pathlib.Path("/proc/self/ns/pid").readlink():
-                found.append((int(folder.name), folder.stat().st_uid))
+                found[int(folder.name)] = folder.stat().st_uid
         except OSError:  # it has ended meanwhile
             continue
-    return sorted(found)
+    return found
 
 
 def _refuse_other_daemon(service: _service.Service) -> None:
     """A dockerd of root's that the service has not started stands in the way of one that it starts."""
-    others = [pid for pid, uid in daemons() if uid == 0]
+    others = sorted(pid for pid, uid in daemons().items() if uid == 0)
     if others:
         raise EngineError(
             f"dockerd runs on this host as process {others[0]}, which the docker service ({service.name}) has not "

@@ -28,8 +28,9 @@ _TLS_FILES = ((inspect.CA, 0o444), (inspect.CERTIFICATE, 0o444), (inspect.PRIVAT
 
 
 # Where dockerd's flag has another name than the key of daemon.json.
-_FLAGS_OF_LISTS = {
+_OTHER_FLAGS = {
     "authorization-plugins": ("authorization-plugin",),
+    "data-root": ("graph",),
     "default-ulimits": ("default-ulimit",),
     "dns-opts": ("dns-opt",),
     "exec-opts": ("exec-opt",),
@@ -120,7 +121,8 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
     start = command_line.exec_start([engine.service.exec_program(program), *words])
     line = f"{_NOTICE}[Service]\nExecStart=\nExecStart={start}\n"
     targets += [
-        Target(path, line.encode() if remote and path == drop_in else None) for path in engine.service.own_drop_ins
+        Target(path, line.encode(errors="surrogateescape") if remote and path == drop_in else None)
+        for path in engine.service.own_drop_ins
     ]
     targets.append(daemon_json)
     state = inspect.State(
@@ -161,10 +163,11 @@ def absent(engine: inspect.Engine) -> Plan:
         warnings.append(
             f"{', '.join(host.strip() for host in closed)} was open to everybody before and does not come back."
         )
-    if recorded and not kept and not closed and not (original and not original.content.strip()):
+    # Docker 20.10 does not start with an empty file, and no file is the same to every release.
+    was_none = original is None or not original.content.strip()
+    if recorded and not kept and not closed and not (original and was_none):
         daemon_json = _put_back(_real(inspect.DAEMON_JSON), original)
-    elif ours and not content and (not original or not original.content.strip()):
-        # Docker 20.10 does not start with an empty file, and no file is the same to every release.
+    elif ours and not content and was_none:
         daemon_json = Target(_real(inspect.DAEMON_JSON), None)
     else:
         daemon_json = _daemon_json_target(engine, content)
@@ -233,7 +236,7 @@ def _listen(engine: inspect.Engine, desired: Desired) -> tuple[list[str], list[s
 def _keys(engine: inspect.Engine, desired: Desired, hosts: t.Sequence[str]) -> dict[str, t.Any]:
     """The keys of daemon.json that are ours."""
     for key in desired.options:
-        flag = engine.command_line.last(key, *_FLAGS_OF_LISTS.get(key, ()))
+        flag = engine.command_line.last(key, *_OTHER_FLAGS.get(key, ()))
         if flag:
             raise inspect.EngineError(
                 f"daemon option '{key}' is also given as a flag by {flag.source}; dockerd refuses to start "
@@ -394,7 +397,7 @@ def _settings(engine: inspect.Engine, info: _api.Info, content: t.Mapping[str, t
     if runs and os.path.realpath(root) != os.path.realpath(runs):
         yield _Setting("data-root", runs, root, source)
     driver, source = given("storage-driver")
-    if driver and info.storage_driver:
+    if driver and info.storage_driver and not info.containerd_images:  # there the name is a snapshotter's
         yield _Setting("storage-driver", info.storage_driver, driver, source)
     remap, source = given("userns-remap")
     yield _Setting("userns-remap", _on(info.userns_remap), _on(bool(remap)), source)
@@ -404,7 +407,7 @@ def _settings(engine: inspect.Engine, info: _api.Info, content: t.Mapping[str, t
         yield _Setting("containerd-snapshotter", _on(info.containerd_images), _on(snapshotter), source)
     for option, source in _exec_options(engine, content):
         name, _, value = option.partition("=")
-        if name == "native.cgroupdriver" and info.cgroup_driver:
+        if name == "native.cgroupdriver" and value and info.cgroup_driver:
             yield _Setting(name, info.cgroup_driver, value, source)
 
 

@@ -132,8 +132,19 @@ class Sshd:
         """Where it answers, and the public keys with which it proves who it is."""
         settings = self.settings(CONFIG, "root", via)
         files = [pathlib.Path(f"{path}.pub") for path in settings.get("hostkey", ())]
-        keys = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
-        return int(via.local_port if via else settings["port"][0]), keys
+        keys = [text.strip() for text in map(_content, files) if text]
+        port = via.local_port if via else next(iter(settings.get("port", ())), "")
+        if not port.isdecimal():
+            raise SshdError(f"sshd -T on this host names {port!r} where a port belongs; correct sshd's configuration.")
+        return int(port), keys
+
+
+def _content(path: pathlib.Path) -> str:
+    """'' where there is no such file, or no file can have that name."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return ""
 
 
 # -- candidates -------------------------------------------------------------------------------------------------------

@@ -64,9 +64,9 @@ def test_every_encoding_that_dockerd_reads(encoding: str) -> None:
     assert daemon_json.parse('{"labels": ["a=ü"]}'.encode(encoding), "daemon.json") == {"labels": ["a=ü"]}
 
 
-def test_odd_bytes_are_read_as_docker_20_10_reads_them_and_halves_of_characters_stay() -> None:
+def test_odd_bytes_and_halves_of_characters_are_read_as_docker_20_10_reads_them() -> None:
     content = daemon_json.parse(b'{"labels": ["a=\xe9", "\\ud800"]}', "daemon.json")
-    assert content == {"labels": ["a=\ufffd", "\ud800"]}
+    assert content == {"labels": ["a=\ufffd", "\ufffd"]}
     assert json.loads(daemon_json.dump(content)) == content
 
 
@@ -102,6 +102,14 @@ def test_a_diff_shows_what_changes_and_no_secret() -> None:
 def test_options_that_decide_who_gets_in_are_refused(key: str) -> None:
     with pytest.raises(daemon_json.DaemonJsonError, match=f"'{key}' is not accepted"):
         daemon_json.refuse_weak_options({key: False})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("TLSVerify", False), ("features", "x"), ("data-root", 5), ("exec-opts", "x")]
+)
+def test_options_with_which_dockerd_would_not_start_are_refused(key: str, value: object) -> None:
+    with pytest.raises(daemon_json.DaemonJsonError, match=f"^docker_engine_daemon_options .* the key '{key}'"):
+        daemon_json.refuse_weak_options({key: value})
 
 
 def test_other_options_are_accepted() -> None:

@@ -157,7 +157,7 @@ class Host:
 
     root: pathlib.Path
     service: Service
-    daemons: list[tuple[int, int]]
+    daemons: dict[int, int]
 
     def path(self, name: str, content: str = "", mode: int = 0o755) -> pathlib.Path:
         path = self.root / name
@@ -171,7 +171,7 @@ class Host:
 def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     program = tmp_path / "usr/bin/dockerd"
     line = command_line.CommandLine("docker.service", (str(program), "-H", "fd://"), {})
-    host = Host(tmp_path, Service(line=line), [])
+    host = Host(tmp_path, Service(line=line), {})
     host.path("usr/bin/dockerd")
     for name, place in {
         "_SNAP": "snap/bin/docker",
@@ -220,9 +220,9 @@ def test_a_daemon_that_cannot_be_asked_runs(host: Host, monkeypatch: pytest.Monk
 
 
 def test_a_daemon_that_the_service_has_not_started(host: Host) -> None:
-    host.service.pid, host.daemons = 0, [(4711, 0)]
+    host.service.pid, host.daemons = 0, {4711: 0}
     assert refused().startswith("dockerd runs on this host as process 4711, which the docker service (systemd) has not")
-    host.daemons = [(4711, 1000)]  # rootless, beside a service that is stopped
+    host.daemons = {4711: 1000}  # rootless, beside a service that is stopped
     assert not inspect.look().running
 
 
@@ -255,7 +255,7 @@ def test_another_installation_is_named(host: Host, has: str, says: str) -> None:
     """B29."""
     host.service.installed, host.service.socket_path = False, str(host.root / "none.sock")
     if has == "rootless":
-        host.daemons = [(4711, 1000)]
+        host.daemons = {4711: 1000}
     elif has:
         host.path(has, '#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo >&2\nexec /usr/bin/podman "$@"\n')
     else:
@@ -273,9 +273,9 @@ def test_the_daemons_of_this_host_are_found_by_their_processes() -> None:
     with subprocess.Popen([sys.executable, "-c", RENAMED], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "renamed\n"
-        assert (process.pid, os.getuid()) in inspect.daemons()
+        assert inspect.daemons()[process.pid] == os.getuid()
         process.kill()
-    assert (process.pid, os.getuid()) not in inspect.daemons()
+    assert process.pid not in inspect.daemons()
 
 
 RENAMED = """

@@ -82,6 +82,19 @@ def test_an_option_that_is_also_a_flag(option: str) -> None:
         plan.present(engine(words=("dockerd", *flags)), desired(options={option: []}))
 
 
+@pytest.mark.parametrize(
+    ("original", "gives_back"),
+    [(None, None), (b"", None), (b" \n", None), (b"null", b"null"), (b'{"debug": true}', b'{"debug": true}')],
+)
+def test_what_a_removal_gives_back(original: bytes | None, gives_back: bytes | None) -> None:
+    """Docker 20.10 does not start with an empty daemon.json."""
+    before = {} if original is None or b"debug" not in original else {"debug": True}
+    file = None if original is None else inspect.Original(original, 0o644)
+    record = inspect.State(daemon_json.Managed({"tlsverify": []}), None, {str(inspect.DAEMON_JSON): file})
+    found = dataclasses.replace(engine({**before, "tlsverify": True}), state=record)
+    assert plan.absent(found).daemon_json.content == gives_back
+
+
 # -- a daemon that runs and cannot be asked ---------------------------------------------------------------------------
 
 DENIED = "/run/docker.sock answers /info with status 403: authorization denied by plugin deny-local: only named users"
@@ -148,6 +161,9 @@ def test_an_edit_that_no_daemon_has_loaded_is_refused_by_name(
     assert says in str(error.value)
 
 
+SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
+
+
 @pytest.mark.parametrize(
     ("content", "info"),
     [
@@ -156,6 +172,7 @@ def test_an_edit_that_no_daemon_has_loaded_is_refused_by_name(
         ({"userns-remap": "default"}, {"SecurityOptions": ["name=userns"], "DockerRootDir": "/var/lib/docker/1.2"}),
         ({"storage-driver": "overlay2", "exec-opts": ["native.cgroupdriver=systemd"]}, {}),
         ({"features": {"containerd-snapshotter": False}}, {}),
+        ({"storage-driver": "overlay2"}, {"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER}),
         ({}, {"DockerRootDir": "", "Driver": "", "CgroupDriver": ""}),
     ],
 )

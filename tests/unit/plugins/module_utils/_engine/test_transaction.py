@@ -209,7 +209,7 @@ def daemon(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setattr(plan, "_TLS_FILES", tls)
     monkeypatch.setattr(transaction, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(_service.Systemd, "drop_in_dir", root / "docker.service.d")
-    monkeypatch.setattr(inspect, "daemons", lambda: [])
+    monkeypatch.setattr(inspect, "daemons", lambda: {})
     monkeypatch.setattr(inspect.shutil, "which", lambda *_, **__: "/bin/false")
     monkeypatch.setattr(plan, "validate", lambda *_: None)
     monkeypatch.setattr(inspect, "refuse_unusable_addresses", lambda *_: None)

@@ -1,0 +1,117 @@
+"""Every sentence with which the collection refuses something or fails, as it stands in the sources.
+
+What is put in when it runs is shown as '…'.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import pathlib
+import re
+import typing as t
+
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[3]
+_GAP = "…"
+# Raised for the program itself or for a sentence of somebody else, whose half they are.
+_HALVES = {"HostError", "ProbeError", "ValueError", "RuntimeError", "TypeError", "OSError", "KeyError", "SystemExit"}
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """One sentence, and where it is."""
+
+    path: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.text}"
+
+
+@functools.cache
+def collected() -> tuple[Message, ...]:
+    found: list[Message] = []
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        found += [Message(name, line, text) for line, text in of_python(path.read_text(encoding="utf-8"))]
+    for folder in ("roles", "playbooks"):
+        for path in sorted((ROOT / folder).rglob("*.yml")):
+            name = str(path.relative_to(ROOT))
+            found += [Message(name, line, text) for line, text in of_tasks(path.read_text(encoding="utf-8"))]
+    return tuple(found)
+
+
+# -- Python ------------------------------------------------------------------------------------------------------------
+
+
+def of_python(source: str) -> t.Iterator[tuple[int, str]]:
+    """What is raised, what a module fails with, and the sentences that a function returns for one of these."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) not in _HALVES:
+            texts = _texts(node.exc.args[0]) if node.exc.args else []
+        elif isinstance(node, ast.Call) and _name(node.func) == "fail_json":
+            texts = [text for word in node.keywords if word.arg == "msg" for text in _texts(word.value)]
+        elif isinstance(node, ast.Return) and node.value:
+            texts = [text for text in _texts(node.value) if text.endswith(".") and text.count(" ") > 5]
+        else:
+            continue
+        for text in texts:
+            if re.search(r"[a-z]{3}", text):
+                yield node.lineno, text
+
+
+def _name(function: ast.expr) -> str:
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The texts that an expression may have."""
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) + _texts(node.orelse)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [one + other for one in _texts(node.left) or [_GAP] for other in _texts(node.right) or [_GAP]]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else _GAP for part in node.values)
+        return [re.sub(f"{_GAP}+", _GAP, text)]
+    return []
+
+
+# -- roles and playbooks -----------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """With the line of each mapping."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[t.Any, t.Any]:
+    return {**loader.construct_mapping(node, deep=True), "__line__": node.start_mark.line + 1}
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def of_tasks(source: str) -> t.Iterator[tuple[int, str]]:
+    """The messages of assert and fail."""
+    todo: list[t.Any] = [yaml.load(source, _Loader)]  # noqa: S506  # a SafeLoader
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += item
+        if not isinstance(item, dict):
+            continue
+        todo += item.values()
+        for module, key in (("ansible.builtin.assert", "fail_msg"), ("ansible.builtin.fail", "msg")):
+            options = item.get(module)
+            if isinstance(options, dict) and isinstance(options.get(key), str):
+                text = " ".join(_JINJA.sub(_GAP, options[key]).split())
+                if re.search(r"[a-z]{3}", text):
+                    yield options["__line__"], text
