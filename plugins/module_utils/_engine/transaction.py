@@ -575,26 +575,29 @@ def _undo(journal: _Journal, timeout: float) -> str:
             if file["path"] == journal.daemon_json:
                 _put_back(file)
         service.start_again(journal.followers)
-    state = f"but dockerd does not run with them: {problem}." if problem else _state_after_undo(journal, daemon.api)
+    state = _state_after_undo(journal, daemon.api, problem)
     journal.remove()
-    if problem and journal.containers:
-        state += " Containers run on; start it with live-restore to keep them."
-    return f"Its previous files are back {state}"
+    return state
 
 
-def _state_after_undo(journal: _Journal, api: _api.LocalApi) -> str:
+def _state_after_undo(journal: _Journal, api: _api.LocalApi, problem: str) -> str:
     """What an undo has reached, which gives files back and not always what ran."""
+    if problem:
+        hint = " Containers run on; start it with live-restore to keep them." if journal.containers else ""
+        return f"Its previous files are back, but dockerd does not run with them: {problem}.{hint}"
     if not journal.process:
-        return "and dockerd is stopped as before."
+        return "Its previous files are back, and dockerd is stopped as before."
     if not journal.answered:
-        return "and dockerd runs with them; as before, it does not answer on its local socket."
+        return (
+            "Its previous files are back and dockerd runs with them; as before, it does not answer on its local socket."
+        )
     try:
         differs = _differences(journal, api)
     except _api.ApiError as error:
-        return f"and dockerd runs with them, but cannot be asked: {error}."
+        return f"Its previous files are back and dockerd runs with them, but cannot be asked: {error}."
     if differs:
-        return f"and the engine answers, but not as before: {'; '.join(differs)}."
-    return "and the engine answers as before."
+        return f"Its previous files are back and the engine answers, but not as before: {'; '.join(differs)}."
+    return "Its previous files are back and the engine answers as before."
 
 
 def _differences(journal: _Journal, api: _api.LocalApi) -> list[str]:

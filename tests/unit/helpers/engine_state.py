@@ -45,6 +45,9 @@ class Service:
     def command_line(self) -> command_line.CommandLine:
         return self.line
 
+    def exec_program(self, program: str) -> str:
+        return program
+
     def main_pid(self) -> int:
         return self.pid
 

@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from helpers import returns
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
@@ -806,3 +807,12 @@ def test_a_caller_whose_output_nobody_reads_ends_and_its_work_knows(tmp_path: pa
     os.close(reader)  # nobody reads what the caller would say
     assert os.waitstatus_to_exitcode(os.waitpid(caller, 0)[1]) == 3
     assert alone.read_text(encoding="ascii") == "alone"
+
+
+def test_the_module_returns_what_it_documents(daemon: Daemon) -> None:
+    authority = Authority()
+    first = transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY), options={"mtu": 1400}))
+    told = transaction.change(desired(authority, ca=""))
+    second = dataclasses.replace(told, ssh_accounts=True, ssh_server={"port": 22, "host_keys": ["ssh-ed25519 AAAA"]})
+    failed = {"failed": True, "msg": "no", "log": ["level=fatal"], "rolled_back": True}
+    returns.assert_documented("docker_daemon_config", dataclasses.asdict(first), dataclasses.asdict(second), failed)
