@@ -116,14 +116,23 @@ def variables_beside(folder: pathlib.Path) -> dict[str, str]:
     return found
 
 
+def ssh_keys_left_out(clients: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """An engine's accounts hold the keys of all client hosts, so none can be written without asking all of them."""
+    left_out = [name for name, client in clients.items() if "ssh" in client["transports"] and not client["in_run"]]
+    if left_out:
+        yield (
+            f"--limit leaves out {listed(left_out)}, whose SSH keys the accounts on engines hold; add them to --limit, or "
+            "their users would lose access."
+        )
+
+
 def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Iterator[str]:
     if text and ca_goes:
         yield "docker_remove_ca takes no --limit: nobody could renew the engines that the limit leaves out."
     if text and (playbook == "rotate_ca" or (playbook == "revoke_client" and by_rotation)):
         yield (
             "A CA is rotated for all engines and clients together, so this playbook takes no --limit. Hosts that are "
-            "gone "
-            'for good can be left out: -e \'{"docker_rotate_exclude": ["NAME"]}\'.'
+            'gone for good can be left out: -e \'{"docker_rotate_exclude": ["NAME"]}\'.'
         )
 
 

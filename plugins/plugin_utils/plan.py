@@ -84,6 +84,8 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "ssh_clients": _ssh_clients(reader, clients),
         "report_path": fleet["docker_report_path"],
     }
+    if playbook == "site" and plan["batches"]:
+        reader.say(*_checks.ssh_keys_left_out(clients))
     reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
     if reader.problems:
         raise PlanError(reader.problems)

@@ -585,3 +585,17 @@ def test_a_playbook_that_nobody_knows_is_refused() -> None:
     assert problems("sight") == [
         "The playbook 'sight' is none of site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase."
     ]
+
+
+def test_a_limit_that_leaves_out_ssh_keys_is_refused() -> None:
+    given: dict[str, Any] = {
+        "groups": {"docker_engines": ["web1"], "docker_clients": ["build1"]},
+        "hosts": {"build1": {"docker_client_transports": ["tls", "ssh"]}},
+    }
+
+    assert problems(**given, limit="web1", in_run={"web1"}) == [
+        "--limit leaves out build1, whose SSH keys the accounts on engines hold; add them to --limit, or their users "
+        "would lose access."
+    ]
+    assert problems(**given, limit="web1,build1", in_run={"web1", "build1"}) == []
+    assert problems("renew", **given, limit="web1", in_run={"web1"}) == []
