@@ -212,6 +212,10 @@ log:
   returned: failure
   type: list
   elements: str
+library_missing:
+  description: Whether it failed because Python's cryptography library is missing on the engine.
+  returned: failure, when it is missing
+  type: bool
 rolled_back:
   description: Whether a change had begun and was undone. Where it had not begun, nothing was changed.
   returned: failure
@@ -264,6 +268,7 @@ def main() -> None:
             exception=TRACEBACK,
             log=[],
             rolled_back=False,
+            library_missing=True,
         )
     if os.geteuid() != 0:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)

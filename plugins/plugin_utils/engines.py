@@ -51,7 +51,6 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "valid_days": values["docker_engine_valid_days"],
         "renew_days": values["docker_engine_renew_days"],
         "renew_force": values["docker_engine_renew_force"] or renew_force,
-        "replace_ca": values["docker_engine_replace_ca"],
         "key_type": values["docker_engine_key_type"],
         "key_size": values["docker_engine_key_size"],
         "allow_container_restart": values["docker_engine_allow_container_restart"],

@@ -127,7 +127,6 @@ ENGINE = (
     Variable("docker_engine_valid_days", "int", 365),
     Variable("docker_engine_renew_days", "int", 30),
     Variable("docker_engine_renew_force", "bool", False),
-    Variable("docker_engine_replace_ca", "bool", False),
     Variable("docker_engine_key_type", "str", "P-256", choices=_KEY_TYPES),
     Variable("docker_engine_key_size", "int", 3072),
     Variable("docker_engine_allow_container_restart", "bool", False),
