@@ -121,8 +121,8 @@ def ssh_keys_left_out(clients: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Itera
     left_out = [name for name, client in clients.items() if "ssh" in client["transports"] and not client["in_run"]]
     if left_out:
         yield (
-            f"--limit leaves out {listed(left_out)}, whose SSH keys the accounts on engines hold; add them to --limit, or "
-            "their users would lose access."
+            f"--limit leaves out {listed(left_out)}, whose SSH keys the accounts on engines hold; add them to --limit, "
+            "or their users would lose access."
         )
 
 
