@@ -165,6 +165,8 @@ def main() -> None:
         certificates = signing.sign(directory, given["passphrase"], requests, module.check_mode)
     except ca.CaError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The CA in {given['dir']} cannot be used by the user of this task ({error}).")
     module.exit_json(
         changed=bool(requests)
         if module.check_mode

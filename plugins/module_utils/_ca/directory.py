@@ -18,12 +18,15 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography import x509 as cx509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 # What a client may be called: its name is that of files, too.
 CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 PHASES = ("none", "trust", "reissue", "retire")
+# What cryptography's releases raise for certificates, requests and lists that are none.
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion)
 _LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
 
 
@@ -102,6 +105,7 @@ class Directory:
             raise CaError(f"{self.certificate} does not hold exactly one certificate ({error}).") from error
         if len(entries) != 1:
             raise CaError(f"{self.certificate} does not hold exactly one certificate, but {len(entries)}.")
+        check_usable(entries[0], self.certificate)
         return entries[0]
 
     def load_crl(self) -> str:
@@ -120,6 +124,16 @@ def open_directory(path: str) -> Directory:
     if not pathlib.Path(path).is_absolute():
         raise CaError(f"The directory of the CA, '{path}', has to start with / or ~/.")
     return Directory(pathlib.Path(path))
+
+
+def check_usable(entry: x509.Entry, path: pathlib.Path) -> None:
+    """Libraries read some parts of a certificate only when they are asked for."""
+    certificate = entry.certificate
+    try:
+        x509.report(entry)
+        x509.issued_by(certificate, certificate)
+    except UNREADABLE as error:
+        raise CaError(f"{path} holds a certificate that cannot be used ({error}).") from error
 
 
 def refuse_masking(passphrase: str, answer: t.Any) -> None:
@@ -145,7 +159,7 @@ def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passp
         raise CaError(f"{path} is not encrypted, although {option} is set.")
     try:
         return serialization.load_pem_private_key(text.encode(), passphrase.encode() or None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise CaError(f"{path} cannot be read with {option} ({error}).") from error
 
 
@@ -166,7 +180,7 @@ def lock(
 ) -> t.Iterator[None]:
     """Keep others from changing the directory. Reading shares the lock, and needs none where nobody has made one."""
     path = directory.path / ".lock"
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if shared else os.O_CREAT)
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
     try:
         descriptor = os.open(path, flags, 0o600)
     except FileNotFoundError:
@@ -177,11 +191,11 @@ def lock(
     except OSError as error:
         raise CaError(f"{path} cannot be opened ({error.strerror}).") from error
     try:
-        os.fchmod(descriptor, 0o600)
         _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, clock, sleep)
         if shared:
             yield
             return
+        os.fchmod(descriptor, 0o600)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         try:

@@ -93,6 +93,7 @@ def _entry_of_key(entries: t.Sequence[x509.Entry], files: Files) -> x509.Entry:
     if files.key.read_bytes().startswith(_BYTE_ORDER_MARKS):
         raise ca.CaError(f"{files.key} begins with a byte order mark. Save it as plain text without one.")
     for entry in entries:
+        ca.check_usable(entry, files.certificate)
         if x509.same_key(entry.certificate.public_key(), key):
             return entry
     raise ca.CaError(f"{files.key} is not the key of {files.certificate}.")
@@ -109,10 +110,7 @@ def _check_present_key(directory: ca.Directory, passphrase: str, entry: x509.Ent
 
 def _problems(entry: x509.Entry, path: pathlib.Path) -> list[str]:
     found = []
-    try:
-        lacking = _lacking(entry.certificate)
-    except ValueError as error:
-        return [f"{path} has extensions that cannot be read ({error})."]
+    lacking = _lacking(entry.certificate)
     if lacking:
         found.append(
             f"{path} is no CA certificate that strict clients accept. It has to have the basic constraint CA:TRUE, the "

@@ -84,7 +84,7 @@ def load_bundle(pem: str) -> list[Entry]:
         raise CertificateError("the text holds no PEM certificate")
     try:
         return [Entry(x509.load_pem_x509_certificate(block.encode()), block) for block in blocks]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"the text holds a certificate that cannot be read ({error})") from error
 
 
