@@ -193,11 +193,18 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         told = answer.get("identities")
         if answer.get("skipped"):
             continue
-        if not isinstance(told, list) or [status.get("name") for status in told] != [entry["name"] for entry in asked]:
+        if not isinstance(told, list):
             why = " ".join(str(answer.get("module_stderr") or answer.get("msg") or "it says nothing").split())
             failed[user] = (
                 f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. Check that the "
                 f"user exists there and that Ansible may become this user. Ansible says: {why}"
+            )
+            continue
+        names_told = [status["name"] for status in told if {"name", *_STATUS} <= set(status)]
+        if names_told != [entry["name"] for entry in asked]:
+            failed[user] = (
+                f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. The answer is "
+                "about other identities than were asked for; check the Python of this user."
             )
             continue
         for entry, status in zip(asked, told):

@@ -172,9 +172,18 @@ def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
     assert "names" not in found[0]
 
 
+def test_an_answer_that_lacks_something_is_none() -> None:
+    asked = settings()
+    short = {key: value for key, value in told("alice").items() if key != "reasons"}
+    for identities in ([], [short], [told("alice"), told("eve")]):
+        found, failed = client_host.statuses(asked, [answer(asked, "", *identities)])
+        assert (found, list(failed)) == ([], [""])
+        assert "about other identities than were asked for" in failed[""]
+
+
 @pytest.mark.parametrize(
     "broken",
-    [{"identities": None, "msg": "sudo: unknown user"}, {"unreachable": True, "identities": "x"}, {"identities": []}],
+    [{"identities": None, "msg": "sudo: unknown user"}, {"unreachable": True, "identities": "x"}],
 )
 def test_an_answer_of_no_use_is_that_user_s_failure(broken: dict[str, t.Any]) -> None:
     asked = settings()
