@@ -240,8 +240,8 @@ def _program(command_line: _command_line.CommandLine) -> str:
     found = shutil.which(program, path=_PROGRAMS)
     if not found and "/" in program:
         raise EngineError(
-            f"{command_line.source} starts {program}, which is not on this host; install Docker's engine there or "
-            "correct ExecStart."
+            f"dockerd is not installed on this host: {command_line.source} starts {program}, which does not exist; "
+            f"{_INSTALL} or correct ExecStart."
         )
     if not found:
         raise EngineError(f"dockerd is not installed on this host; {_INSTALL} first.")

@@ -232,7 +232,9 @@ def test_dockerd_elsewhere_is_the_one_of_exec_start(host: Host) -> None:
     host.service.line = command_line.CommandLine("docker.service", (f"-{program}", "-H", "fd://"), {})
     assert inspect.look().dockerd == str(program)
     program.unlink()
-    assert refused().startswith(f"docker.service starts {program}, which is not on this host; install Docker's engine")
+    assert refused().startswith(
+        f"dockerd is not installed on this host: docker.service starts {program}, which does not"
+    )
     host.service.line = command_line.CommandLine("/etc/init.d/docker", ("dockerd",), {})
     assert inspect.look().dockerd == str(host.root / "usr/bin/dockerd")
     (host.root / "usr/bin/dockerd").unlink()
