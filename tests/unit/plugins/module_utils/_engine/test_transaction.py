@@ -538,15 +538,19 @@ def test_a_trust_bundle_that_is_none_is_refused(daemon: Daemon) -> None:
 
 def test_check_mode_tells_of_the_certificate_that_an_undo_gives_back(daemon: Daemon) -> None:
     authority = Authority()
-    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
-    killed = desired(authority, authority.pair(inspect.PENDING_KEY))
-    new = killed.certificate
-    assert die_at_restart(lambda: transaction.change(killed))
-    inspect.PENDING_KEY.unlink()
+    first = desired(authority, authority.pair(inspect.PENDING_KEY))
+    assert die_at_restart(lambda: transaction.change(first))
+    assert inspect.CERTIFICATE.read_text(encoding="ascii") == first.certificate
     told = transaction.change(desired(authority), check_mode=True)
-    assert inspect.CERTIFICATE.read_text(encoding="ascii") == new
+    assert (told.recovered, told.would_change) == (True, True)
+    assert (told.certificate_reasons, told.certificate) == (["there is no server certificate yet"], None)
+
+    other = Authority()
+    transaction.change(first)
+    assert die_at_restart(lambda: transaction.change(desired(other, other.pair(inspect.PENDING_KEY))))
+    assert inspect.CA.read_text(encoding="ascii") == other.pem
+    told = transaction.change(desired(authority), check_mode=True)
     assert (told.recovered, told.would_change, told.certificate_reasons) == (True, True, [])
-    assert told.certificate
 
 
 def die_at_restart(work: t.Callable[[], t.Any]) -> bool:
