@@ -149,14 +149,15 @@ def run(desired: Desired, check_mode: bool = False, over_ssh: bool = False) -> R
         if desired.try_login and plan.changes:
             result.logins = _try_logins(sshd, plan, accounts, users, via, service, result)
         if plan.sshd:
-            _keep(desired, over_ssh, via, result)
+            _keep(desired.confirm_seconds, over_ssh, via, result)
     return result
 
 
-def _keep(desired: Desired, over_ssh: bool, via: _sshd.Connection | None, result: Result) -> None:
+def _keep(seconds: int, over_ssh: bool, via: _sshd.Connection | None, result: Result) -> None:
+    """For good, or until a new connection has confirmed it."""
     if over_ssh:
-        _commit.wait_for_confirmation(desired.confirm_seconds)
-        result.confirm_within = desired.confirm_seconds
+        _commit.wait_for_confirmation(seconds)
+        result.confirm_within = seconds
         return
     problem = _commit.confirm(via, new_connection=False)
     if problem:
@@ -192,19 +193,14 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
         if check_mode:
             return result
         _take_away(plan)
-        if plan.sshd:
-            sshd = _running_sshd()
-            if sshd is None:
-                _put(plan.sshd)
-            else:
-                _commit.begin(sshd, plan.sshd, via)
+        sshd = _running_sshd() if plan.sshd else None
+        if sshd:
+            _commit.begin(sshd, plan.sshd, via)
+        else:
+            _put(plan.sshd)
         _remove_rest(plan, service, accounts.gid)
-        if plan.sshd and sshd is not None:
-            if over_ssh:
-                _commit.wait_for_confirmation(confirm_seconds)
-                result.confirm_within = confirm_seconds
-            else:
-                _commit.confirm(via, new_connection=False)
+        if sshd:
+            _keep(confirm_seconds, over_ssh, via, result)
     return result
 
 

@@ -30,6 +30,7 @@ _MATCH_LINE = re.compile(r"^\s*Match(?:\s+|\s*=\s*)(?P<criteria>\S.*)$", re.IGNO
 _LISTENER = re.compile(r"^sshd: (?P<command>\S.*?) \[listener\]")
 _DEEPEST = 16  # as sshd counts nested Include lines
 _SOCKETS = ("ssh.socket", "sshd.socket")
+_ALWAYS_TOLD = ("maxstartups", "permituserenvironment", "port")
 _LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")
 
 Settings = t.Mapping[str, tuple[str, ...]]
@@ -174,6 +175,9 @@ class Sshd:
             keyword, _, value = line.partition(" ")
             keyword = keyword.lower()
             found[keyword] = (*found.get(keyword, ()), value.strip())
+        missing = [keyword for keyword in _ALWAYS_TOLD if keyword not in found]
+        if missing:
+            raise SshdError(f"'{self.binary} -T' does not tell {', '.join(missing)}; only OpenSSH is supported.")
         return found
 
     def port_and_host_keys(self, via: Connection | None) -> tuple[int, list[str]]:
@@ -181,7 +185,10 @@ class Sshd:
         settings = self.settings(CONFIG, "root", via.peer if via else Peer())
         files = [pathlib.Path(f"{path}.pub") for path in settings.get("hostkey", ())]
         keys = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
-        return int(via.local_port if via else settings["port"][0]), keys
+        port = via.local_port if via else settings["port"][0]
+        if not port.isdecimal():
+            raise SshdError(f"'{self.binary} -T' tells the port '{port}', which is none; only OpenSSH is supported.")
+        return int(port), keys
 
 
 def program() -> str:
