@@ -29,7 +29,7 @@ def cli(lab: Any, alice: Person, name: str) -> Docker:
             input=stdin,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
 
     return run
@@ -129,7 +129,7 @@ def test_one_connection_carries_many_requests(alice: Person, name: str, tmp_path
 
 DOCKER_PY = """
 import docker
-client = docker.DockerClient(base_url="ssh://docker-alice@{address}", timeout=20, use_ssh_client={program})
+client = docker.DockerClient(base_url="ssh://docker-alice@{address}", timeout=120, use_ssh_client={program})
 print(client.containers.get("keep").exec_run(["echo", "hello"]).output.decode().strip())
 """
 COMPOSE = """
@@ -144,7 +144,7 @@ def on_client(lab: Any, client: str, script: str) -> subprocess.CompletedProcess
     key = lab.folder / "id_ed25519"
     known = f"-oUserKnownHostsFile={lab.folder / 'known_hosts'}"
     command = ["ssh", "-F", "none", "-i", str(key), known, f"ops@{lab.address(client)}", "sudo", "bash", "-e"]
-    return subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("program", [False, True], ids=["paramiko", "ssh"])
