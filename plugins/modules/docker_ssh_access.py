@@ -196,6 +196,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
@@ -236,14 +237,14 @@ def main() -> None:
             _access.confirm()
             module.exit_json(changed=False)
         if given["state"] == "present":
-            result = _access.run(_access.read(given, check_mode), check_mode, over_ssh)
+            result = _access.run(_plan.read(given, check_mode), check_mode, over_ssh)
         elif given["absent_names"] == [_users.ALL]:
             result = _access.clear(check_mode, over_ssh, given["confirm_timeout"])
         else:
             result = _access.take(given["absent_names"], check_mode)
     except (
         service.ServiceError,
-        _access.AccessError,
+        _plan.AccessError,
         _accounts.AccountError,
         _users.UserError,
         _sshd.SshdError,
