@@ -34,7 +34,7 @@ class Person:
             "IdentityFile": self.lab.folder / self.key,
             "CertificateFile": self.certificate or "none",
             "User": self.account,
-            "ConnectTimeout": 10,
+            "ConnectTimeout": 60,
         }
         given = [f"-o{name}={value}" for name, value in settings.items()]
         return ["ssh", "-F", "none", *given, *options, self.lab.address(engine), *words]
@@ -48,7 +48,7 @@ class Person:
             input=stdin,
             capture_output=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
 
     def gets_in(self, engine: str) -> bool:
