@@ -17,6 +17,7 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
@@ -116,6 +117,7 @@ class Systemd:
     drop_in_dir = pathlib.Path("/etc/systemd/system/docker.service.d")
     # The second one is for engines where a foreign drop-in that sets ExecStart sorts behind the first one.
     own_drop_ins = (drop_in_dir / "bulkhead.conf", drop_in_dir / "zzz-bulkhead.conf")
+    _hold = pathlib.Path("/run/systemd/system/docker.service.d/zzz-bulkhead-hold.conf")
 
     def __init__(self) -> None:
         self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
@@ -233,18 +235,32 @@ class Systemd:
         # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
         self._forget_failures()
         try:
-            if self.main_pid():
+            if self._show("docker.service", "ActiveState").get("ActiveState") in ("inactive", "failed"):
+                _run("systemctl", "start", "docker.service", timeout=limit)
+            else:
                 socket = ["docker.socket"] if self._socket_is_lost() else []
                 _run("systemctl", "restart", _ALONE, "docker.service", *socket, timeout=limit)
-            else:
-                _run("systemctl", "stop", _ALONE, "docker.service", timeout=limit)
-                _run("systemctl", "start", "docker.service", timeout=limit)
         except ServiceTimeoutError as error:
             state = self._show("docker.service", "ActiveState").get("ActiveState")
             raise ServiceError(
                 f"dockerd did not restart within {limit:.0f} s (systemd says that it is {state}; more time is "
                 "docker_engine_restart_timeout)"
             ) from error
+
+    def hold(self) -> None:
+        """Keep systemd from starting a dockerd that fails again by itself, which takes along what follows it.
+
+        It waits instead, as for its next try: so that what is bound to docker.service does not see it fail either.
+        """
+        _files.make_folder(self._hold.parent)
+        _files.write(self._hold, b"[Service]\nRestart=on-failure\nRestartSec=1h\n", 0o644)
+
+    def release(self) -> None:
+        """Take that back."""
+        if self._hold.exists():
+            self._hold.unlink()
+            _files.remove_if_empty(self._hold.parent)
+            self.read_units()
 
     def _socket_is_lost(self) -> bool:
         """Whether docker.socket is stopped, or a dockerd with a unix:// host took its place: that removes its path."""
@@ -384,6 +400,12 @@ class ServiceScript:
     @staticmethod
     def exec_program(program: str) -> str:
         return program
+
+    def hold(self) -> None:
+        """Nobody starts a dockerd again that has failed."""
+
+    def release(self) -> None:
+        """Nothing is held."""
 
     @staticmethod
     def restart_conflicts() -> list[str]:

@@ -124,14 +124,26 @@ def test_a_restart_leaves_alone_what_follows_docker_and_its_socket_if_that_is_in
     assert systemctl.asked() == ["reset-failed docker.service docker.socket", *asked]
 
 
-def test_a_daemon_that_is_stopped_is_started_with_what_it_requires(systemctl: Systemctl) -> None:
-    systemctl.units(SOCKET, {**SERVICE, "MainPID": "0"})
+@pytest.mark.parametrize("state", ["inactive", "failed"])
+def test_a_daemon_that_is_stopped_is_started_with_what_it_requires(systemctl: Systemctl, state: str) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "ActiveState": state})
     _service.Systemd().restart(10)
-    assert systemctl.asked() == [
-        "reset-failed docker.service docker.socket",
-        "stop --job-mode=ignore-requirements docker.service",
-        "start docker.service",
-    ]
+    assert systemctl.asked() == ["reset-failed docker.service docker.socket", "start docker.service"]
+
+
+def test_a_daemon_that_fails_is_not_started_again_by_systemd_while_it_is_held(
+    systemctl: Systemctl, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = tmp_path / "docker.service.d" / "zzz-bulkhead-hold.conf"
+    monkeypatch.setattr(_service.Systemd, "_hold", hold)
+    systemd = _service.Systemd()
+    systemd.release()
+    assert systemctl.asked() == []
+    systemd.hold()
+    assert "RestartSec=1h" in hold.read_text()
+    systemd.release()
+    assert not hold.parent.exists()
+    assert systemctl.asked() == ["daemon-reload"]
 
 
 def test_the_listeners_of_a_socket(tmp_path: pathlib.Path) -> None:

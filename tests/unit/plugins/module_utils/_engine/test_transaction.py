@@ -137,6 +137,12 @@ class Daemon:
     def read_units(self) -> None:
         return
 
+    def hold(self) -> None:
+        self._run(held=True)
+
+    def release(self) -> None:
+        self._run(held=False)
+
     def exec_program(self, program: str) -> str:
         return pathlib.Path(program).name
 
@@ -302,6 +308,7 @@ def kill_everywhere(
             done += picture(daemon) != old
         assert daemon.runs["container"], step
         assert daemon.answers(), step
+        assert not daemon.runs.get("held") or inspect.JOURNAL.exists(), step
     return undone, done
 
 
@@ -655,8 +662,10 @@ def undo(daemon: Daemon, **before: t.Any) -> str:
 
 
 def test_an_undo_starts_again_what_followed_docker(daemon: Daemon) -> None:
+    daemon.hold()
     assert undo(daemon) == "Its previous files are back and the engine answers as before."
     assert daemon.runs["started"] == ["shop.service"]
+    assert not daemon.runs["held"]
 
 
 def test_an_undo_names_what_its_files_brought_to_life(daemon: Daemon) -> None:
