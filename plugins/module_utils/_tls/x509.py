@@ -14,13 +14,26 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as pem_text
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
+
+
+# What cryptography's releases raise for certificates, requests and lists that are none.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    InternalError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class CertificateError(Exception):
@@ -70,9 +83,15 @@ def load_bundle(pem: str) -> list[Entry]:
     if not blocks:
         raise CertificateError("the text holds no PEM certificate")
     try:
-        return [Entry(x509.load_pem_x509_certificate(block.encode()), block) for block in blocks]
-    except (ValueError, x509.InvalidVersion) as error:
+        return [_load(block) for block in blocks]
+    except UNREADABLE as error:
         raise CertificateError(f"the text holds a certificate that cannot be read ({error})") from error
+
+
+def _load(block: str) -> Entry:
+    entry = Entry(x509.load_pem_x509_certificate(block.encode()), block)
+    report(entry)  # some parts are read when they are asked for, and nobody should stumble over them later
+    return entry
 
 
 def der(pem: str) -> bytes:
