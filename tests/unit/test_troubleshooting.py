@@ -79,11 +79,11 @@ def problems(reader):
     return ["The last of several sentences in a list."]
 """
 TASKS = """
-- ansible.builtin.assert: {that: x, fail_msg: "{{ x }} is wrong"}
+- ansible.builtin.assert: {that: x, fail_msg: "{{ x }} is wrong again"}
 - block:
     - ansible.builtin.fail:
         msg: >-
-          This is
+          This is wrong, too:
           {{ x }}.
 """
 
@@ -97,7 +97,7 @@ def test_sentences_are_found_in_python_and_in_tasks() -> None:
         (11, "What … says is a problem: …"),
         (13, "The last of several sentences in a list."),
     ]
-    assert sorted(messages.of_tasks(TASKS)) == [(2, "… is wrong"), (5, "This is ….")]
+    assert sorted(messages.of_tasks(TASKS)) == [(2, "… is wrong again"), (5, "This is wrong, too: ….")]
 
 
 if __name__ == "__main__":
