@@ -400,7 +400,7 @@ def private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def refusing_list(settings: Settings, user: str, groups: t.Collection[str]) -> str:
-    """The keyword that keeps a user out, '' if none does. Lists of users may name hosts, which are not looked at."""
+    """The keyword that keeps a user out, '' if none does. Lists of users may name hosts, which are ignored."""
     users = {keyword: [item.partition("@")[0] for item in _items(settings, keyword)] for keyword in _LISTS[:2]}
     if _matches(users["denyusers"], [user]):
         return "DenyUsers"
