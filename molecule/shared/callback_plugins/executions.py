@@ -64,7 +64,9 @@ class CallbackModule(CallbackBase):
 
     def _count(self, result: Any) -> None:
         name = result._task.get_name().split(" : ")[-1]
-        host = result._host.get_name()
+        # What is delegated costs the host that does it.
+        delegated = result._result.get("_ansible_delegated_vars") or {}
+        host = delegated.get("ansible_delegated_host") or result._host.get_name()
         if (result._task.resolved_action or result._task.action) not in FREE:
             self._tasks.setdefault(host, []).append(name)
         if result._result.get("changed"):
