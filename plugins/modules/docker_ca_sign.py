@@ -20,7 +20,7 @@ requirements:
   - python3-cryptography 3.3 or later on the CA host
 attributes:
   check_mode:
-    support: partial
+    support: full
     description: Says that something would change and refuses what cannot be signed, but signs nothing. There need not be a CA yet.
   diff_mode:
     support: none

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Person
+from people import Person
 from testinfra.host import Host
 
 Docker = Callable[..., subprocess.CompletedProcess[bytes]]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Person, Sign
+from people import Person, Sign
 from testinfra.host import Host
 
 DIAL = "docker system dial-stdio"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Person
+from people import Person
 from testinfra.host import Host
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Converge, Done, Person
+from people import Converge, Done, Person
 from testinfra.host import Host
 
 

@@ -18,15 +18,11 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
-from cryptography import x509 as cx509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 # What a client may be called: its name is that of files, too.
 CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 PHASES = ("none", "trust", "reissue", "retire")
-# What cryptography's releases raise for certificates, requests and lists that are none.
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion)
 _LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
 
 
@@ -105,7 +101,6 @@ class Directory:
             raise CaError(f"{self.certificate} does not hold exactly one certificate ({error}).") from error
         if len(entries) != 1:
             raise CaError(f"{self.certificate} does not hold exactly one certificate, but {len(entries)}.")
-        check_usable(entries[0], self.certificate)
         return entries[0]
 
     def load_crl(self) -> str:
@@ -124,16 +119,6 @@ def open_directory(path: str) -> Directory:
     if not pathlib.Path(path).is_absolute():
         raise CaError(f"The directory of the CA, '{path}', has to start with / or ~/.")
     return Directory(pathlib.Path(path))
-
-
-def check_usable(entry: x509.Entry, path: pathlib.Path) -> None:
-    """Libraries read some parts of a certificate only when they are asked for."""
-    certificate = entry.certificate
-    try:
-        x509.report(entry)
-        x509.issued_by(certificate, certificate)
-    except UNREADABLE as error:
-        raise CaError(f"{path} holds a certificate that cannot be used ({error}).") from error
 
 
 def refuse_masking(passphrase: str, answer: t.Any) -> None:
@@ -159,7 +144,7 @@ def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passp
         raise CaError(f"{path} is not encrypted, although {option} is set.")
     try:
         return serialization.load_pem_private_key(text.encode(), passphrase.encode() or None)
-    except UNREADABLE as error:
+    except x509.UNREADABLE as error:
         raise CaError(f"{path} cannot be read with {option} ({error}).") from error
 
 

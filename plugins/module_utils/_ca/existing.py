@@ -93,7 +93,6 @@ def _entry_of_key(entries: t.Sequence[x509.Entry], files: Files) -> x509.Entry:
     if files.key.read_bytes().startswith(_BYTE_ORDER_MARKS):
         raise ca.CaError(f"{files.key} begins with a byte order mark. Save it as plain text without one.")
     for entry in entries:
-        ca.check_usable(entry, files.certificate)
         if x509.same_key(entry.certificate.public_key(), key):
             return entry
     raise ca.CaError(f"{files.key} is not the key of {files.certificate}.")

@@ -157,7 +157,7 @@ def _listed(directory: ca.Directory, problems: list[str]) -> set[tuple[bytes, in
         try:
             lists = [cx509.load_pem_x509_crl(f"{block}\n".encode()) for block in blocks]
             found |= {(one.issuer.public_bytes(), entry.serial_number) for one in lists for entry in one}
-        except ca.UNREADABLE as error:
+        except x509.UNREADABLE as error:
             blocks = []
             problems.append(f"{place.crl} cannot be read ({error}).")
         if place == directory and not blocks:
@@ -181,7 +181,7 @@ def _issued(
         except OSError as error:
             problems.append(f"{path} cannot be read ({error.strerror}).")
             continue
-        except (x509.CertificateError, *ca.UNREADABLE) as error:
+        except (x509.CertificateError, ValueError) as error:
             problems.append(f"{path} does not hold exactly one certificate ({error}).")
             continue
         certificate, name = entry.certificate, next(iter(entry.common_names), "")
@@ -205,5 +205,5 @@ def _issued(
 def _issued_by(certificate: cx509.Certificate, authority: _Authority) -> bool:
     try:
         return x509.issued_by(certificate, authority.certificate)
-    except ca.UNREADABLE:
+    except x509.UNREADABLE:
         return False

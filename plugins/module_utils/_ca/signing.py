@@ -189,7 +189,7 @@ def _public_key(request: Request) -> t.Any:
     try:
         parsed = cx509.load_pem_x509_csr(f"{blocks[0]}\n".encode())
         key, genuine = parsed.public_key(), parsed.is_signature_valid
-    except ca.UNREADABLE as error:
+    except x509.UNREADABLE as error:
         raise _refusal(request, f"cannot be read ({error or type(error).__name__})") from error
     if not genuine:
         raise _refusal(request, "is not signed with its own key, so whoever sent it need not have that key")

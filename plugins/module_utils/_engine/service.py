@@ -79,6 +79,8 @@ def _process(pid: int) -> str:
 class _Program:
     """A process of this host, and the service that it belongs to."""
 
+    pid: int
+    parent: int
     words: tuple[str, ...]
     unit: str  # '' where it is in none, as those in containers are
 
@@ -94,9 +96,10 @@ def _programs() -> t.Iterator[_Program]:
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
             units = re.findall(r"/([^/\n]+\.service)(?=[/\n])", (process / "cgroup").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it has ended meanwhile
+            parent = int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile
             continue
-        yield _Program(tuple(words), units[-1] if units else "")
+        yield _Program(int(process.name), parent, tuple(words), units[-1] if units else "")
 
 
 def _seconds(text: str) -> float:
@@ -204,8 +207,8 @@ class Systemd:
             [*files, *(path for path in self.drop_ins() if path not in self.own_drop_ins)]
         )
 
-    def main_pid(self) -> int:
-        return int(self._show("docker.service", "MainPID").get("MainPID") or 0)
+    def main_pid(self, unit: str = "docker.service") -> int:
+        return int(self._show(unit, "MainPID").get("MainPID") or 0)
 
     def process(self) -> str:
         return _process(self.main_pid())
@@ -274,9 +277,8 @@ class Systemd:
 
     def restart_conflicts(self) -> list[str]:
         """What a restart would end, although live-restore keeps containers; one sentence each."""
-        programs = list(_programs())
         found = []
-        units = sorted({each.unit for each in programs if each.unit and each.is_attached_client})
+        units = self._attached_units()
         if units:
             found.append(
                 f"{', '.join(units)} {'run' if len(units) > 1 else 'runs'} a container in the foreground of a docker "
@@ -285,7 +287,7 @@ class Systemd:
         kills = self._service.get("KillMode", "process") not in ("process", "none")
         if kills and any(
             each.unit == "docker.service" and pathlib.Path(each.words[0]).name.startswith("containerd-shim")
-            for each in programs
+            for each in _programs()
         ):
             found.append(
                 f"docker.service has KillMode={self._service['KillMode']} and the containers' own processes in it, so "
@@ -296,8 +298,13 @@ class Systemd:
     def followers(self) -> list[str]:
         """Units that a restart may take down: those that follow docker.service, and those with a docker command."""
         names = {name for key in _FOLLOWERS for name in self._service.get(key, "").split()} - {"docker.socket"}
-        names |= {each.unit for each in _programs() if each.unit and each.is_attached_client}
+        names.update(self._attached_units())
         return sorted(name for name in names if self._show(name, "ActiveState").get("ActiveState") == "active")
+
+    def _attached_units(self) -> list[str]:
+        """Services that are a Docker CLI, or a script around one. What cron or sshd has started is none of them."""
+        clients = [each for each in _programs() if each.unit and each.is_attached_client]
+        return sorted({each.unit for each in clients if self.main_pid(each.unit) in (each.pid, each.parent)})
 
     @staticmethod
     def start_again(units: t.Sequence[str]) -> None:
