@@ -30,7 +30,7 @@ BYTECODE = ROOT / ".cache/bytecode"
 PROGRAM = Path(__file__).parent / "fake_host.py"
 ENGINES, CLIENTS = ("web1", "web2"), ("ops1", "build1")
 _EMPTY: dict[str, t.Any] = {"str": "", "int": 0, "float": 0, "bool": False, "list": [], "dict": {}, "path": ""}
-_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.S)
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Run:
     asked: dict[str, list[str]]
     issued: list[Issued]
     files: dict[str, str]
+    created: list[str]
     report: dict[str, t.Any]
 
     def rows(self, *without: str) -> list[dict[str, t.Any]]:
@@ -115,8 +116,13 @@ class Fleet:
         shutil.copytree(self.root, to, symlinks=True)
         return Fleet(to)
 
-    def play(self, playbook: str, *arguments: str, liars: t.Mapping[str, str] | None = None, **extra: t.Any) -> Run:
-        """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables."""
+    def play(
+        self, playbook: str, liars: t.Mapping[str, str] | None = None, cache: Path | None = None, **extra: t.Any
+    ) -> Run:
+        """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
+
+        ``cache`` is a folder of facts from earlier runs.
+        """
         for name in (*ENGINES, *CLIENTS):
             self._host(name, (liars or {}).get(name, "honest"))
         report = self.root / "report.json"
@@ -126,7 +132,7 @@ class Fleet:
         done = subprocess.run(
             [
                 *(Path(sys.executable).parent / "ansible-playbook", "-i", self._inventory()),
-                *(f"bulkhead.docker.{playbook}", "-e", values, *arguments),
+                *(f"bulkhead.docker.{playbook}", "-e", values),
             ],
             cwd=self.root,
             env={"ANSIBLE_HOME": str(ROOT / ".ansible")}
@@ -140,6 +146,7 @@ class Fleet:
                 "HOME": str(self.root / "home"),
                 "PYTHONPATH": str(ROOT / "tests/unit/helpers/bytecode"),
                 "TEST_BYTECODE": str(BYTECODE),
+                **({"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)} if cache else {}),
             },
             capture_output=True,
             text=True,
@@ -150,7 +157,8 @@ class Fleet:
             output=done.stdout + done.stderr,
             asked={name: self._asked(name) for name in (*ENGINES, *CLIENTS)},
             issued=sorted(self._issued(), key=repr),
-            files=self._files(),
+            files=self.files(),
+            created=[str(path) for path in self.root.rglob("PWNED")],
             report=json.loads(report.read_text(encoding="utf-8")) if report.exists() else {},
         )
 
@@ -196,14 +204,14 @@ class Fleet:
         seen: dict[str, int] = {}
         number = functools.partial(_numbered, seen)
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return [f"{module} {_PEM.sub(number, yaml.safe_dump(options))}" for module, options in lines]
+        return [f"{module} {_PEM.sub(number, json.dumps(options, sort_keys=True))}" for module, options in lines]
 
     def _issued(self) -> t.Iterator[Issued]:
         for path in (self.root / "home").rglob("issued/*.pem"):
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
             yield _described(certificate)
 
-    def _files(self) -> dict[str, str]:
+    def files(self) -> dict[str, str]:
         """The control node's files with their modes, without what differs from run to run."""
         home = self.root / "home"
         return {
@@ -214,7 +222,7 @@ class Fleet:
 
 
 def _numbered(seen: dict[str, int], found: re.Match[str]) -> str:
-    return f"<{found.group(1)} {seen.setdefault(found.group(0), len(seen) + 1)}>\n"
+    return f"<{found.group(1)} {seen.setdefault(found.group(0), len(seen) + 1)}>"
 
 
 def _described(certificate: x509.Certificate) -> Issued:

@@ -67,7 +67,7 @@ def without(files: dict[str, str], liars: tuple[str, ...]) -> dict[str, str]:
 
 def assert_clean(run: Run) -> None:
     """Nothing was evaluated, and what we print has no control characters and no errors of programs."""
-    assert run.created("PWNED") == []
+    assert run.created == []
     assert "poison" not in run.output.partition("CUSTOM STATS")[2]
     told = json.dumps(run.report, ensure_ascii=False)
     assert all(character.isprintable() for character in told)
@@ -99,3 +99,111 @@ def test_site_ends_before_the_first_change_where_an_engine_lies(fresh: Fleet, ki
     assert {name: len(asked) for name, asked in run.asked.items()} == dict.fromkeys(run.asked, 1)
     assert "no error message" not in run.output
     assert_clean(run)
+
+
+def test_site_goes_no_further_than_the_identities_where_a_client_lies(fresh: Fleet, start: tuple[Fleet, Run]) -> None:
+    _, honest = start
+
+    run = fresh.play("site", liars={"build1": "broken"})
+
+    assert run.failed
+    assert "build1 does not answer as the module bulkhead.docker.docker_identity_info does" in run.output
+    assert [issued.name for issued in run.issued] == ["CN=ops1"]
+    for host in (*ENGINES, "ops1"):  # as in a run without the lie, which goes on where this one ends
+        assert run.asked[host] == honest.asked[host][: len(run.asked[host])]
+    assert_planned(run)
+    assert_clean(run)
+
+
+def test_hostile_values_of_the_right_types_stay_with_their_host(fresh: Fleet, start: tuple[Fleet, Run]) -> None:
+    _, honest = start
+
+    run = fresh.play("site", liars={"web1": "hostile", "build1": "hostile"})
+
+    # The requests ask for web2's names, for a client's usage and for a CA; the answers of these modules set variables.
+    assert_nobody_else_differs(run, honest, "web1", "build1")
+    assert run.failed
+    assert run.problems("web1")
+    assert "no number of days" in " ".join(run.problems("build1"))
+
+
+def test_renew_is_the_same_for_everybody_else(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    fleet, _ = start
+    honest = fleet.copy(tmp_path / "honest").play("renew", docker_renew_force=True)
+    assert not honest.failed, honest.output
+
+    run = fleet.copy(tmp_path / "lied").play(
+        "renew", liars={"web1": "broken", "build1": "broken"}, docker_renew_force=True
+    )
+
+    assert_blamed(run, "web1")
+    assert_blamed(run, "build1")
+    renewed = [f"CN={name}" for name in ("ops1", "web2")]
+    assert [issued.name for issued in run.issued if issued in honest.issued] == [issued.name for issued in run.issued]
+    assert sorted({issued.name for issued in run.issued if run.issued.count(issued) == 2}) == renewed
+    assert_nobody_else_differs(run, honest, "web1", "build1")
+
+
+def test_a_rotation_does_not_begin(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    fleet = start[0].copy(tmp_path / "lied")
+    before = fleet.files()
+
+    run = fleet.play("rotate_ca", liars={"web1": "broken"})
+
+    assert run.failed
+    assert "web1 does not answer as the module bulkhead.docker.docker_daemon_config does" in run.output
+    assert (run.files, run.issued) == (before, start[1].issued)
+    assert_clean(run)
+
+
+def test_a_client_is_revoked_whoever_lies(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"docker_revoke_name": "build1"}
+    honest = start[0].copy(tmp_path / "honest").play("revoke_client", **options)
+    assert not honest.failed, honest.output
+
+    run = start[0].copy(tmp_path / "lied").play("revoke_client", liars={"web1": "broken", "build1": "broken"}, **options)
+
+    assert ".bulkhead/ca/revoked/build1" in run.files
+    assert_blamed(run, "web1")
+    assert_blamed(run, "build1")
+    assert_nobody_else_differs(run, honest, "web1", "build1")
+
+
+@pytest.mark.parametrize("kind", ["broken", "skipping"])
+def test_verify_has_a_finding_about_the_liar_alone(start: tuple[Fleet, Run], tmp_path: Path, kind: str) -> None:
+    honest = start[0].play("verify")
+    assert not honest.failed, honest.output
+
+    run = start[0].play("verify", liars={"web1": kind})
+
+    assert_blamed(run, "web1")
+    assert_nobody_else_differs(run, honest, "web1")
+
+
+def test_remove_keeps_the_ca_that_the_liar_may_need(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"docker_remove_hosts": "all", "docker_remove_ca": True}
+    honest = start[0].copy(tmp_path / "honest").play("remove", **options)
+    assert not honest.failed, honest.output
+    assert honest.issued == []
+
+    run = start[0].copy(tmp_path / "lied").play("remove", liars={"web1": "broken"}, **options)
+
+    assert run.failed
+    assert "The CA stays, because engines trust it that this run has not given back: web1." in run.output
+    assert run.issued == start[1].issued
+    for host in ("web2", *CLIENTS):
+        assert run.asked[host] == honest.asked[host]
+    assert_clean(run)
+
+
+def test_facts_that_are_left_in_a_cache_end_the_run(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    fleet = start[0].copy(tmp_path / "cached")
+    cache = fleet.root / "facts"
+    cache.mkdir()
+    (cache / "web1").write_text(json.dumps({"docker_engine_address": "192.0.2.66"}), encoding="utf-8")
+
+    run = fleet.play("site", cache=cache)
+
+    assert run.failed
+    assert "web1 has facts with the names of this collection's variables: docker_engine_address." in run.output
+    assert not any(run.asked.values())
