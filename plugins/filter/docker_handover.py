@@ -23,7 +23,9 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "docker_client_engines": handover.client_engines,
+            "docker_failure": handover.failure,
             "docker_left_over": handover.left_over,
+            "docker_not_restored": handover.not_restored,
             "docker_run_results": handover.results,
             "docker_ssh_users": _ssh_users,
             "docker_certificate_names": engines.certificate_names,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -131,6 +132,7 @@ def results(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
 
 
 _ENGINE_RESULTS = ("docker_engine_removed", "docker_engine_change", "docker_engine_report", "docker_engine_preview")
+_VERIFIED = ("docker_verify_endpoint_findings", "docker_verify_findings")
 _CLIENT_RESULTS = ("docker_client_removed", "docker_client_contexts", "docker_client_ssh")
 
 
@@ -145,13 +147,14 @@ def _engine_result(variables: t.Mapping[str, t.Any], removed: bool) -> Record:
     failure = variables.get("docker_failure") or (last.get("msg") if last.get("failed") else "")
     certificate = last.get("certificate") or {}
     waits = last.get("would_change") and not last.get("changed")
+    found = (last.get("findings"), *(variables.get(name) for name in _VERIFIED))
     return {
         "reachable": not any(variables.get(name, {}).get("unreachable") for name in _ENGINE_RESULTS),
         "failed": failure or "",
         "changed": bool(last.get("changed") or variables.get("docker_ssh_server", {}).get("changed")),
         "version": last.get("version") or (last.get("engine") or {}).get("version"),
         "days_left": None if removed else certificate.get("days_left"),
-        "findings": [*_listed(last.get("findings")), *_listed(variables.get("docker_verify_all_findings"))],
+        "findings": [finding for listed in found for finding in _listed(listed)],
         "reasons": [] if removed or not waits else _listed(last.get("certificate_reasons") or last.get("reasons")),
     }
 
@@ -184,6 +187,27 @@ def _answered(value: t.Any) -> bool:
 def _loop_results(value: t.Any) -> list[t.Any]:
     entries = _listed(value.get("results")) if isinstance(value, t.Mapping) else []
     return [entry for entry in entries if _answered(entry)]
+
+
+def failure(result: t.Any) -> str:
+    """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
+    result = result if isinstance(result, t.Mapping) else {}
+    entries = [entry for entry in _loop_results(result) if isinstance(entry, t.Mapping) and entry.get("failed") is True]
+    said = [_report.clean(entry.get("msg")) or "no error message" for entry in entries or [result] if entry]
+    return "; ".join(dict.fromkeys(said))
+
+
+def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
+    """Engines that this run has not given back for certain."""
+    removed = {name: hostvars.get(name, {}).get("docker_engine_removed") for name in plan["engines"]}
+    return [
+        name
+        for name, answer in removed.items()
+        if not isinstance(answer, t.Mapping)
+        or answer.get("failed")
+        or answer.get("unreachable")
+        or type(answer.get("changed")) is not bool
+    ]
 
 
 def left_over(plan: Plan, hostvars: Hostvars) -> list[str]:

@@ -70,7 +70,7 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     """The report of a run. ``plan`` is the run's own; the others are what hosts have answered, by their names."""
     check = bool(plan["check_mode"])
     said_by_engines, said_by_clients = _by_host(engines), _by_host(clients)
-    expected = [name for batch in plan["batches"] for name in batch]
+    expected = _expected(plan)
     rows = [
         _engine(name, plan["engines"][name], said_by_engines.get(name), check)
         for name in plan["engines"]
@@ -85,6 +85,15 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     summary = _summary(rows, check)
     lines = [*_tables(rows, check), "", *_access(plan), *_problem_lines(problems), *_next(plan, rows, problems)]
     return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
+
+
+def _expected(plan: Values) -> list[str]:
+    """The engines that the run has to ask, so that one of which nothing is known is a problem."""
+    if plan["playbook"] == "remove":
+        return list(plan["remove"]["engines"])
+    if plan["playbook"] == "revoke_client" and not plan["revoke"]["by_rotation"]:
+        return []
+    return [name for batch in plan["batches"] for name in batch]
 
 
 def clean(value: t.Any) -> str:
