@@ -121,8 +121,8 @@ def ssh_keys_left_out(clients: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Itera
     left_out = [name for name, client in clients.items() if "ssh" in client["transports"] and not client["in_run"]]
     if left_out:
         yield (
-            f"--limit leaves out {listed(left_out)}, whose SSH keys the accounts on engines hold; add them to --limit, or "
-            "their users would lose access."
+            f"--limit leaves out {listed(left_out)}, whose SSH keys the accounts on engines hold; add them to --limit, "
+            "or their users would lose access."
         )
 
 
@@ -134,6 +134,11 @@ def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Itera
             "A CA is rotated for all engines and clients together, so this playbook takes no --limit. Hosts that are "
             'gone for good can be left out: -e \'{"docker_rotate_exclude": ["NAME"]}\'.'
         )
+
+
+def ca_host_left_out(playbook: str, ca_host: str) -> t.Iterator[str]:
+    if playbook in ("revoke_client", "change_passphrase"):
+        yield f"--limit leaves out {ca_host}, which keeps the CA; add it to --limit, or nothing would be done there."
 
 
 def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
