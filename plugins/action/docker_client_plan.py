@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec={**_SETTINGS, **_ANSWERS})
+        given = self.validate_argument_spec(argument_spec={**_SETTINGS, **_ANSWERS})[1]
         host = str((task_vars or {}).get("inventory_hostname", ""))
         settings = client_host.Settings(host=host, **{name: given[name] for name in _SETTINGS})
         if given["absent"]:

@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         timeout = answer.pop("confirm_within", 0)
         if answer.get("failed") or answer.get("unreachable"):
             confirmed = False
-        elif type(timeout) is int and 0 < timeout <= _LONGEST_TIMEOUT:
+        elif isinstance(timeout, int) and timeout is not True and 0 < timeout <= _LONGEST_TIMEOUT:
             problem = self._confirm(timeout, task_vars)
             confirmed = not problem
             if problem:

@@ -24,7 +24,6 @@ class FilterModule:
         return {
             "docker_client_engines": handover.client_engines,
             "docker_left_over": results.left_over,
-            "docker_planned_ssh_users": handover.planned_ssh_users,
             "docker_run_results": results.results,
             "docker_ssh_users": _ssh_users,
             "docker_unanswered": results.unanswered,

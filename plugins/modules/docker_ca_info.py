@@ -301,6 +301,8 @@ def main() -> None:
             ca.refuse_masking(secret, result)
     except ca.CaError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The CA in {given['dir']} cannot be read by the user of this task ({error}).")
     module.exit_json(changed=False, **result)
 
 

@@ -10,7 +10,7 @@ short_description: Move a certificate authority to the next phase of its replace
 version_added: "0.1.0"
 description:
   - Works on the files of the CA that the role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
-    It does not know whether engines and clients have followed; the playbook P(bulkhead.docker.rotate_ca#playbook) verifies that.
+    It does not know whether engines and clients have followed; the playbook C(bulkhead.docker.rotate_ca) verifies that.
   - The phases follow each other. One that is reached or passed is not entered again, so every call can be repeated. A call that was
     killed is completed by the next one.
 author:

@@ -20,7 +20,7 @@ requirements:
   - python3-cryptography 3.3 or later on the CA host
 attributes:
   check_mode:
-    support: partial
+    support: full
     description: Says that something would change and refuses what cannot be signed, but signs nothing. There need not be a CA yet.
   diff_mode:
     support: none
@@ -165,6 +165,8 @@ def main() -> None:
         certificates = signing.sign(directory, given["passphrase"], requests, module.check_mode)
     except ca.CaError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The CA in {given['dir']} cannot be used by the user of this task ({error}).")
     module.exit_json(
         changed=bool(requests)
         if module.check_mode

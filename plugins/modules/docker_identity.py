@@ -115,7 +115,7 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
             f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    home, diff, problems = pathlib.Path("~").expanduser(), [], []
+    home, diff, problems = pathlib.Path.home(), [], []
     for identity in given["identities"]:
         where = layout.Layout(home, identity["name"])
         if not layout.is_name(identity["name"]):

@@ -15,7 +15,7 @@ description:
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
-  - python3-cryptography 3.3 or later on the host
+  - python3-cryptography 3.3 or later on the host, unless O(identities) is empty
 attributes:
   check_mode:
     support: full
@@ -25,7 +25,7 @@ attributes:
     description: Changes nothing.
 options:
   identities:
-    description: The identities.
+    description: The identities. Empty, only the user is returned.
     type: list
     elements: dict
     required: true
@@ -189,12 +189,12 @@ def refusal(given: t.Mapping[str, t.Any]) -> str:
             )
     if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 16384:
         return f"key_size is {given['key_size']}; RSA keys have 2048 to 16384 bits."
-    if IMPORT_ERROR:
+    if IMPORT_ERROR and given["identities"]:
         return (
             f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "
             f"the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if given["ca_certificate"]:
+    if given["ca_certificate"] and not IMPORT_ERROR:
         try:
             x509.load_bundle(given["ca_certificate"])
         except x509.UNREADABLE as error:
@@ -226,10 +226,11 @@ def main() -> None:
     refused = refusal(given)
     if refused:
         module.fail_json(msg=refused)
-    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
-    rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
-    home = pathlib.Path("~").expanduser()
-    found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
+    home, found = pathlib.Path.home(), []
+    if given["identities"]:
+        key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+        rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
+        found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)
 
 

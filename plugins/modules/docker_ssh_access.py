@@ -196,6 +196,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
@@ -225,25 +226,25 @@ def main() -> None:
             "try_login": {"type": "bool", "default": True},
             "confirm_timeout": {"type": "int", "default": 30},
             # From the action part: whether it is connected over SSH, and that it only confirms what waits.
-            "_over_ssh": {"type": "bool", "default": False},
-            "_confirm": {"type": "bool", "default": False},
+            "_over_ssh": {"type": "bool"},
+            "_confirm": {"type": "bool"},
         },
         supports_check_mode=True,
     )
-    given, check_mode = module.params, module.check_mode
+    given, check_mode, over_ssh = module.params, module.check_mode, bool(module.params["_over_ssh"])
     try:
         if given["_confirm"]:
             _access.confirm()
             module.exit_json(changed=False)
         if given["state"] == "present":
-            result = _access.run(_access.read(given, check_mode), check_mode, given["_over_ssh"])
+            result = _access.run(_plan.read(given, check_mode), check_mode, over_ssh)
         elif given["absent_names"] == [_users.ALL]:
-            result = _access.clear(check_mode, given["_over_ssh"], given["confirm_timeout"])
+            result = _access.clear(check_mode, over_ssh, given["confirm_timeout"])
         else:
             result = _access.take(given["absent_names"], check_mode)
     except (
         service.ServiceError,
-        _access.AccessError,
+        _plan.AccessError,
         _accounts.AccountError,
         _users.UserError,
         _sshd.SshdError,

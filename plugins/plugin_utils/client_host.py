@@ -56,8 +56,10 @@ class Settings:
         user = str(identity.get("user") or "")
         return "" if user == self.connects_as else user
 
-    def staying(self) -> list[Data]:
-        return [identity for identity in self.identities if identity["name"] not in self.revoked]
+    def is_somebody_else(self, user: str) -> bool:
+        """Whether the connecting user, ``user``, would get identities that name another one."""
+        named = any(identity.get("user") == self.connects_as for identity in self.identities)
+        return bool(self.connects_as) and named and user != self.connects_as
 
     def by_user(self) -> dict[str, list[Data]]:
         found: dict[str, list[Data]] = {}
@@ -122,7 +124,7 @@ def _engine_problems(engines: t.Iterable[Data]) -> t.Iterator[str]:
 def _context_problems(settings: Settings) -> t.Iterator[str]:
     every = set()
     for user, identities in settings.by_user().items():
-        contexts = [context for _, context in _contexts_of(settings, identities, {})]
+        contexts = [context for identity, context in _contexts_of(settings, identities, {})]
         found = [context["name"] for context in contexts]
         every.update(found)
         twice = sorted({name for name in found if found.count(name) > 1})
@@ -158,18 +160,16 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
         every = list(_contexts_of(settings, identities, ahead if check_mode else {}))
         contexts = [context for name, context in every if name not in settings.revoked]
         theirs = [context["name"] for context in contexts]
+        asked = [
+            {"name": identity["name"], "valid_days": int(identity.get("valid_days") or settings.valid_days)}
+            for identity in staying
+        ]
         found.append(
             {
                 "user": user,
                 "become": bool(user),
                 "failed": user in failed,
-                "identities": [
-                    {
-                        "name": identity["name"],
-                        "valid_days": int(identity.get("valid_days") or settings.valid_days),
-                    }
-                    for identity in staying
-                ],
+                "identities": asked if "tls" in settings.transports else [],
                 "prepare": [
                     {"name": name, "expects_key": bool(status["reasons"]) and status["new_key"]}
                     for name, status in ahead.items()
@@ -193,11 +193,24 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         told = answer.get("identities")
         if answer.get("skipped"):
             continue
-        if not isinstance(told, list) or [status.get("name") for status in told] != [entry["name"] for entry in asked]:
+        if not isinstance(told, list):
             why = " ".join(str(answer.get("module_stderr") or answer.get("msg") or "it says nothing").split())
             failed[user] = (
                 f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. Check that the "
                 f"user exists there and that Ansible may become this user. Ansible says: {why}"
+            )
+            continue
+        names_told = [status["name"] for status in told if {"name", *_STATUS} <= set(status)]
+        if names_told != [entry["name"] for entry in asked]:
+            failed[user] = (
+                f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. The answer is "
+                "about other identities than were asked for; check the Python of this user."
+            )
+            continue
+        if not user and settings.is_somebody_else(str(answer.get("user"))):
+            failed[user] = (
+                f"Ansible connects to {settings.host} as {answer.get('user')}, not as {settings.connects_as}, whose "
+                f"identities would end up in another home. Set ansible_user of {settings.host}."
             )
             continue
         for entry, status in zip(asked, told):

@@ -42,21 +42,14 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
     return found
 
 
-def ssh_users(plan: Plan, engine: str, hostvars: Hostvars, revoked: t.Collection[str] = ()) -> list[Record]:
-    """The accounts of an engine with the keys that client hosts have answered in this run."""
-    clients = {client: _public_keys(hostvars, client) for client in _ssh_identities(plan, revoked)}
-    return _ssh_users(plan, engine, revoked, clients)
-
-
-def planned_ssh_users(plan: Plan, engine: str) -> list[Record]:
-    """The accounts of an engine before any client host was asked."""
-    return _ssh_users(plan, engine, (), {})
-
-
-def _ssh_users(
-    plan: Plan, engine: str, revoked: t.Collection[str], clients: t.Mapping[str, t.Mapping[tuple[str, str], str]]
+def ssh_users(
+    plan: Plan, engine: str, hostvars: Hostvars | None = None, revoked: t.Collection[str] = ()
 ) -> list[Record]:
-    """Those that the inventory declares, and the identities of client hosts that use SSH."""
+    """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH.
+
+    These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet.
+    """
+    clients = {client: _public_keys(hostvars, client) for client in _ssh_identities(plan, revoked)} if hostvars else {}
     users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
     for client, identities in _ssh_identities(plan, revoked).items():
         for identity in identities:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ def test_many_commands_at_once_never_fail(lab: Any, host: Host, engine: str) -> 
     assert failures(host, f"--context {engine}-ssh") == [], "cold"
     assert failures(host, f"--context {engine}-ssh") == [], "warm"
     assert can_still_log_in(lab, engine)
+    assert_nothing_is_left(lab, engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -41,6 +43,16 @@ def test_many_connections_at_once_never_fail(lab: Any, host: Host, engine: str) 
     finally:
         host.check_output("rm ~/.bulkhead/ssh/a.config")
     assert can_still_log_in(lab, engine)
+    assert_nothing_is_left(lab, engine)
+
+
+def assert_nothing_is_left(lab: Any, engine: str) -> None:
+    """No request hangs in the gate."""
+    on_engine = Host.get_host(f"ansible://{engine}?ansible_inventory={lab.folder / 'inventory.yml'}")
+    end = time.monotonic() + 60
+    while on_engine.run("pgrep -f [d]ocker-ssh-gate").rc == 0:
+        assert time.monotonic() < end, on_engine.check_output("ps -ef")
+        time.sleep(0.5)
 
 
 def can_still_log_in(lab: Any, engine: str) -> bool:

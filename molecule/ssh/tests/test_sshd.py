@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Person
+from people import Person
 from testinfra.host import Host
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"
@@ -87,7 +87,7 @@ def test_a_configuration_that_lets_nobody_in_is_undone_by_the_engine(
         )
         before = host.check_output(EVERYTHING)
     try:
-        done = converge(docker_ssh_max_sessions=30, docker_ssh_confirm_timeout=6, ansible_ssh_timeout=2)
+        done = converge(docker_ssh_max_sessions=30, docker_ssh_confirm_timeout=6, ansible_ssh_timeout=10)
         assert "sshd's new configuration was not kept: the engine had put the previous one back already" in done.said
         assert alice.gets_in(name)
         with host.sudo():

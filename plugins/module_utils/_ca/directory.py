@@ -18,7 +18,6 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 # What a client may be called: its name is that of files, too.
@@ -145,7 +144,7 @@ def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passp
         raise CaError(f"{path} is not encrypted, although {option} is set.")
     try:
         return serialization.load_pem_private_key(text.encode(), passphrase.encode() or None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except x509.UNREADABLE as error:
         raise CaError(f"{path} cannot be read with {option} ({error}).") from error
 
 
@@ -166,7 +165,7 @@ def lock(
 ) -> t.Iterator[None]:
     """Keep others from changing the directory. Reading shares the lock, and needs none where nobody has made one."""
     path = directory.path / ".lock"
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if shared else os.O_CREAT)
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
     try:
         descriptor = os.open(path, flags, 0o600)
     except FileNotFoundError:
@@ -177,11 +176,11 @@ def lock(
     except OSError as error:
         raise CaError(f"{path} cannot be opened ({error.strerror}).") from error
     try:
-        os.fchmod(descriptor, 0o600)
         _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, clock, sleep)
         if shared:
             yield
             return
+        os.fchmod(descriptor, 0o600)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         try:

@@ -109,10 +109,7 @@ def _check_present_key(directory: ca.Directory, passphrase: str, entry: x509.Ent
 
 def _problems(entry: x509.Entry, path: pathlib.Path) -> list[str]:
     found = []
-    try:
-        lacking = _lacking(entry.certificate)
-    except ValueError as error:
-        return [f"{path} has extensions that cannot be read ({error})."]
+    lacking = _lacking(entry.certificate)
     if lacking:
         found.append(
             f"{path} is no CA certificate that strict clients accept. It has to have the basic constraint CA:TRUE, the "

@@ -15,10 +15,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +115,11 @@ def _bundle(directory: ca.Directory, problems: list[str]) -> str:
     content = _files.content(directory.bundle)
     if content is None:
         return ""
-    blocks = pem.certificates(pem.decode(content))
-    if not blocks:
-        problems.append(f"{directory.bundle} holds no certificate.")
-    return "".join(f"{block}\n" for block in blocks)
+    try:
+        return "".join(f"{entry.pem}\n" for entry in x509.load_bundle(pem.decode(content)))
+    except x509.CertificateError as error:
+        problems.append(f"{directory.bundle} cannot be used: {error}.")
+        return ""
 
 
 def _key(directory: ca.Directory, passphrase: str, signing: _Authority | None, problems: list[str]) -> dict[str, t.Any]:
@@ -159,7 +157,7 @@ def _listed(directory: ca.Directory, problems: list[str]) -> set[tuple[bytes, in
         try:
             lists = [cx509.load_pem_x509_crl(f"{block}\n".encode()) for block in blocks]
             found |= {(one.issuer.public_bytes(), entry.serial_number) for one in lists for entry in one}
-        except _UNREADABLE as error:
+        except x509.UNREADABLE as error:
             blocks = []
             problems.append(f"{place.crl} cannot be read ({error}).")
         if place == directory and not blocks:
@@ -183,7 +181,7 @@ def _issued(
         except OSError as error:
             problems.append(f"{path} cannot be read ({error.strerror}).")
             continue
-        except (x509.CertificateError, *_UNREADABLE) as error:
+        except (x509.CertificateError, ValueError) as error:
             problems.append(f"{path} does not hold exactly one certificate ({error}).")
             continue
         certificate, name = entry.certificate, next(iter(entry.common_names), "")
@@ -207,5 +205,5 @@ def _issued(
 def _issued_by(certificate: cx509.Certificate, authority: _Authority) -> bool:
     try:
         return x509.issued_by(certificate, authority.certificate)
-    except _UNREADABLE:
+    except x509.UNREADABLE:
         return False

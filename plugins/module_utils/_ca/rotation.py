@@ -17,7 +17,7 @@ import shutil
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 
 ORDER = (*ca.PHASES, "done")
 _MOVED = ("ca-key.pem", "ca-cert.pem", "crl.pem")
@@ -120,12 +120,15 @@ def _published(directory: ca.Directory, phase: str) -> dict[pathlib.Path, bytes]
         cas.append(directory.previous)
     certificates = [one.load_certificate().pem for one in cas]
     if phase == "none":  # nothing is taken away from a bundle without a rotation
-        certificates += [block for block in _bundle(directory) if block not in certificates]
+        certificates += [block for block in _present_bundle(directory) if block not in certificates]
     return {
         directory.bundle: "".join(f"{block}\n" for block in certificates).encode(),
         directory.crl: "".join(f"{one.load_crl()}\n" for one in cas).encode(),
     }
 
 
-def _bundle(directory: ca.Directory) -> list[str]:
-    return pem.certificates(pem.decode(_files.content(directory.bundle) or b""))
+def _present_bundle(directory: ca.Directory) -> list[str]:
+    try:
+        return [entry.pem for entry in x509.load_bundle(pem.decode(_files.content(directory.bundle) or b""))]
+    except x509.CertificateError:
+        return []

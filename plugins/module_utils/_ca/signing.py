@@ -17,7 +17,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -124,6 +123,10 @@ def sign(
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
         return [answer for request in requests if (answer := _refused(directory.marks(), request))]
+    if not directory.certificate.exists():
+        raise ca.CaError(
+            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
+        )
     with ca.lock(directory):
         issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
         answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
@@ -133,6 +136,7 @@ def sign(
 
 def _refused(revoked: t.Collection[str], request: Request) -> Refusal | None:
     try:
+        _validate(request)
         _public_key(request)
         _general_names(request)
         if request.usage == "client" and request.name in revoked:
@@ -167,7 +171,7 @@ def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetim
     return _Issuer(entry, key, now)
 
 
-def _public_key(request: Request) -> t.Any:
+def _validate(request: Request) -> None:
     if request.usage == "client" and not ca.CLIENT_NAME.fullmatch(request.name):
         raise _refusal(
             request, "has no name for a client: 1 to 64 letters, digits and @ . _ + -, the first one a letter or digit"
@@ -176,13 +180,16 @@ def _public_key(request: Request) -> t.Any:
         raise _refusal(request, "has no name for a certificate: 1 to 64 characters without control characters")
     if request.valid_days < 1:
         raise _refusal(request, f"is for {request.valid_days} days; valid_days is at least 1")
+
+
+def _public_key(request: Request) -> t.Any:
     blocks = pem.requests(request.pem) if len(request.pem) <= _LIMIT else []
     if len(blocks) != 1:
         raise _refusal(request, "is not exactly one certificate request in PEM format")
     try:
         parsed = cx509.load_pem_x509_csr(f"{blocks[0]}\n".encode())
         key, genuine = parsed.public_key(), parsed.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, cx509.InvalidVersion) as error:
+    except x509.UNREADABLE as error:
         raise _refusal(request, f"cannot be read ({error or type(error).__name__})") from error
     if not genuine:
         raise _refusal(request, "is not signed with its own key, so whoever sent it need not have that key")

@@ -17,6 +17,7 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
@@ -78,6 +79,8 @@ def _process(pid: int) -> str:
 class _Program:
     """A process of this host, and the service that it belongs to."""
 
+    pid: int
+    parent: int
     words: tuple[str, ...]
     unit: str  # '' where it is in none, as those in containers are
 
@@ -93,9 +96,10 @@ def _programs() -> t.Iterator[_Program]:
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
             units = re.findall(r"/([^/\n]+\.service)(?=[/\n])", (process / "cgroup").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it has ended meanwhile
+            parent = int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile
             continue
-        yield _Program(tuple(words), units[-1] if units else "")
+        yield _Program(int(process.name), parent, tuple(words), units[-1] if units else "")
 
 
 def _seconds(text: str) -> float:
@@ -116,6 +120,7 @@ class Systemd:
     drop_in_dir = pathlib.Path("/etc/systemd/system/docker.service.d")
     # The second one is for engines where a foreign drop-in that sets ExecStart sorts behind the first one.
     own_drop_ins = (drop_in_dir / "bulkhead.conf", drop_in_dir / "zzz-bulkhead.conf")
+    _hold = pathlib.Path("/run/systemd/system/docker.service.d/zzz-bulkhead-hold.conf")
 
     def __init__(self) -> None:
         self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
@@ -202,8 +207,8 @@ class Systemd:
             [*files, *(path for path in self.drop_ins() if path not in self.own_drop_ins)]
         )
 
-    def main_pid(self) -> int:
-        return int(self._show("docker.service", "MainPID").get("MainPID") or 0)
+    def main_pid(self, unit: str = "docker.service") -> int:
+        return int(self._show(unit, "MainPID").get("MainPID") or 0)
 
     def process(self) -> str:
         return _process(self.main_pid())
@@ -233,18 +238,32 @@ class Systemd:
         # Three starts a minute are systemd's limit for this unit; a restart of ours must not meet it.
         self._forget_failures()
         try:
-            if self.main_pid():
+            if self._show("docker.service", "ActiveState").get("ActiveState") in ("inactive", "failed"):
+                _run("systemctl", "start", "docker.service", timeout=limit)
+            else:
                 socket = ["docker.socket"] if self._socket_is_lost() else []
                 _run("systemctl", "restart", _ALONE, "docker.service", *socket, timeout=limit)
-            else:
-                _run("systemctl", "stop", _ALONE, "docker.service", timeout=limit)
-                _run("systemctl", "start", "docker.service", timeout=limit)
         except ServiceTimeoutError as error:
             state = self._show("docker.service", "ActiveState").get("ActiveState")
             raise ServiceError(
                 f"dockerd did not restart within {limit:.0f} s (systemd says that it is {state}; more time is "
                 "docker_engine_restart_timeout)"
             ) from error
+
+    def hold(self) -> None:
+        """Keep systemd from starting a dockerd that fails again by itself, which takes along what follows it.
+
+        It waits instead, as for its next try: so that what is bound to docker.service does not see it fail either.
+        """
+        _files.make_folder(self._hold.parent)
+        _files.write(self._hold, b"[Service]\nRestart=on-failure\nRestartSec=1h\n", 0o644)
+
+    def release(self) -> None:
+        """Take that back."""
+        if self._hold.exists():
+            self._hold.unlink()
+            _files.remove_if_empty(self._hold.parent)
+            self.read_units()
 
     def _socket_is_lost(self) -> bool:
         """Whether docker.socket is stopped, or a dockerd with a unix:// host took its place: that removes its path."""
@@ -258,9 +277,8 @@ class Systemd:
 
     def restart_conflicts(self) -> list[str]:
         """What a restart would end, although live-restore keeps containers; one sentence each."""
-        programs = list(_programs())
         found = []
-        units = sorted({each.unit for each in programs if each.unit and each.is_attached_client})
+        units = self._attached_units()
         if units:
             found.append(
                 f"{', '.join(units)} {'run' if len(units) > 1 else 'runs'} a container in the foreground of a docker "
@@ -269,7 +287,7 @@ class Systemd:
         kills = self._service.get("KillMode", "process") not in ("process", "none")
         if kills and any(
             each.unit == "docker.service" and pathlib.Path(each.words[0]).name.startswith("containerd-shim")
-            for each in programs
+            for each in _programs()
         ):
             found.append(
                 f"docker.service has KillMode={self._service['KillMode']} and the containers' own processes in it, so "
@@ -280,8 +298,13 @@ class Systemd:
     def followers(self) -> list[str]:
         """Units that a restart may take down: those that follow docker.service, and those with a docker command."""
         names = {name for key in _FOLLOWERS for name in self._service.get(key, "").split()} - {"docker.socket"}
-        names |= {each.unit for each in _programs() if each.unit and each.is_attached_client}
+        names.update(self._attached_units())
         return sorted(name for name in names if self._show(name, "ActiveState").get("ActiveState") == "active")
+
+    def _attached_units(self) -> list[str]:
+        """Services that are a Docker CLI, or a script around one. What cron or sshd has started is none of them."""
+        clients = [each for each in _programs() if each.unit and each.is_attached_client]
+        return sorted({each.unit for each in clients if self.main_pid(each.unit) in (each.pid, each.parent)})
 
     @staticmethod
     def start_again(units: t.Sequence[str]) -> None:
@@ -384,6 +407,12 @@ class ServiceScript:
     @staticmethod
     def exec_program(program: str) -> str:
         return program
+
+    def hold(self) -> None:
+        """Nobody starts a dockerd again that has failed."""
+
+    def release(self) -> None:
+        """Nothing is held."""
 
     @staticmethod
     def restart_conflicts() -> list[str]:

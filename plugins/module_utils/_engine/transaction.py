@@ -452,6 +452,7 @@ class _Change:
         try:
             self._apply()
             self._prove()
+            self.engine.service.release()
         except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
             log = _complaints(self.engine.service.log_since(mark))
             because = f" dockerd says: {log[-1].rstrip('.')}." if log else ""
@@ -510,6 +511,8 @@ class _Change:
             return
         if self.after:
             _files.place(self.after.on, self.after.path)
+        if self.followers:
+            self.engine.service.hold()
         self.engine.service.read_units()
         self.daemon.restart()
         self.engine.service.start_again(self.followers)
@@ -575,6 +578,7 @@ def _undo(journal: _Journal, timeout: float) -> str:
             if file["path"] == journal.daemon_json:
                 _put_back(file)
         service.start_again(journal.followers)
+    service.release()
     state = _state_after_undo(journal, daemon.api, problem)
     journal.remove()
     return state

@@ -201,9 +201,9 @@ def _check(wanted: Wanted) -> None:
 
 
 def _is_jump(text: str) -> bool:
-    user, _, host = text.rpartition("@")
+    user, at, host = text.rpartition("@")
     found = re.fullmatch(r"(?:\[([^\]]+)\]|([^:]+))(?::([0-9]{1,5}))?", host)
-    if not found or (user and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", user)) or text.startswith("@"):
+    if not found or (user and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", user)) or (at and not user):
         return False
     inside, bare, port = found.groups()
     # A name may be one of the user's own ssh configuration.

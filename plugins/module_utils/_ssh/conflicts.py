@@ -109,7 +109,8 @@ def _refuse_variables(intended: _sshd.Settings, name: str) -> None:
 def _refuse_keys(found: _sshd.Settings, user: _users.User, ca_keys: t.Sequence[_users.PublicKey]) -> None:
     """Types and sizes of keys that sshd does not accept, so that whoever holds one would stand before a closed door."""
     accepted = _login.accepted_algorithms(found)
-    smallest = int(found.get("requiredrsasize", ("0",))[0])
+    told = found.get("requiredrsasize", ("0",))[0]
+    smallest = int(told) if told.isdecimal() else 0
     for key in user.keys:
         if accepted and not _any_matches(_users.ALGORITHMS[key.kind], accepted):
             keyword = "PubkeyAcceptedAlgorithms" if "pubkeyacceptedalgorithms" in found else "PubkeyAcceptedKeyTypes"

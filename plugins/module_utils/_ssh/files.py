@@ -163,14 +163,15 @@ class Limits:
         merged = [max(ours[0], theirs[0]), min(ours[1], theirs[1]), max(ours[2], theirs[2])]
         lines = "MaxStartups {}:{}:{}\n".format(*merged) if merged != theirs else ""
         for_each_source = without.get("persourcemaxstartups", ("none",))[0]
-        if for_each_source.isdigit() and int(for_each_source) < merged[2]:
+        if for_each_source.isdecimal() and int(for_each_source) < merged[2]:
             lines += f"PerSourceMaxStartups {merged[2]}\n"
         return lines
 
     def _exempt(self, without: _sshd.Settings, drop_in: str) -> str:
         if "persourcepenalties" not in without:  # before OpenSSH 9.8 there are none
             return ""
-        theirs = [item for item in without["persourcepenaltyexemptlist"][0].split(",") if item != "none"]
+        told = without.get("persourcepenaltyexemptlist", ("none",))[0]
+        theirs = [item for item in told.split(",") if item != "none"]
         control_nodes = self._control_nodes(drop_in)
         exempt = list(dict.fromkeys([*theirs, *self.client_networks, *control_nodes]))
         if exempt == theirs:

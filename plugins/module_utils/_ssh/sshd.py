@@ -30,6 +30,7 @@ _MATCH_LINE = re.compile(r"^\s*Match(?:\s+|\s*=\s*)(?P<criteria>\S.*)$", re.IGNO
 _LISTENER = re.compile(r"^sshd: (?P<command>\S.*?) \[listener\]")
 _DEEPEST = 16  # as sshd counts nested Include lines
 _SOCKETS = ("ssh.socket", "sshd.socket")
+_ALWAYS_TOLD = ("maxstartups", "permituserenvironment", "port")
 _LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")
 
 Settings = t.Mapping[str, tuple[str, ...]]
@@ -174,6 +175,9 @@ class Sshd:
             keyword, _, value = line.partition(" ")
             keyword = keyword.lower()
             found[keyword] = (*found.get(keyword, ()), value.strip())
+        missing = [keyword for keyword in _ALWAYS_TOLD if keyword not in found]
+        if missing:
+            raise SshdError(f"'{self.binary} -T' does not tell {', '.join(missing)}; only OpenSSH is supported.")
         return found
 
     def port_and_host_keys(self, via: Connection | None) -> tuple[int, list[str]]:

@@ -23,6 +23,19 @@ _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageO
 _DAY = datetime.timedelta(days=1)
 
 
+# What cryptography's releases raise for certificates, requests and lists that are none.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    InternalError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 class CertificateError(Exception):
     """One sentence about text that holds no certificate or key."""
 
@@ -83,9 +96,15 @@ def load_bundle(pem: str) -> list[Entry]:
     if not blocks:
         raise CertificateError("the text holds no PEM certificate")
     try:
-        return [Entry(x509.load_pem_x509_certificate(block.encode()), block) for block in blocks]
-    except ValueError as error:
+        return [_load(block) for block in blocks]
+    except UNREADABLE as error:
         raise CertificateError(f"the text holds a certificate that cannot be read ({error})") from error
+
+
+def _load(block: str) -> Entry:
+    entry = Entry(x509.load_pem_x509_certificate(block.encode()), block)
+    report(entry)  # some parts are read when they are asked for, and nobody should stumble over them later
+    return entry
 
 
 def der(pem: str) -> bytes:

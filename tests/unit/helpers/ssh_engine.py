@@ -21,6 +21,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import pam as _pam
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 
 GID = 990
@@ -340,7 +341,7 @@ def user(name: str, *keys: str, **more: t.Any) -> dict[str, t.Any]:
     return {"name": name, "public_keys": list(keys or (ED25519,)), **usual, **more}
 
 
-def desired(*users: dict[str, t.Any], **more: t.Any) -> _access.Desired:
+def desired(*users: dict[str, t.Any], **more: t.Any) -> _plan.Desired:
     options = {
         "users": users or (user("docker-alice"),),
         "trusted_user_ca_keys": [],
@@ -353,10 +354,10 @@ def desired(*users: dict[str, t.Any], **more: t.Any) -> _access.Desired:
         "confirm_timeout": 30,
         **more,
     }
-    return _access.read(options, check_mode=False)
+    return _plan.read(options, check_mode=False)
 
 
-def give(*users: dict[str, t.Any], **more: t.Any) -> _access.Result:
+def give(*users: dict[str, t.Any], **more: t.Any) -> _plan.Result:
     """A whole run as the action part makes it: change, and confirmation through a new connection."""
     result = _access.run(desired(*users, **more), over_ssh=True)
     if result.confirm_within:

@@ -200,6 +200,7 @@ def test_the_halves_can_be_called_alone(start: Start) -> None:
 def test_several_identities_have_contexts_of_their_own(start: Start) -> None:
     home = host(start.root, "halves")
     assert sorted(contexts(home)) == ["web1-alice", "web1-build.server", "web2-alice", "web2-build.server"]
+    assert contexts(home)["web1-alice"]["Metadata"]["Description"] == "web1 as alice over TLS"
     assert_whole(home, "alice")
     assert_whole(home, "build.server")
     end = ("x509", "-in", folder(home, "build.server") / "cert.pem", "-noout", "-checkend")
@@ -457,6 +458,47 @@ def test_one_user_s_trouble_is_no_other_s(start: Start, tmp_path: Path, play: Pl
     assert "The identities of no-such-user on client cannot be read" in done.message
     assert_whole(home, "alice")
     assert sorted(contexts(home)) == ["web1", "web2"]
+
+
+def liar(directory: Path, answer: dict[str, Any]) -> dict[str, Any]:
+    """An OS user who has everything answered like this."""
+    (directory / "lie.json").write_text(json.dumps(answer))
+    interpreter = directory / "python"
+    interpreter.write_text(f"#!/bin/sh\ncat {directory}/lie.json\n")
+    interpreter.chmod(0o755)
+    return {"ansible_python_interpreter": str(interpreter)}
+
+
+def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_path: Path, play: Play) -> None:
+    start.copy(tmp_path, "ca")
+    key = new_key(tmp_path / "key")
+    request = openssl("req", "-new", "-key", key, "-subj", "/CN=web1", "-addext", "extendedKeyUsage=serverAuth")
+    status = {"name": "admin", "folder": "/f", "pending": "/p", "exists": True, "days_left": 1, "not_after": "never"}
+    status |= {"reasons": ["x"], "new_key": True, "ca_outdated": False, "repairs": [], "valid_days": 9999}
+    lie = {"changed": False, "home": "/", "user": "root", "identities": [status], "csr": request}
+    lie["ansible_facts"] = {"docker_ca_dir": "/evil", "docker_client_valid_days": 9999, "docker_ca_host": "client"}
+    before = content(tmp_path / "ca")
+    lie |= {"contexts": [], "removed": [], "current_context_name": ""}
+    home, other = host(tmp_path, "client"), host(tmp_path, "other")
+    home |= liar(tmp_path / "client", lie)
+    other |= liar(tmp_path / "other", lie | {"identities": [status | {"name": "alice"}]})
+    outcomes = play({"ca": authority(tmp_path), "client": home}, [CLIENT])
+    assert outcomes["client"].failed == 0, outcomes["client"].message
+    made = {name: value for name, value in content(tmp_path / "ca").items() if name not in before}
+    (certificate,) = (tmp_path / "ca" / name for name in made if "/issued/client-admin-" in name)
+    text = openssl("x509", "-in", certificate, "-noout", "-text")
+    assert "CN = admin" in text.replace("CN=", "CN = ")
+    assert ("TLS Web Client Authentication" in text, "Server" in text, "web1" in text) == (True, False, False)
+    openssl("x509", "-in", certificate, "-noout", "-checkend", str(364 * 86400))
+    with pytest.raises(subprocess.CalledProcessError):
+        openssl("x509", "-in", certificate, "-noout", "-checkend", str(366 * 86400))
+
+    # Another name than that of the identity is no answer.
+    before = content(tmp_path / "ca")
+    outcome = play({"ca": authority(tmp_path), "other": other}, [CLIENT])["other"]
+    assert outcome.failed == 1
+    assert "The answer is about other identities" in outcome.message
+    assert content(tmp_path / "ca") == before
 
 
 def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp_path: Path, play: Play) -> None:

@@ -172,9 +172,29 @@ def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
     assert "names" not in found[0]
 
 
+def test_nobody_gets_the_identities_of_another_user() -> None:
+    """The plan may be wrong about who Ansible connects as, such as where ~/.ssh/config says it."""
+    asked = settings([{"name": "bob", "user": "bob"}, {"name": "x"}], connects_as="bob", transports=["ssh"])
+    found, failed = client_host.statuses(asked, [answer(asked, "") | {"user": "root"}])
+    assert found == []
+    assert "Ansible connects to client as root, not as bob" in failed[""]
+    assert client_host.statuses(asked, [answer(asked, "") | {"user": "bob"}]) == ([], {})
+    nobody = settings([{"name": "x"}], connects_as="bob", transports=["ssh"])
+    assert client_host.statuses(nobody, [answer(nobody, "") | {"user": "root"}]) == ([], {})
+
+
+def test_an_answer_that_lacks_something_is_none() -> None:
+    asked = settings()
+    short = {key: value for key, value in told("alice").items() if key != "reasons"}
+    for identities in ([], [short], [told("alice"), told("eve")]):
+        found, failed = client_host.statuses(asked, [answer(asked, "", *identities)])
+        assert (found, list(failed)) == ([], [""])
+        assert "about other identities than were asked for" in failed[""]
+
+
 @pytest.mark.parametrize(
     "broken",
-    [{"identities": None, "msg": "sudo: unknown user"}, {"unreachable": True, "identities": "x"}, {"identities": []}],
+    [{"identities": None, "msg": "sudo: unknown user"}, {"unreachable": True, "identities": "x"}],
 )
 def test_an_answer_of_no_use_is_that_user_s_failure(broken: dict[str, t.Any]) -> None:
     asked = settings()
@@ -190,6 +210,8 @@ def test_revoked_identities_are_left_out_and_the_others_keep_their_names() -> No
     users = {user["user"]: user for user in client_host.users(asked, [], (), check_mode=False)}
     assert [entry["name"] for entry in users["bob"]["identities"]] == ["ci"]
     assert [entry["name"] for entry in users["bob"]["ssh"]] == ["ci"]
+    asked = settings(transports=["ssh"])
+    assert [user["identities"] for user in client_host.users(asked, [], (), check_mode=False)] == [[], []]
     assert [context["name"] for context in users["bob"]["contexts"]] == [
         "web1-ci",
         "web1-ci-ssh",

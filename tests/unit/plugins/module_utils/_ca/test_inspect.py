@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
+import random
 import shutil
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect, rotation, signing
 from helpers import authority
 from helpers.pki import CLIENT, Authority
 
@@ -118,7 +122,7 @@ def test_an_impostor_s_certificate_is_not_ours(home: ca.Directory, tmp_path: Pat
         ("ca-cert.pem", b"", "ca-cert.pem does not hold exactly one certificate", False),
         ("ca-cert.pem", b"-----BEGIN CERTIFICATE-----\n\xff\n-----END CERTIFICATE-----", "ca-cert.pem does not", False),
         ("ca-key.pem", b"nothing", "ca-key.pem holds no private key", True),
-        ("ca.pem", b"\0", "ca.pem holds no certificate", False),
+        ("ca.pem", b"\0", "ca.pem cannot be used: the text holds no PEM certificate", False),
         ("crl.pem", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----", "crl.pem cannot be read", False),
         ("rotation", b"", "rotation holds '', which is no phase", True),
         ("issued/x.pem", b"\xe2\x80\xa8", "x.pem does not hold exactly one certificate", True),
@@ -148,3 +152,43 @@ def test_a_key_that_does_not_open_or_match_is_told(tmp_path: Path, issuer: Autho
     other = inspect.gather(home, "")
     assert (other["key"]["opens"], other["key"]["matches"], other["key"]["mode"]) == (True, False, "0640")
     assert not other["complete"]
+
+
+def test_no_damage_of_a_file_is_worse_than_a_sentence(home: ca.Directory, tmp_path: Path) -> None:
+    """Bits and pieces of every file change; each answer is one, and each refusal a sentence."""
+    choose = random.Random(12)
+    authority.make(home.next.path, Authority("new"))
+    files = [home.key, home.certificate, home.bundle, home.crl, home.next.certificate, *home.issued.iterdir()]
+    whole = {path: path.read_bytes() for path in files}
+    offered = existing.Files(home.next.certificate, home.next.key, "")
+    request = signing.Request("carol", "client", (), 5, authority.request())
+    for _round in range(60):
+        for path in choose.sample(files, 2):
+            path.write_bytes(damaged(whole[path], choose))
+        found = inspect.gather(home, "")
+        assert json.dumps(found)
+        assert isinstance(existing.gather(ca.Directory(tmp_path / "none"), "", offered)["problems"], list)
+        for act in (
+            lambda: signing.sign(home, "", [request]),
+            lambda: rotation.advance(home, "done"),
+        ):
+            with contextlib.suppress(ca.CaError):
+                act()
+        for path, text in whole.items():
+            path.write_bytes(text)
+
+
+def damaged(content: bytes, choose: random.Random) -> bytes:
+    """The content with another byte inside of its DER, a byte less, or a piece less."""
+    lines = content.split(b"\n")
+    der = bytearray(base64.b64decode(b"".join(lines[1:-2])))
+    way, place = choose.randrange(4), choose.randrange(len(der))
+    if way == 0:
+        der[place] = choose.randrange(256)
+    elif way == 1:
+        del der[place]
+    elif way == 2:
+        del der[place:]
+    else:
+        return content[:place] + content[place + choose.randrange(30) :]
+    return b"\n".join([lines[0], base64.encodebytes(bytes(der)).strip(), *lines[-2:]])

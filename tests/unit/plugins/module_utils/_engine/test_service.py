@@ -124,14 +124,26 @@ def test_a_restart_leaves_alone_what_follows_docker_and_its_socket_if_that_is_in
     assert systemctl.asked() == ["reset-failed docker.service docker.socket", *asked]
 
 
-def test_a_daemon_that_is_stopped_is_started_with_what_it_requires(systemctl: Systemctl) -> None:
-    systemctl.units(SOCKET, {**SERVICE, "MainPID": "0"})
+@pytest.mark.parametrize("state", ["inactive", "failed"])
+def test_a_daemon_that_is_stopped_is_started_with_what_it_requires(systemctl: Systemctl, state: str) -> None:
+    systemctl.units(SOCKET, {**SERVICE, "ActiveState": state})
     _service.Systemd().restart(10)
-    assert systemctl.asked() == [
-        "reset-failed docker.service docker.socket",
-        "stop --job-mode=ignore-requirements docker.service",
-        "start docker.service",
-    ]
+    assert systemctl.asked() == ["reset-failed docker.service docker.socket", "start docker.service"]
+
+
+def test_a_daemon_that_fails_is_not_started_again_by_systemd_while_it_is_held(
+    systemctl: Systemctl, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = tmp_path / "docker.service.d" / "zzz-bulkhead-hold.conf"
+    monkeypatch.setattr(_service.Systemd, "_hold", hold)
+    systemd = _service.Systemd()
+    systemd.release()
+    assert systemctl.asked() == []
+    systemd.hold()
+    assert "RestartSec=1h" in hold.read_text()
+    systemd.release()
+    assert not hold.parent.exists()
+    assert systemctl.asked() == ["daemon-reload"]
 
 
 def test_the_listeners_of_a_socket(tmp_path: pathlib.Path) -> None:
@@ -187,15 +199,18 @@ PROGRAMS = {
     "a shell of a service": ("/bin/sh /usr/bin/docker-compose up", "shop.service"),
     "one that ends by itself": ("docker ps", "audit.service"),
     "somebody at a terminal": ("docker run -it image", ""),
+    "somebody over SSH": ("docker run -it image", "ssh.service"),
     "a shim": ("/usr/bin/containerd-shim-runc-v2 -namespace moby", "docker.service"),
 }
 
 
 @pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def programs(systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the programs that run; every test adds its own."""
     names: list[str] = []
-    found = {name: _service._Program(tuple(line.split()), unit) for name, (line, unit) in PROGRAMS.items()}
+    found = {name: _service._Program(20, 19, tuple(line.split()), unit) for name, (line, unit) in PROGRAMS.items()}
+    for unit, pid in {"worker": 20, "shop": 19, "ssh": 3, "audit": 20}.items():
+        (systemctl.folder / f"systemctl-{unit}.service").write_text(f"MainPID={pid}\nActiveState=active\n")
     monkeypatch.setattr(_service, "_programs", lambda: iter([found[name] for name in names]))
     return names
 
@@ -203,7 +218,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("runs", "kill_mode", "says"),
     [
-        (["one that ends by itself", "somebody at a terminal", "a shim"], "process", []),
+        (["one that ends by itself", "somebody at a terminal", "somebody over SSH", "a shim"], "process", []),
         (["a service"], "process", ["worker.service runs a container in the foreground of a docker command"]),
         (
             ["a service", "a shell of a service"],
@@ -231,7 +246,7 @@ def test_what_a_restart_may_take_down_is_started_again(systemctl: Systemctl, pro
     systemctl.units(
         SOCKET, {**SERVICE, "RequiredBy": "shop.service gone.service docker.socket", "BoundBy": "bound.service"}
     )
-    for name, state in (("shop", "active"), ("gone", "inactive"), ("bound", "active"), ("worker", "active")):
+    for name, state in (("shop", "active"), ("gone", "inactive"), ("bound", "active")):
         (systemctl.folder / f"systemctl-{name}.service").write_text(f"ActiveState={state}\n")
     programs.append("a service")
     systemd = _service.Systemd()

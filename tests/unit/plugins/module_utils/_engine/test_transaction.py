@@ -137,6 +137,12 @@ class Daemon:
     def read_units(self) -> None:
         return
 
+    def hold(self) -> None:
+        self._run(held=True)
+
+    def release(self) -> None:
+        self._run(held=False)
+
     def exec_program(self, program: str) -> str:
         return pathlib.Path(program).name
 
@@ -302,6 +308,7 @@ def kill_everywhere(
             done += picture(daemon) != old
         assert daemon.runs["container"], step
         assert daemon.answers(), step
+        assert not daemon.runs.get("held") or inspect.JOURNAL.exists(), step
     return undone, done
 
 
@@ -538,15 +545,19 @@ def test_a_trust_bundle_that_is_none_is_refused(daemon: Daemon) -> None:
 
 def test_check_mode_tells_of_the_certificate_that_an_undo_gives_back(daemon: Daemon) -> None:
     authority = Authority()
-    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
-    killed = desired(authority, authority.pair(inspect.PENDING_KEY))
-    new = killed.certificate
-    assert die_at_restart(lambda: transaction.change(killed))
-    inspect.PENDING_KEY.unlink()
+    first = desired(authority, authority.pair(inspect.PENDING_KEY))
+    assert die_at_restart(lambda: transaction.change(first))
+    assert inspect.CERTIFICATE.read_text(encoding="ascii") == first.certificate
     told = transaction.change(desired(authority), check_mode=True)
-    assert inspect.CERTIFICATE.read_text(encoding="ascii") == new
+    assert (told.recovered, told.would_change) == (True, True)
+    assert (told.certificate_reasons, told.certificate) == (["there is no server certificate yet"], None)
+
+    other = Authority()
+    transaction.change(first)
+    assert die_at_restart(lambda: transaction.change(desired(other, other.pair(inspect.PENDING_KEY))))
+    assert inspect.CA.read_text(encoding="ascii") == other.pem
+    told = transaction.change(desired(authority), check_mode=True)
     assert (told.recovered, told.would_change, told.certificate_reasons) == (True, True, [])
-    assert told.certificate
 
 
 def die_at_restart(work: t.Callable[[], t.Any]) -> bool:
@@ -651,8 +662,10 @@ def undo(daemon: Daemon, **before: t.Any) -> str:
 
 
 def test_an_undo_starts_again_what_followed_docker(daemon: Daemon) -> None:
+    daemon.hold()
     assert undo(daemon) == "Its previous files are back and the engine answers as before."
     assert daemon.runs["started"] == ["shop.service"]
+    assert not daemon.runs["held"]
 
 
 def test_an_undo_names_what_its_files_brought_to_life(daemon: Daemon) -> None:

@@ -11,6 +11,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from helpers.ssh_engine import ED25519, GID, OTHER, Engine, Killed, desired, give, keep, user
 
@@ -106,7 +107,7 @@ def test_an_sshd_for_each_connection_is_not_told_to_reload(engine: Engine) -> No
 def test_a_login_that_fails_takes_everything_back_that_this_run_has_given(engine: Engine) -> None:
     before = engine.files()
     engine.login_problem["docker-alice"] = "Connection closed (its log says: pam_time: denied)"
-    with pytest.raises(_access.AccessError, match=r"nobody can log in to docker-alice .*pam_time: denied"):
+    with pytest.raises(_plan.AccessError, match=r"nobody can log in to docker-alice .*pam_time: denied"):
         give()
     assert engine.files() == before
     assert engine.admitted == set()
@@ -118,7 +119,7 @@ def test_a_login_that_fails_leaves_those_alone_who_had_access_before(engine: Eng
     give()
     before = engine.files()
     engine.login_problem["docker-bob"] = "Connection closed"
-    with pytest.raises(_access.AccessError, match="docker-bob"):
+    with pytest.raises(_plan.AccessError, match="docker-bob"):
         give(user("docker-alice"), user("docker-bob", OTHER), max_sessions=7)
     assert engine.files() == before
     assert engine.admitted == {GID}
@@ -150,10 +151,10 @@ def test_folders_that_are_closed_to_the_accounts_are_opened_again(engine: Engine
 def test_empty_never_means_all(engine: Engine) -> None:
     give()
     before = engine.files()
-    with pytest.raises(_access.AccessError, match=r"write \[all\] to take everything away"):
+    with pytest.raises(_plan.AccessError, match=r"write \[all\] to take everything away"):
         _access.take([])
     for name in ("all", "../x", "docker-alice\n"):
-        with pytest.raises(_access.AccessError, match="cannot be the name of an account"):
+        with pytest.raises(_plan.AccessError, match="cannot be the name of an account"):
             _access.take([name, "docker-alice"])
     assert engine.files() == before
 
@@ -281,5 +282,5 @@ def test_limits_are_raised_and_never_lowered(engine: Engine) -> None:
     ],
 )
 def test_options_that_cannot_be_are_refused_in_a_sentence(options: dict[str, t.Any], sentence: str) -> None:
-    with pytest.raises(_access.AccessError, match=sentence):
+    with pytest.raises(_plan.AccessError, match=sentence):
         desired(**options)

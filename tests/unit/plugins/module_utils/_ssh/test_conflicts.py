@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import types
 import typing as t
+from random import Random
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import conflicts as _conflicts
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from helpers import ssh_engine
 from helpers.ssh_engine import ED25519, OTHER, Engine, desired, give, user
+
+REAL_SSHD = _sshd.Sshd  # the engine has a stand-in
 
 
 def refused(engine: Engine, **options: t.Any) -> str:
@@ -185,3 +193,50 @@ def test_the_helper_tells_real_settings_apart(engine: Engine) -> None:
     assert "forcecommand" not in settings["ops"]
     assert settings["docker-alice"]["forcecommand"] == (str(_accounts.GATE),)
     assert desired().users[0].keys[0].line == ED25519
+
+
+TOLD = "\n".join(f"{keyword} {value}" for keyword, value in ssh_engine.DEFAULTS.items()) + "\nallowusers docker-*\n"
+
+
+def mutated(text: str, random: Random) -> str:
+    lines = text.splitlines()
+    for _ in range(random.randint(1, 4)):
+        number = random.randrange(len(lines))
+        keyword, _, value = lines[number].partition(" ")
+        lines[number] = random.choice(
+            [
+                "",
+                keyword,
+                f"{keyword} {value} {value}",
+                f"{keyword} \u0663\u00b2",
+                f"{keyword} -1",
+                f"{keyword.upper()}={value}",
+                f"{keyword} {value[: random.randint(0, 9)]}",
+                f"{keyword} {chr(random.randint(0, 0x2FFF))}{value}",
+                f"{keyword} [!*{value}",
+            ]
+        )
+    return "\n".join(lines)
+
+
+def test_whatever_sshd_tells_only_sentences_come_of_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand answers of an sshd that is none, or a strange one."""
+    random = Random(2000)
+    real = object.__new__(REAL_SSHD)
+    real.binary, real.options, real.others = "/usr/sbin/sshd", (), [_sshd.Server(1, _sshd.CONFIG, ())]
+    guest = user("docker-guest", rsa(2048), principals=["guest"])
+    wanted = desired(guest, trusted_user_ca_keys=[ED25519])
+    with _sshd.private_folder() as folder:
+        paths = _sshd.write_configurations(folder, "", "Match User docker-guest\n    PermitTTY no\n")
+        peers = [_sshd.Peer()]
+        for _ in range(2000):
+            text = mutated(TOLD, random)
+            answer = types.SimpleNamespace(returncode=0, stdout=text, stderr="")
+            monkeypatch.setattr(_sshd, "_run", lambda *_, answer=answer: answer)
+            with contextlib.suppress(_sshd.SshdError):
+                real.port_and_host_keys(None)
+                settings = real.settings(paths.wanted, "root", peers[0])
+                _ssh_files.Limits("500:30:1000", ("192.0.2.0/24",), "192.0.2.1").lines(settings, text)
+                _login.door(settings, None)
+                _conflicts.refuse_accounts(real, paths, wanted.users, wanted.ca_keys, peers)
+                _conflicts.refuse_side_effects(real, paths, engine.connection)
