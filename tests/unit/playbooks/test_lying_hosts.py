@@ -163,7 +163,9 @@ def test_a_client_is_revoked_whoever_lies(start: tuple[Fleet, Run], tmp_path: Pa
     honest = start[0].copy(tmp_path / "honest").play("revoke_client", **options)
     assert not honest.failed, honest.output
 
-    run = start[0].copy(tmp_path / "lied").play("revoke_client", liars={"web1": "broken", "build1": "broken"}, **options)
+    run = (
+        start[0].copy(tmp_path / "lied").play("revoke_client", liars={"web1": "broken", "build1": "broken"}, **options)
+    )
 
     assert ".bulkhead/ca/revoked/build1" in run.files
     assert_blamed(run, "web1")
