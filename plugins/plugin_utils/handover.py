@@ -35,7 +35,7 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "address": engine["address"],
                 "port": engine["port"],
                 "host": engine["host"],
-                "ssh_port": engine["ssh_port"] or _port(server) or 22,
+                "ssh_port": engine["ssh_port"] or _port(server),
                 "ssh_host_keys": [line for line in map(_key, _listed(server.get("host_keys"))) if line],
             }
         )
@@ -111,104 +111,3 @@ def _key(line: t.Any) -> str:
     except (_users.UserError, ValueError):
         return ""
     return f"{key.kind} {key.blob}"
-
-
-def results(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
-    """What is known of every host at the end of a run, as docker_report takes it: engines, clients and the CA."""
-    return {
-        "engines": {
-            name: _engine_result(hostvars.get(name, {}), name in plan["remove"]["engines"])
-            for name in plan["engines"]
-            if _was_asked(hostvars.get(name, {}), "docker_engine_")
-        },
-        "clients": {
-            name: _client_result(hostvars.get(name, {}))
-            for name in plan["clients"]
-            if _was_asked(hostvars.get(name, {}), "docker_client_")
-        },
-        "ca": _ca_result(hostvars.get(plan["ca"]["host"], {})),
-    }
-
-
-_ENGINE_RESULTS = ("docker_engine_removed", "docker_engine_change", "docker_engine_report", "docker_engine_preview")
-_CLIENT_RESULTS = ("docker_client_removed", "docker_client_contexts", "docker_client_ssh")
-
-
-def _was_asked(variables: t.Mapping[str, t.Any], prefix: str) -> bool:
-    names = (*_ENGINE_RESULTS, *_CLIENT_RESULTS, "docker_client_report")
-    return "docker_failure" in variables or any(name in variables for name in names if name.startswith(prefix))
-
-
-def _engine_result(variables: t.Mapping[str, t.Any], removed: bool) -> Record:
-    answers = [variables[name] for name in _ENGINE_RESULTS if _answered(variables.get(name))]
-    last: t.Mapping[str, t.Any] = answers[0] if answers else {}
-    failure = variables.get("docker_failure") or (last.get("msg") if last.get("failed") else "")
-    certificate = last.get("certificate") or {}
-    waits = last.get("would_change") and not last.get("changed")
-    return {
-        "reachable": not any(variables.get(name, {}).get("unreachable") for name in _ENGINE_RESULTS),
-        "failed": failure or "",
-        "changed": bool(last.get("changed") or variables.get("docker_ssh_server", {}).get("changed")),
-        "version": last.get("version") or (last.get("engine") or {}).get("version"),
-        "days_left": None if removed else certificate.get("days_left"),
-        "findings": [*_listed(last.get("findings")), *_listed(variables.get("docker_verify_all_findings"))],
-        "reasons": [] if removed or not waits else _listed(last.get("certificate_reasons") or last.get("reasons")),
-    }
-
-
-def _client_result(variables: t.Mapping[str, t.Any]) -> Record:
-    report = variables.get("docker_client_report") or {}
-    answers = [answer for name in _CLIENT_RESULTS for answer in _loop_results(variables.get(name))]
-    unreachable = [answer for answer in answers if answer.get("unreachable")]
-    contexts = _loop_results(variables.get("docker_client_contexts"))
-    return {
-        "reachable": not unreachable,
-        "failed": variables.get("docker_failure") or "",
-        "changed": any(answer.get("changed") is True for answer in answers),
-        "contexts": sum(len(_listed(answer.get("contexts"))) for answer in contexts) if contexts else None,
-        "identities": _listed(report.get("identities")),
-        "findings": _listed(report.get("failures")),
-    }
-
-
-def _ca_result(variables: t.Mapping[str, t.Any]) -> Record:
-    state = variables.get("docker_ca_state") or {}
-    signing = [entry for entry in _listed(state.get("certificates")) if entry.get("role") == "signing"]
-    return {key: signing[0].get(key) for key in ("common_name", "days_left")} if signing else {}
-
-
-def _answered(value: t.Any) -> bool:
-    return isinstance(value, t.Mapping) and not value.get("skipped")
-
-
-def _loop_results(value: t.Any) -> list[t.Any]:
-    entries = _listed(value.get("results")) if isinstance(value, t.Mapping) else []
-    return [entry for entry in entries if _answered(entry)]
-
-
-def left_over(plan: Plan, hostvars: Hostvars) -> list[str]:
-    """In a rotation: the hosts that have not followed into the CA's phase, each with the reason."""
-    found = []
-    known = results(plan, hostvars)
-    for kind in ("engines", "clients"):
-        for name in plan[kind]:
-            if name not in plan["rotate"]["exclude"]:
-                reason = _behind(known[kind].get(name), hostvars.get(name, {}), kind)
-                found += [f"{name}: {reason}"] if reason else []
-    return found
-
-
-def _behind(result: Record | None, variables: t.Mapping[str, t.Any], kind: str) -> str:
-    if result is None:
-        return "it was not asked"
-    if not result["reachable"]:
-        return "it cannot be reached"
-    if result["failed"]:
-        return str(result["failed"]).rstrip(".")
-    if kind == "engines":
-        preview = variables.get("docker_engine_preview") or {}
-        reasons = [*_listed(preview.get("certificate_reasons")), *_listed(preview.get("reasons"))]
-        return ("; ".join(map(str, reasons)) or "it would change again") if preview.get("would_change") else ""
-    identities = [entry for entry in result["identities"] if isinstance(entry, t.Mapping)]
-    late = [str(entry.get("name")) for entry in identities if entry.get("reasons") or entry.get("ca_outdated")]
-    return f"its identities {', '.join(late)} are not issued yet" if late else "; ".join(map(str, result["findings"]))

@@ -23,19 +23,6 @@ _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageO
 _DAY = datetime.timedelta(days=1)
 
 
-# What cryptography's releases raise for certificates, requests and lists that are none.
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    UnsupportedAlgorithm,
-    InternalError,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-
 class CertificateError(Exception):
     """One sentence about text that holds no certificate or key."""
 
@@ -47,6 +34,7 @@ UNREADABLE = (
     UnsupportedAlgorithm,
     ValueError,
     TypeError,
+    KeyError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
