@@ -23,7 +23,9 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "docker_client_engines": handover.client_engines,
+            "docker_failure": results.failure,
             "docker_left_over": results.left_over,
+            "docker_not_restored": results.not_restored,
             "docker_run_results": results.results,
             "docker_ssh_users": _ssh_users,
             "docker_unanswered": results.unanswered,

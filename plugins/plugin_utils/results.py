@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.report import clean
+
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
@@ -58,6 +60,30 @@ def left_over(plan: Plan, hostvars: Hostvars) -> list[str]:
     return _each(plan, hostvars, _behind)
 
 
+def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
+    """In a removal: the engines that have not answered that nothing of this collection is left."""
+    removed = {name: hostvars.get(name, {}).get("docker_engine_removed") for name in plan["engines"]}
+    return [
+        name
+        for name, answer in removed.items()
+        if not isinstance(answer, t.Mapping)
+        or answer.get("failed")
+        or answer.get("unreachable")
+        or not isinstance(answer.get("changed"), bool)
+    ]
+
+
+def failure(result: t.Any) -> str:
+    """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
+    if not isinstance(result, t.Mapping) or not result:
+        return ""
+    failed = [
+        entry for entry in _entries(result.get("results")) if isinstance(entry, t.Mapping) and entry.get("failed")
+    ]
+    said = [clean(entry.get("msg")) or "no error message" for entry in failed or [result]]
+    return "; ".join(dict.fromkeys(said))
+
+
 def _each(
     plan: Plan, hostvars: Hostvars, reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str]
 ) -> list[str]:
@@ -100,16 +126,21 @@ def _was_asked(variables: Values, kind: str) -> bool:
 def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record:
     answers = [answer for registered in _REGISTERED["engines"] for answer in _answers(variables, registered)]
     last: Values = answers[0] if answers else {}
-    certificate = last.get("certificate") or {}
+    certificate = _first(answers, "certificate") or {}
     return {
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or _failure(variables),
         "changed": any(answer.get("changed") is True for answer in answers),
-        "version": last.get("version") or (last.get("engine") or {}).get("version"),
+        "version": _first(answers, "version") or (_first(answers, "engine") or {}).get("version"),
         "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
         "findings": [*_entries(last.get("findings")), *_entries(variables.get("docker_verify_all_findings"))],
         "reasons": _still_due(plan["playbook"], last, stopped_by),
     }
+
+
+def _first(answers: t.Iterable[Values], key: str) -> t.Any:
+    """A change that failed was undone and says nothing, so what was gathered before it still holds."""
+    return next((answer[key] for answer in answers if answer.get(key)), None)
 
 
 def _failure(variables: Values) -> str:
