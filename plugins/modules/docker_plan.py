@@ -106,6 +106,10 @@ docker_plan:
     renew:
       description: Whether everything is renewed, C(force).
       type: dict
+    ssh_clients:
+      description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.
+      type: list
+      elements: str
     report_path:
       description: The file that gets the report, or nothing.
       type: str

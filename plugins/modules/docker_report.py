@@ -12,7 +12,7 @@ description:
   - Prints one table of the engines with Docker's version, endpoint and the days that their certificates last, one of the identities with their
     contexts, who may get in over SSH, what is wrong, and what to do next.
   - It leaves the same as the statistic C(docker_report), which AWX keeps with the job, and in the file C(docker_report_path) of the control node.
-  - It does not fail where something is wrong; a task after it does, that looks at RV(problems). A value that makes no sense is a finding of the
+  - It does not fail where something is wrong; a task after it does, by RV(problems). A value that makes no sense is a finding of the
     host that it comes from.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -92,15 +92,19 @@ rows:
       description: The host of the inventory.
       type: str
     version:
+      returned: for such rows
       description: Docker's version, of engines.
       type: str
     endpoint:
+      returned: for such rows
       description: The endpoint, of engines; empty where it was removed.
       type: str
     user:
+      returned: for such rows
       description: The OS user, of identities.
       type: str
     contexts:
+      returned: for such rows
       description: How many contexts its host has, of identities.
       type: int
     changed:

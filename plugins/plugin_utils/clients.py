@@ -28,8 +28,9 @@ def is_identity_name(name: str) -> bool:
 def client(name: str, reader: Reader, renew_force: bool) -> Client:
     """One client host. What is wrong with its variables is said to the reader."""
     values = reader.host(name, _variables.CLIENT)
+    connects_as = _connects_as(name, reader)
     found = {
-        "identities": [_identity(entry, values) for entry in values["docker_client_identities"]],
+        "identities": [_identity(entry, values, connects_as) for entry in values["docker_client_identities"]],
         "transports": list(dict.fromkeys(values["docker_client_transports"])),
         "context_name": values["docker_client_context_name"],
         "current": values["docker_client_current"],
@@ -45,7 +46,7 @@ def client(name: str, reader: Reader, renew_force: bool) -> Client:
         "ssh_jump": values["docker_client_ssh_jump"],
         "require_host_keys": values["docker_client_require_host_keys"],
         "skip_revoked": values["docker_client_skip_revoked"],
-        "connects_as": _connects_as(name, reader),
+        "connects_as": connects_as,
         "given": reader.given(name, _variables.CLIENT),
     }
     reader.say(*_engines.certificate_problems("docker_client", name, values), *_client_problems(name, found))
@@ -92,11 +93,12 @@ def _contexts(
                 yield name + suffix, engine
 
 
-def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any]) -> Identity:
-    days = entry.get("valid_days")
+def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str) -> Identity:
+    """One of the connecting user has no user, whether it names that user or not."""
+    days, user = entry.get("valid_days"), entry.get("user") or ""
     return {
         "name": entry["name"],
-        "user": entry.get("user") or "",
+        "user": "" if user == connects_as else user,
         "valid_days": values["docker_client_valid_days"] if days is None else days,
         "ssh_account": _users.account(entry),
         "ssh_private_key": entry.get("ssh_private_key") or "",

@@ -35,7 +35,7 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "address": engine["address"],
                 "port": engine["port"],
                 "host": engine["host"],
-                "ssh_port": engine["ssh_port"] or _port(server) or 22,
+                "ssh_port": engine["ssh_port"] or _port(server),
                 "ssh_host_keys": [line for line in map(_key, _listed(server.get("host_keys"))) if line],
             }
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils.report import clean
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -60,8 +60,17 @@ def left_over(plan: Plan, hostvars: Hostvars) -> list[str]:
     return _each(plan, hostvars, _behind)
 
 
+def failure(result: t.Any) -> str:
+    """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
+    result = result if isinstance(result, t.Mapping) else {}
+    looped = [entry for entry in _entries(result.get("results")) if isinstance(entry, t.Mapping)]
+    entries = [entry for entry in looped if entry.get("failed") is True]
+    said = [_report.clean(entry.get("msg")) or "no error message" for entry in entries or [result] if entry]
+    return "; ".join(dict.fromkeys(said))
+
+
 def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
-    """In a removal: the engines that have not answered that nothing of this collection is left."""
+    """Engines that this run has not given back for certain."""
     removed = {name: hostvars.get(name, {}).get("docker_engine_removed") for name in plan["engines"]}
     return [
         name
@@ -69,19 +78,8 @@ def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
         if not isinstance(answer, t.Mapping)
         or answer.get("failed")
         or answer.get("unreachable")
-        or not isinstance(answer.get("changed"), bool)
+        or type(answer.get("changed")) is not bool
     ]
-
-
-def failure(result: t.Any) -> str:
-    """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
-    if not isinstance(result, t.Mapping) or not result:
-        return ""
-    failed = [
-        entry for entry in _entries(result.get("results")) if isinstance(entry, t.Mapping) and entry.get("failed")
-    ]
-    said = [clean(entry.get("msg")) or "no error message" for entry in failed or [result]]
-    return "; ".join(dict.fromkeys(said))
 
 
 def _each(

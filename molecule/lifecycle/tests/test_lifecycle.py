@@ -183,7 +183,7 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     with Watch(lab, "admin") as watch:
         assert all(accepted(lab, engine, old / name) for engine in lab.engines for name in ("admin", "eve"))
         for begin, mark, count, playbook in (
-            ("PLAY [Take the CA to its next phase]", "rotate | Have a successor", 1, (REVOKE, *BY_ROTATION)),
+            ("PLAY [Take the CA to its next phase]", "rotate | Create the successor", 1, (REVOKE, *BY_ROTATION)),
             (f"{enters} trust", change, 1, (REVOKE, *BY_ROTATION)),
             (f"{enters} reissue", change, 1, (ROTATE,)),
             (f"{enters} retire", change, 2, (ROTATE,)),

@@ -196,7 +196,7 @@ def sign(ca: Path, directory: Path, *names: str) -> dict[str, Any]:
 
 
 def still_valid(outcome: Any) -> list[str]:
-    kept = outcome.tasks["revoke | Keep the certificates that engines still accept"]
+    kept = outcome.tasks["revoke | Set the certificates that engines still accept"]
     serials: list[str] = kept["ansible_facts"]["docker_ca_still_valid"]
     return serials
 
@@ -236,6 +236,19 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
     assert "The request for the client 'al@ce' is refused, because this client was revoked" in again.message
     assert revoked(ca) == [2]
 
+    # A list that was lost comes back with both, and a run that was killed between mark and list is completed.
+    lost, killed = tmp_path / "lost", tmp_path / "killed"
+    for copy in (lost, killed):
+        shutil.copytree(ca, copy)
+    (lost / "crl.pem").unlink()
+    shutil.copy(made / "begun/crl.pem", killed)
+    hosts = {copy.name: {"docker_ca_dir": str(copy)} for copy in (lost, killed)}
+    on_lost, on_killed = ({"when": f"inventory_hostname == '{name}'"} for name in hosts)
+    completed = play(hosts, [CA | on_lost, revoke | on_killed])
+    for copy in (lost, killed):
+        assert completed[copy.name].failed == 0, completed[copy.name].message
+        assert revoked(copy) == [2], copy.name
+
     # The other name still gets one. A certificate of the old CA is listed while the CA is replaced, too, and the
     # successor's list is kept beside it.
     for phase in PHASES[:2]:
@@ -267,7 +280,12 @@ def test_what_cannot_be_revoked_is_refused(made: Path, tmp_path: Path, play: Pla
         host: {"docker_ca_dir": str(ca), "docker_ca_passphrase": passphrase, "docker_ca_revoke_name": name}
         for host, (name, passphrase, _) in cases.items()
     }
+    # One that uses SSH alone has no certificate, but the caller knows it.
+    shutil.copytree(ca, tmp_path / "known")
+    hosts["known"] = hosts["unknown"] | {"docker_ca_dir": str(tmp_path / "known"), "docker_ca_revoke_known": True}
     outcomes = play(hosts, [entry("revoke")])
+    assert outcomes["known"].failed == 0, outcomes["known"].message
+    assert (tmp_path / "known/revoked/bob").exists()
     for host, (_, _, says) in cases.items():
         assert (outcomes[host].failed, outcomes[host].changed) == (1, 0), host
         assert says in outcomes[host].message, host

@@ -63,7 +63,7 @@ def test_the_address_comes_from_the_plan_and_the_host_keys_from_the_engine() -> 
 def test_nonsense_of_an_engine_is_no_key_and_no_port(server: Any) -> None:
     web1 = handover.client_engines(plan(), {"web1": {"docker_ssh_server": server}}, ["web1"])[0]
 
-    assert web1["ssh_port"] == 22
+    assert web1["ssh_port"] is None
     assert web1["ssh_host_keys"] == []
 
 

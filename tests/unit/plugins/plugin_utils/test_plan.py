@@ -636,3 +636,17 @@ def test_a_limit_that_leaves_out_ssh_keys_is_refused() -> None:
     ]
     assert plan.make(inventory(**given, limit="web1,build1", in_run={"web1", "build1"}), "site")
     assert plan.make(inventory(**given, limit="web1", in_run={"web1"}), "renew")
+
+
+def test_an_identity_of_the_connecting_user_has_no_user() -> None:
+    given: dict[str, Any] = {
+        "groups": {"docker_engines": ["web1"], "docker_clients": ["build1"]},
+        "hosts": {
+            "build1": {
+                "ansible_user": "ops",
+                "docker_client_identities": [{"name": "ops", "user": "ops"}, {"name": "ci", "user": "jenkins"}],
+            }
+        },
+    }
+    identities = plan.make(inventory(**given), "site")["clients"]["build1"]["identities"]
+    assert [(identity["name"], identity["user"]) for identity in identities] == [("ops", ""), ("ci", "jenkins")]
