@@ -84,8 +84,8 @@ def test_a_key_that_is_managed_no_more_gets_its_old_value_back(host: Host, name:
 
 # -- what cannot work is refused before anything is changed on any host -----------------------------------------------
 
-# What all the others in a run would get is a new certificate, and with it a restart of dockerd.
-DUE = ("-e", "docker_renew_force=true")
+# All the others in a run would get a new certificate, and engines with it a restart of dockerd.
+DUE = ("-e", "docker_engine_renew_force=true", "-e", "docker_client_renew_force=true")
 
 
 def picture(lab: Any) -> list[str]:
