@@ -30,11 +30,14 @@ class ActionModule(ActionBase):
         return result
 
     def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        answer = answers.without_variables(self._run(name, options, task_vars))
-        if not name.startswith(_COLLECTION):
-            return answer
-        module = pathlib.Path(__file__).parents[1] / "modules" / f"{name[len(_COLLECTION) :]}.py"
+        said = self._run(name, options, task_vars)
+        answer = answers.without_variables(said)
         host = str((task_vars or {}).get("inventory_hostname", "the host"))
+        if not name.startswith(_COLLECTION):
+            return answers.well_formed(answer, host, name)
+        if answers.sets_variables(said):
+            return answers.refusal(host, name, ["it sets variables of the run"])
+        module = pathlib.Path(__file__).parents[1] / "modules" / f"{name[len(_COLLECTION) :]}.py"
         return answers.checked(answer, answers.documented(module), host, name)
 
     def _run(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:

@@ -62,8 +62,16 @@ class ActionModule(ActionBase):
         result.update(answers.checked({**answer, "confirmed": confirmed}, answers.documented(_FILE), host, _MODULE))
         return result
 
+    def _asked_timeout(self) -> int:
+        """How long the host may keep the run waiting: no longer than the task allows it."""
+        given = str(self._task.args.get("confirm_timeout", ""))
+        return min(int(given), _LONGEST_TIMEOUT) if given.isdecimal() else _LONGEST_TIMEOUT
+
     def _module(self, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> answers.Answer:
         answer = self._execute_module(module_name=_MODULE, module_args=options, task_vars=task_vars)
+        if answers.sets_variables(answer):
+            host = str((task_vars or {}).get("inventory_hostname", "the host"))
+            return answers.refusal(host, _MODULE, ["it sets variables of the run"])
         return answers.without_variables(answer)
 
     def _confirm(self, timeout: int, task_vars: dict[str, t.Any] | None) -> str:

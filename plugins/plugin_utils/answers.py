@@ -19,21 +19,23 @@ import yaml
 _Documented = t.Mapping[str, t.Mapping[str, t.Any]]
 Answer = dict[str, t.Any]
 
-# What Ansible itself acts on; never taken from a host.
-_VARIABLES = ("ansible_facts", "ansible_stats", "add_host", "add_group")
+# What Ansible itself acts on; never taken from a host. One that answers is not unreachable either.
+_VARIABLES = ("ansible_facts", "ansible_stats", "add_host", "add_group", "unreachable")
+# Ansible's own finding about a host, which it puts beside the answer.
+_INTERPRETER = "discovered_interpreter_"
 # What every result may have, beside what its module documents.
 _COMMON: _Documented = {
     "changed": {"type": "bool"},
     "failed": {"type": "bool"},
-    "skipped": {"type": "bool"},
-    "unreachable": {"type": "bool"},
     "msg": {"type": "str"},
+    "module_stderr": {"type": "str"},
     "warnings": {"type": "list"},
     "deprecations": {"type": "list"},
     "diff": {"type": "raw"},
     "exception": {"type": "raw"},
     "invocation": {"type": "raw"},
 }
+_LONGEST = 100_000  # characters of one text; the largest trust bundle has some thousands
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "path": str,
@@ -56,7 +58,26 @@ def documented(module: pathlib.Path) -> _Documented:
 
 
 def without_variables(answer: t.Mapping[str, t.Any]) -> Answer:
-    return {key: value for key, value in answer.items() if key not in _VARIABLES}
+    """The answer without what Ansible would act on, and as text that a terminal can show."""
+    return {key: printable(value) for key, value in answer.items() if key not in _VARIABLES}
+
+
+def sets_variables(answer: t.Mapping[str, t.Any]) -> bool:
+    """Whether a host tries what no module of this collection does."""
+    facts = answer.get("ansible_facts") or {}
+    known = isinstance(facts, t.Mapping) and all(str(name).startswith(_INTERPRETER) for name in facts)
+    return not known or any(answer.get(key) for key in _VARIABLES if key != "ansible_facts")
+
+
+def printable(value: t.Any) -> t.Any:
+    """Text keeps its lines, and nothing else that a terminal would act on."""
+    if isinstance(value, t.Mapping):
+        return {printable(key): printable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(entry) for entry in value]
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(character if character.isprintable() or character in "\n\t" else " " for character in value)
 
 
 def checked(answer: t.Mapping[str, t.Any], returns: _Documented, host: str, module: str) -> Answer:
@@ -64,16 +85,25 @@ def checked(answer: t.Mapping[str, t.Any], returns: _Documented, host: str, modu
     known = {**_COMMON, **returns}
     kept = {key: value for key, value in answer.items() if key in known or key.startswith("_ansible_")}
     problems = _problems(kept, known, "")
-    if not problems and not kept.get("failed") and not kept.get("unreachable") and not kept.get("skipped"):
+    if not problems and not kept.get("failed"):
         problems = [f"'{key}' is missing" for key, entry in returns.items() if _always(entry) and key not in kept]
-    if problems:
-        return {
-            "failed": True,
-            "changed": False,
-            "msg": f"{host} does not answer as the module {module} does: {'; '.join(problems[:3])}. Nothing was taken "
-            "from it. Check which Python ansible_python_interpreter starts there, and whether the host is sound.",
-        }
-    return kept
+    return refusal(host, module, problems) if problems else kept
+
+
+def well_formed(answer: t.Mapping[str, t.Any], host: str, module: str) -> Answer:
+    """The answer of a module whose documentation is not at hand: what all modules give has to have its types."""
+    problems = _problems(answer, _COMMON, "")
+    return refusal(host, module, problems) if problems else dict(answer)
+
+
+def refusal(host: str, module: str, problems: t.Iterable[str]) -> Answer:
+    said = "; ".join(list(dict.fromkeys(problems))[:3])
+    return {
+        "failed": True,
+        "changed": False,
+        "msg": f"{host} does not answer as the module {module} does: {said}. Nothing was taken from it. Check which "
+        "Python ansible_python_interpreter starts there, and whether the host is sound.",
+    }
 
 
 def _always(entry: t.Mapping[str, t.Any]) -> bool:
@@ -85,6 +115,8 @@ def _problems(values: t.Mapping[str, t.Any], known: _Documented, where: str) -> 
     for key, entry in known.items():
         if key in values:
             found += _mismatch(values[key], entry, f"{where}{key}")
+        elif where and "returned" not in entry:
+            found.append(f"'{where}{key}' is missing")
     return found
 
 
@@ -95,6 +127,8 @@ def _mismatch(value: t.Any, entry: t.Mapping[str, t.Any], name: str) -> list[str
         return []
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("int", "float")):
         return [f"'{name}' is no {kind}"]
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return [f"'{name}' is longer than {_LONGEST} characters"]
     if kind == "dict":
         return _problems(value, entry.get("contains") or {}, f"{name}.")
     if kind == "list" and "elements" in entry:

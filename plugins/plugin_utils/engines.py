@@ -167,6 +167,13 @@ def subject_alt_names(names: t.Iterable[str]) -> list[str]:
     return [f"IP:{name}" if _names.is_ip(name) else f"DNS:{name}" for name in certificate_names(names)]
 
 
+def own_names(said: t.Iterable[str], foreign: t.Iterable[str]) -> list[str]:
+    """Of what a host calls itself, the names that nobody else has: no wildcard, and none that another's covers."""
+    taken = {str(name).lower() for name in foreign}
+    names = [name for name in certificate_names(map(str, said)) if _names.is_address(name)]
+    return [name for name in names if not taken & {name, f"*.{name.partition('.')[2]}"}]
+
+
 def _is_san(text: str) -> bool:
     return _names.is_ip(text) or _is_dns_san(text)
 

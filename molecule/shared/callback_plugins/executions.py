@@ -26,7 +26,8 @@ requirements:
 
 # Actions that run on the control node alone.
 BUILTIN = "add_host assert debug fail include_role include_tasks include_vars set_fact set_stats validate_argument_spec"
-FREE = {"bulkhead.docker.docker_plan", *(f"ansible.builtin.{name}" for name in BUILTIN.split())}
+ACTIONS = ("docker_client_plan", "docker_plan", "docker_report")
+FREE = {*(f"bulkhead.docker.{name}" for name in ACTIONS), *(f"ansible.builtin.{name}" for name in BUILTIN.split())}
 
 
 class CallbackModule(CallbackBase):

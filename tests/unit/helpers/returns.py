@@ -83,6 +83,9 @@ def _differences(
             if entry["type"] == "list" and not _is(item, entry["elements"]):
                 yield f"an element of {path} is documented as {entry['elements']}, and is {item!r}"
             elif isinstance(item, dict) and "contains" in entry:
+                # What an entry always has; the action plugin of the modules refuses one that lacks it.
+                always = {name for name, inner in entry["contains"].items() if "returned" not in inner}
+                yield from (f"{path}.{name} is missing" for name in sorted(always - set(item)))
                 yield from _differences(item, entry["contains"], f"{path}.", shown)
 
 

@@ -90,9 +90,20 @@ def test_every_module_of_the_collection_is_asked_like_that(run: Any) -> None:
 
     assert actions == modules
 
-    seen = run({"bulkhead.docker.docker_engine_info": {}}, {**POISON, "msg": "well", "engine": "none"})
+    for lie, said in (({"msg": "well", "engine": "none"}, "'engine' is no dict"), (POISON, "it sets variables")):
+        seen = run({"bulkhead.docker.docker_engine_info": {}}, lie)
 
-    assert seen["address"] == "192.0.2.1"
+        assert seen["address"] == "192.0.2.1"
+        assert seen["answer"]["failed"]
+        assert "web1 does not answer as the module bulkhead.docker.docker_engine_info does" in seen["answer"]["msg"]
+        assert said in seen["answer"]["msg"]
+
+
+def test_what_every_module_answers_has_its_type_in_foreign_modules_too(run: Any) -> None:
+    task = {"bulkhead.docker.docker_module": {"name": "ansible.builtin.ping"}}
+
+    seen = run(task, {"ping": "pong", "msg": {"a": 1}, "unreachable": True})
+
     assert seen["answer"]["failed"]
-    assert "web1 does not answer as the module bulkhead.docker.docker_engine_info does" in seen["answer"]["msg"]
-    assert "'engine' is no dict" in seen["answer"]["msg"]
+    assert "unreachable" not in seen["answer"]
+    assert "web1 does not answer as the module ansible.builtin.ping does: 'msg' is no str" in seen["answer"]["msg"]

@@ -1,0 +1,240 @@
+"""A fleet without a host: engines and clients that answer as they are told, and a real CA on the control node.
+
+Everything is below one folder: ``home`` is the control node's, ``hosts/NAME`` is what stands in for a host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import yaml
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from helpers import authority
+from helpers.pki import Authority
+
+ROOT = Path(__file__).parents[3]
+BYTECODE = ROOT / ".cache/bytecode"
+PROGRAM = Path(__file__).parent / "fake_host.py"
+ENGINES, CLIENTS = ("web1", "web2"), ("ops1", "build1")
+_EMPTY: dict[str, t.Any] = {"str": "", "int": 0, "float": 0, "bool": False, "list": [], "dict": {}, "path": ""}
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.S)
+
+
+@dataclasses.dataclass(frozen=True)
+class Issued:
+    """What the CA has put into a certificate."""
+
+    name: str
+    usages: tuple[str, ...]
+    names: tuple[str, ...]
+    days: int
+    authority: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is left of a run of a playbook."""
+
+    failed: bool
+    output: str
+    asked: dict[str, list[str]]
+    issued: list[Issued]
+    files: dict[str, str]
+    created: list[str]
+    report: dict[str, t.Any]
+
+    def rows(self, *without: str) -> list[dict[str, t.Any]]:
+        return [row for row in self.report.get("rows", []) if row["host"] not in without]
+
+    def problems(self, host: str) -> list[str]:
+        return [finding for row in self.report.get("rows", []) if row["host"] == host for finding in row["findings"]]
+
+
+def answers_of_modules() -> dict[str, t.Any]:
+    """For each module of the collection, by its documentation, an answer with everything that it always gives."""
+    found = {}
+    for path in sorted((ROOT / "plugins/modules").glob("*.py")):
+        returns = answers.documented(path)
+        found[path.stem] = {
+            key: _empty(entry) for key, entry in returns.items() if str(entry.get("returned")) in ("success", "always")
+        }
+    return found
+
+
+def _empty(entry: t.Mapping[str, t.Any]) -> t.Any:
+    if entry["type"] == "dict":
+        return {key: _empty(inner) for key, inner in (entry.get("contains") or {}).items()}
+    return _EMPTY[entry["type"]]
+
+
+def certificate_request(*names: str, foreign: bool = False) -> str:
+    """A request; one that is ``foreign`` asks for whatever a CA could give away."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if foreign:
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), False)
+        builder = builder.add_extension(x509.BasicConstraints(True, None), True)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Fleet:
+    """Two engines, two client hosts of which the first verifies, and the CA on the control node."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def make(cls, root: Path) -> Fleet:
+        hosts = root / "hosts"
+        hosts.mkdir(parents=True)
+        (root / "home").mkdir()
+        ca = authority.make(root / "home/.bulkhead/ca", Authority("bulkhead.docker CA", days=3000))
+        ca.chmod(0o700)
+        (hosts / "answers.json").write_text(json.dumps(answers_of_modules()), encoding="utf-8")
+        (hosts / "request.pem").write_text(certificate_request("whoever"), encoding="ascii")
+        wanted = certificate_request("web2", "*.example.com", foreign=True)
+        (hosts / "foreign.pem").write_text(wanted, encoding="ascii")
+        return cls(root)
+
+    def copy(self, to: Path) -> Fleet:
+        shutil.copytree(self.root, to, symlinks=True)
+        return Fleet(to)
+
+    def play(
+        self, playbook: str, liars: t.Mapping[str, str] | None = None, cache: Path | None = None, **extra: t.Any
+    ) -> Run:
+        """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
+
+        ``cache`` is a folder of facts from earlier runs.
+        """
+        for name in (*ENGINES, *CLIENTS):
+            self._host(name, (liars or {}).get(name, "honest"))
+        report = self.root / "report.json"
+        report.unlink(missing_ok=True)
+        BYTECODE.mkdir(parents=True, exist_ok=True)
+        values = json.dumps({"docker_report_path": str(report), **extra})
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).parent / "ansible-playbook", "-i", self._inventory()),
+                *(f"bulkhead.docker.{playbook}", "-e", values),
+            ],
+            cwd=self.root,
+            env={"ANSIBLE_HOME": str(ROOT / ".ansible")}
+            | os.environ
+            | {
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_NOCOLOR": "true",
+                "ANSIBLE_PIPELINING": "true",
+                "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+                "HOME": str(self.root / "home"),
+                "PYTHONPATH": str(ROOT / "tests/unit/helpers/bytecode"),
+                "TEST_BYTECODE": str(BYTECODE),
+                **(
+                    {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)} if cache else {}
+                ),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Run(
+            failed=done.returncode != 0,
+            output=done.stdout + done.stderr,
+            asked={name: self._asked(name) for name in (*ENGINES, *CLIENTS)},
+            issued=sorted(self._issued(), key=repr),
+            files=self.files(),
+            created=[str(path) for path in self.root.rglob("PWNED")],
+            report=json.loads(report.read_text(encoding="utf-8")) if report.exists() else {},
+        )
+
+    def _host(self, name: str, kind: str) -> None:
+        folder = self.root / "hosts" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "kind").write_text(kind, encoding="ascii")
+        (folder / "asked.jsonl").unlink(missing_ok=True)
+        interpreter = folder / "python"
+        interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {PROGRAM} {folder} "$@"\n', encoding="ascii")
+        interpreter.chmod(0o755)
+
+    def _inventory(self) -> Path:
+        hosts = self.root / "hosts"
+        addresses = dict(zip((*ENGINES, *CLIENTS), (f"192.0.2.{number}" for number in range(1, 9))))
+
+        def members(names: t.Iterable[str]) -> dict[str, t.Any]:
+            return {
+                name: {"ansible_host": addresses[name], "ansible_python_interpreter": str(hosts / name / "python")}
+                for name in names
+            }
+
+        # Without become: the programs that stand in for hosts run as whoever runs the tests.
+        fleet = {"ansible_connection": "local", "ansible_become": False}
+        content = {
+            "docker_engines": {"hosts": members(ENGINES), "vars": {**fleet, "docker_engine_serial": 1}},
+            "docker_clients": {
+                "hosts": members(CLIENTS),
+                "vars": {**fleet, "docker_client_identities": [{"name": "{{ inventory_hostname }}"}]},
+            },
+        }
+        inventory = self.root / "inventory.yml"
+        inventory.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return inventory
+
+    def _asked(self, name: str) -> list[str]:
+        """The modules that a host was asked, with their options; certificates are called by their order in the run."""
+        file = self.root / "hosts" / name / "asked.jsonl"
+        if not file.exists():
+            return []
+        seen: dict[str, int] = {}
+        number = functools.partial(_numbered, seen)
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [f"{module} {_PEM.sub(number, json.dumps(options, sort_keys=True))}" for module, options in lines]
+
+    def _issued(self) -> t.Iterator[Issued]:
+        for path in (self.root / "home").rglob("issued/*.pem"):
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            yield _described(certificate)
+
+    def files(self) -> dict[str, str]:
+        """The control node's files with their modes, without what differs from run to run."""
+        home = self.root / "home"
+        return {
+            re.sub(r"\d{8}T\d+Z", "TIME", str(path.relative_to(home))): oct(path.lstat().st_mode)
+            for path in sorted(home.rglob("*"))
+            if ".ansible" not in path.relative_to(home).parts
+        }
+
+
+def _numbered(seen: dict[str, int], found: re.Match[str]) -> str:
+    return f"<{found.group(1)} {seen.setdefault(found.group(0), len(seen) + 1)}>"
+
+
+def _described(certificate: x509.Certificate) -> Issued:
+    extensions = {extension.oid: extension.value for extension in certificate.extensions}
+    names = extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    usages = t.cast("x509.ExtendedKeyUsage", extensions[ExtensionOID.EXTENDED_KEY_USAGE])
+    constraints = t.cast("x509.BasicConstraints | None", extensions.get(ExtensionOID.BASIC_CONSTRAINTS))
+    lasts = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return Issued(
+        name=certificate.subject.rfc4514_string(),
+        usages=tuple(usage._name for usage in usages),
+        names=tuple(str(name.value) for name in t.cast("t.Iterable[t.Any]", names or ())),
+        days=lasts.days,
+        authority=bool(constraints and constraints.ca),
+    )

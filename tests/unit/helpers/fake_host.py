@@ -1,0 +1,223 @@
+"""A host of which nothing is real: the Python interpreter of one, which answers Ansible's modules and runs none.
+
+    fake_host.py FOLDER
+
+FOLDER holds what the host keeps (``state.json``), how it answers (``kind``), and what it was asked (``asked.jsonl``).
+``answers.json`` in the folder above has an answer of the right types for every module, ``request.pem`` a certificate
+request, ``foreign.pem`` one that asks for another host's names and another usage.
+An honest host does as it is told; a liar changes what it answers to the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import pathlib
+import re
+import sys
+import typing as t
+
+Answer = dict[str, t.Any]
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFYtnIVBqcBPtfFhWYcl2hB2DBfUjMCEtF2oqJjxA1nd"
+# What nobody may evaluate, print as it is, or take for a line of its own.
+HOSTILE = "{{ lookup('pipe', 'touch PWNED') }}\x1b[2J\r\n\u009b31mweb2 " + "x" * 5000
+# Variables of the run, as whoever answers would like them.
+POISON = {
+    "ansible_become_user": "root",
+    "ansible_host": "192.0.2.66",
+    "docker_ca_dir": "/nonexistent/ca",
+    "docker_ca_host": "web1",
+    "docker_ca_state": {"bundle": "mine", "revoked": [], "phase": "none"},
+    "docker_client_identities": [{"name": "mallory"}],
+    "docker_engine_address": "web2",
+    "docker_engine_names": ["web2", "*.example.com"],
+    "docker_engine_valid_days": 40000,
+    "docker_plan": {},
+    "docker_planned": {"docker_plan": {}},
+    "docker_ssh_users": [{"name": "docker-mallory", "public_keys": [KEY]}],
+    "docker_verify_host": "web1",
+}
+# The lists of text in answers.
+_TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
+
+
+def asked(program: str) -> tuple[str, Answer]:
+    """The module that Ansible sent, and its options."""
+    line = next(line for line in program.splitlines() if '"ANSIBLE_MODULE_ARGS"' in line)
+    text = ast.literal_eval(line.partition("=")[2].strip().rstrip(","))
+    options = json.loads(text)["ANSIBLE_MODULE_ARGS"]
+    return options["_ansible_module_name"], options
+
+
+def first(bundle: str) -> str:
+    """The certificate that signs."""
+    return bundle.partition("-----END")[0]
+
+
+def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) -> Answer:
+    """What a host says that does what it is asked; ``state`` is what it keeps."""
+    short = module.rpartition(".")[2]
+    known = json.loads((folder.parent / "answers.json").read_text(encoding="utf-8"))
+    answer = {"changed": False, **known.get(short, {})}
+    special = {
+        "docker_daemon_config": _daemon_config,
+        "docker_identity_info": _identity_info,
+        "docker_identity": _identity,
+        "docker_endpoint_info": _endpoints,
+        "docker_ssh_endpoint_info": _endpoints,
+        "docker_ssh_client": _ssh_client,
+        "docker_ssh_access": _ssh_access,
+    }
+    if short in special:
+        answer.update(special[short](options, state))
+    elif short == "openssl_csr_pipe":
+        answer.update(changed=True, csr=(folder.parent / "request.pem").read_text(encoding="ascii"))
+    elif short in ("file", "openssl_privatekey"):
+        answer.update(changed=True)
+    return answer
+
+
+def _daemon_config(options: Answer, state: Answer) -> Answer:
+    check = options["_ansible_check_mode"]
+    base: Answer = {"version": "28.5.2", "running": True, "ssh_accounts": state.get("ssh", False)}
+    base["ssh_server"] = {"port": 22, "host_keys": [KEY]} if state.get("ssh") else None
+    if options["state"] == "absent" if "state" in options else False:
+        changed = bool(state)
+        state.clear()
+        return {**base, "changed": changed, "would_change": changed, "certificate": None}
+    bundle = options["ca_certificate"]
+    reasons = [] if state.get("signer") == first(bundle) != "" else ["it is not from this CA"]
+    if options.get("renew_force"):
+        reasons = ["it is renewed in any case"]
+    would = bool(reasons or options.get("server_certificate")) or state.get("ca") != bundle
+    changed = would if check else would and (bool(options.get("server_certificate")) or not reasons)
+    if changed and not check:
+        state.update(ca=bundle, signer=first(bundle))
+    certificate = {"not_after": "2030-01-31T12:00:00Z", "days_left": 364} if state.get("signer") else None
+    base.update(changed=changed, would_change=would, certificate_reasons=reasons, certificate=certificate)
+    return base
+
+
+def _identity_info(options: Answer, state: Answer) -> Answer:
+    bundle, held = options["ca_certificate"], state.get("identities", {})
+    found = []
+    for entry in options["identities"]:
+        name = entry["name"]
+        reasons = [] if held.get(name) == first(bundle) != "" else ["it is not from this CA"]
+        found.append(
+            {
+                "name": name,
+                "folder": f"/home/u/.bulkhead/identities/{name}",
+                "pending": f"/home/u/.bulkhead/pending/{name}",
+                "exists": name in held,
+                "days_left": 364 if name in held else None,
+                "not_after": "2030-01-31T12:00:00Z" if name in held else "",
+                "reasons": ["it is renewed in any case"] if options.get("force") else reasons,
+                "new_key": bool(options.get("force")) or bool(reasons),
+                "ca_outdated": state.get("ca") != bundle,
+                "repairs": [],
+            }
+        )
+    return {"home": "/home/u", "user": "u", "identities": found}
+
+
+def _identity(options: Answer, state: Answer) -> Answer:
+    held = state.setdefault("identities", {})
+    for entry in options["identities"]:
+        if options.get("state") == "absent":
+            held.pop(entry["name"], None)
+        elif entry.get("certificate"):
+            held[entry["name"]] = first(state["ca"])
+    if options.get("ca_certificate"):
+        state["ca"] = options["ca_certificate"]
+    return {"changed": True}
+
+
+def _endpoints(options: Answer, state: Answer) -> Answer:
+    del state
+    plain = dict.fromkeys(("engine_version", "api_version", "certificate", "acceptable_cas"))
+    lists: Answer = {"attempts": [], "plain_ports": [], "refused": {}, "server_verified": True}
+    return {
+        "ok": True,
+        "endpoints": [
+            {"ok": True, "findings": [], "docker_host": "", "address": "", "account": "", **plain, **entry, **lists}
+            for entry in options["endpoints"]
+        ],
+    }
+
+
+def _ssh_client(options: Answer, state: Answer) -> Answer:
+    del state
+    return {
+        "public_keys": [
+            {"name": entry["name"], "account": entry["account"], "public_key": KEY} for entry in options["identities"]
+        ]
+    }
+
+
+def _ssh_access(options: Answer, state: Answer) -> Answer:
+    present = options.get("state", "present") == "present"
+    if not options["_ansible_check_mode"]:
+        state["ssh"] = present
+    return {"port": 22, "host_keys": [KEY] if present else [], "confirm_within": 0}
+
+
+def poisoned(answer: Answer) -> Answer:
+    """Variables and statistics beside an honest answer."""
+    return {**answer, "ansible_facts": POISON, "ansible_stats": {"data": {"poison": 1}, "per_host": False}}
+
+
+def hostile(value: t.Any, key: str = "") -> t.Any:
+    """The right types, and nothing that anybody should use."""
+    if isinstance(value, dict):
+        return {name: hostile(entry, name) for name, entry in value.items()}
+    if isinstance(value, list):
+        texts = [f"{KEY}\nweb2 {KEY}", f"* {KEY}", HOSTILE] if key in _TEXTS else []
+        return [*(hostile(entry, key) for entry in value), *texts]
+    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key"):
+        return value
+    return HOSTILE if isinstance(value, str) else 10**30 if isinstance(value, int) else value
+
+
+def broken(value: t.Any) -> t.Any:
+    """Other types everywhere."""
+    if isinstance(value, dict):
+        return {name: broken(entry) for name, entry in value.items()}
+    if isinstance(value, bool):
+        return HOSTILE
+    return {"a": [None, HOSTILE]} if isinstance(value, (str, int)) else 10**30
+
+
+def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
+    ours = module.startswith("bulkhead.docker.")
+    if "csr" in answer:
+        answer["csr"] = (folder.parent / "foreign.pem").read_text(encoding="ascii")
+    if kind == "poisoned" or (kind == "hostile" and not ours):
+        return poisoned(answer)
+    if kind == "hostile":
+        return {name: hostile(value, name) for name, value in answer.items()}
+    if kind == "skipping":
+        return {"changed": False, "skipped": True, "unreachable": False}
+    if kind == "broken":
+        return {**broken(answer), "results": 5, "msg": {"a": HOSTILE}, "ansible_facts": "none", "ansible_stats": [1]}
+    return answer
+
+
+def main() -> None:
+    folder = pathlib.Path(sys.argv[1])
+    program = pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
+    module, options = asked(program)
+    file = folder / "state.json"
+    state = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    answer = honest(module, options, state, folder)
+    file.write_text(json.dumps(state), encoding="utf-8")
+    told = {name: value for name, value in options.items() if not re.match("_ansible_(?!check_mode)", name)}
+    with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps([module, told]) + "\n")
+    kind = (folder / "kind").read_text(encoding="ascii")
+    sys.stdout.write(json.dumps(answer if kind == "honest" else lie(kind, module, answer, folder)))
+
+
+if __name__ == "__main__":
+    main()
