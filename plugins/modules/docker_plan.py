@@ -102,6 +102,10 @@ docker_plan:
     renew:
       description: Whether everything is renewed, C(force).
       type: dict
+    ssh_clients:
+      description: The addresses of the client hosts that use SSH.
+      type: list
+      elements: str
     report_path:
       description: The file that gets the report, or nothing.
       type: str

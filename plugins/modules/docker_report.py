@@ -92,15 +92,19 @@ rows:
       type: str
     version:
       description: Docker's version, of engines.
+      returned: for engines
       type: str
     endpoint:
       description: The endpoint, of engines.
+      returned: for engines
       type: str
     user:
       description: The OS user, of identities.
+      returned: for identities
       type: str
     contexts:
       description: How many contexts its host has, of identities.
+      returned: for identities
       type: int
     changed:
       description: Whether the run has changed the host, or would.

@@ -146,7 +146,9 @@ class Fleet:
                 "HOME": str(self.root / "home"),
                 "PYTHONPATH": str(ROOT / "tests/unit/helpers/bytecode"),
                 "TEST_BYTECODE": str(BYTECODE),
-                **({"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)} if cache else {}),
+                **(
+                    {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)} if cache else {}
+                ),
             },
             capture_output=True,
             text=True,
@@ -168,9 +170,7 @@ class Fleet:
         (folder / "kind").write_text(kind, encoding="ascii")
         (folder / "asked.jsonl").unlink(missing_ok=True)
         interpreter = folder / "python"
-        interpreter.write_text(
-            f"#!/bin/sh\nexec {sys.executable} -I -S {PROGRAM} {folder} \"$@\"\n", encoding="ascii"
-        )
+        interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {PROGRAM} {folder} "$@"\n', encoding="ascii")
         interpreter.chmod(0o755)
 
     def _inventory(self) -> Path:
