@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
         in_run = None
         if limit:
             manager.subset(limit)
-            in_run = {host.name for host in manager.get_hosts()}
+            in_run = {host.name for host in manager.get_hosts("all:localhost")}
         raw = functools.lru_cache(maxsize=None)(lambda host: self._raw(host, hostvars, task_vars))
         results = getattr(getattr(hostvars, "_variable_manager", None), "_nonpersistent_fact_cache", {})
         play = self._play(raw, task_vars)

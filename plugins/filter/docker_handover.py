@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, results
 
 
 def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
@@ -23,10 +23,8 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "docker_client_engines": handover.client_engines,
-            "docker_failure": handover.failure,
-            "docker_left_over": handover.left_over,
-            "docker_not_restored": handover.not_restored,
-            "docker_run_results": handover.results,
+            "docker_failure": results.failure,
+            "docker_run_results": results.results,
             "docker_ssh_users": _ssh_users,
             "docker_certificate_names": engines.certificate_names,
             "docker_subject_alt_names": engines.subject_alt_names,

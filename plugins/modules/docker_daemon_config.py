@@ -166,7 +166,7 @@ ssh_server:
       description: The port that this connection has reached, or the first one of its configuration.
       type: int
     host_keys:
-      description: The public keys with which it proves who it is, each the line of a C(.pub) file.
+      description: Its public host keys, each the line of a C(.pub) file.
       type: list
       elements: str
 hosts:

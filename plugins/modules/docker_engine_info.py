@@ -148,7 +148,7 @@ engine:
           type: int
           sample: 22
         host_keys:
-          description: The public keys with which it proves who it is, each the line of a C(.pub) file.
+          description: Its public host keys, each the line of a C(.pub) file.
           type: list
           elements: str
           sample: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFYtnIVBqcBPtfFhWYcl2hB2DBfUjMCEtF2oqJjxA1nd"]
@@ -285,7 +285,7 @@ def main() -> None:
     key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
     try:
         names = report.names(given["names"])
-        found = inspect.look()
+        found = inspect.gather()
         result = {
             "cryptography": CRYPTOGRAPHY,
             "engine": report.engine(found),

@@ -88,6 +88,10 @@ docker_plan:
       type: list
       elements: list
       sample: [[web1], [web2, web3]]
+    asked:
+      description: The C(engines) and C(clients) that the run has to reach. Its report fails where it did not.
+      type: dict
+      sample: {engines: [web1, web2, web3], clients: [localhost]}
     remove:
       description: The C(engines) and C(clients) that are removed, and whether the C(ca) is.
       type: dict
@@ -103,7 +107,7 @@ docker_plan:
       description: Whether everything is renewed, C(force).
       type: dict
     ssh_clients:
-      description: The addresses of the client hosts that use SSH.
+      description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.
       type: list
       elements: str
     report_path:

@@ -136,6 +136,11 @@ def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Itera
         )
 
 
+def ca_host_left_out(playbook: str, ca_host: str) -> t.Iterator[str]:
+    if playbook in ("revoke_client", "change_passphrase"):
+        yield f"--limit leaves out {ca_host}, which keeps the CA; add it to --limit, or nothing would be done there."
+
+
 def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in ("docker_ca_dir", "docker_ca_existing_certificate", "docker_ca_existing_private_key"):
         if not re.match(r"(/|~/).", values[name] or ("/-" if name != "docker_ca_dir" else "")):

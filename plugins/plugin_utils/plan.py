@@ -68,6 +68,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
             engines[name]["batch"] = number
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
+    remove = _remove(reader, fleet, engine_names, client_names, playbook)
     plan: Plan = {
         "playbook": playbook,
         "check_mode": inventory.check_mode,
@@ -77,7 +78,8 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         "clients": clients,
         "verifier": _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"]),
         "batches": batches,
-        "remove": _remove(reader, fleet, engine_names, client_names, playbook),
+        "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
+        "remove": remove,
         "revoke": revoke,
         "rotate": {"exclude": excluded},
         "renew": {"force": force},
@@ -86,10 +88,29 @@ def make(inventory: Inventory, playbook: str) -> Plan:
     }
     if playbook == "site" and plan["batches"]:
         reader.say(*_checks.ssh_keys_left_out(clients))
-    reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], plan["remove"]["ca"]))
+    reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], remove["ca"]))
+    if inventory.in_run is not None and ca_host not in inventory.in_run:
+        reader.say(*_checks.ca_host_left_out(playbook, ca_host))
     if reader.problems:
         raise PlanError(reader.problems)
     return plan
+
+
+def _asked(
+    playbook: str, engines: Values, clients: Values, excluded: t.Sequence[str], remove: Values, revoke: Values
+) -> dict[str, list[str]]:
+    """The hosts that the run has to reach. A revocation is complete when it has reached all, whatever --limit says."""
+    if playbook == "revoke_client" and not revoke["by_rotation"]:
+        revokes = revoke["state"] == "present"
+        everybody = {"engines": engines, "clients": clients}
+        return {kind: [name for name in hosts if revokes and name not in excluded] for kind, hosts in everybody.items()}
+    in_run = {
+        "engines": [name for name, engine in engines.items() if engine["batch"]],
+        "clients": [name for name, client in clients.items() if client["in_run"]],
+    }
+    if playbook == "remove":
+        return {kind: [name for name in names if name in remove[kind]] for kind, names in in_run.items()}
+    return {**in_run, "clients": []} if playbook in ("verify", "change_passphrase") else in_run
 
 
 def _engine_names(reader: Reader, fleet: Values, playbook: str) -> list[str]:

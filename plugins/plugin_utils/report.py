@@ -70,30 +70,20 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     """The report of a run. ``plan`` is the run's own; the others are what hosts have answered, by their names."""
     check = bool(plan["check_mode"])
     said_by_engines, said_by_clients = _by_host(engines), _by_host(clients)
-    expected = _expected(plan)
     rows = [
-        _engine(name, plan["engines"][name], said_by_engines.get(name), check)
+        _engine(name, plan, said_by_engines.get(name))
         for name in plan["engines"]
-        if name in expected or name in said_by_engines
+        if name in plan["asked"]["engines"] or name in said_by_engines
     ]
     for name in plan["clients"]:
-        if name in said_by_clients:
-            rows += _client(name, said_by_clients[name], check)
+        if name in plan["asked"]["clients"] or name in said_by_clients:
+            rows += _client(name, said_by_clients.get(name), check)
     rows += _ca(plan["ca"], ca)
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
-    lines = [*_tables(rows, check), "", *_access(plan), *_problem_lines(problems), *_next(plan, rows, problems)]
+    lines = [*_tables(rows, check), "", *_access(plan, ca), *_problem_lines(problems), *_next(plan, rows, problems)]
     return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
-
-
-def _expected(plan: Values) -> list[str]:
-    """The engines that the run has to ask, so that one of which nothing is known is a problem."""
-    if plan["playbook"] == "remove":
-        return list(plan["remove"]["engines"])
-    if plan["playbook"] == "revoke_client" and not plan["revoke"]["by_rotation"]:
-        return []
-    return [name for batch in plan["batches"] for name in batch]
 
 
 def clean(value: t.Any) -> str:
@@ -110,7 +100,7 @@ def _by_host(results: t.Any) -> dict[str, t.Any]:
 def _answer(said: t.Any) -> tuple[_Answer, str]:
     """A host's answer, and why it cannot be used where it cannot."""
     if said is None:
-        return _Answer({}, []), "it was not asked, because something failed before"
+        return _Answer({}, []), "it was not asked, because something failed before or --limit leaves it out"
     if not isinstance(said, t.Mapping):
         return _Answer({}, []), "its answer is no dictionary"
     answer = _Answer(said, [])
@@ -135,8 +125,10 @@ def _findings(failure: str, answer: _Answer, check: bool) -> list[str]:
     return list(dict.fromkeys(entry for entry in [*found, *answer.findings] if entry))
 
 
-def _engine(name: str, engine: Values, said: t.Any, check: bool) -> Row:
+def _engine(name: str, plan: Values, said: t.Any) -> Row:
+    check = plan["check_mode"]
     answer, failure = _answer(said)
+    removed = name in plan["remove"]["engines"] and not failure and not check
     version, days, changed = answer.text("version"), answer.number("days_left"), answer.flag("changed")
     findings = _findings(failure, answer, check)
     return {
@@ -144,7 +136,7 @@ def _engine(name: str, engine: Values, said: t.Any, check: bool) -> Row:
         "name": name,
         "host": name,
         "version": version,
-        "endpoint": engine["host"],
+        "endpoint": "" if removed else plan["engines"][name]["host"],
         "changed": changed,
         "days_left": days,
         "state": _state(failure, findings, changed, check),
@@ -244,7 +236,7 @@ def _summary(rows: t.Sequence[Row], check: bool) -> str:
 
 def _tables(rows: t.Sequence[Row], check: bool) -> list[str]:
     engines = [
-        [row["name"], row["version"] or "-", row["endpoint"], _days(row), row["state"]]
+        [row["name"], row["version"] or "-", row["endpoint"] or "-", _days(row), row["state"]]
         for row in rows
         if row["kind"] == "engine"
     ]
@@ -287,13 +279,17 @@ def _count(number: int | None) -> str:
     return "-" if number is None else str(number)
 
 
-def _access(plan: Values) -> list[str]:
+def _access(plan: Values, ca: t.Any) -> list[str]:
     """Who may get in over SSH, as the plan has it: the same accounts on many engines are said once."""
+    if plan["playbook"] == "remove":
+        return []
+    revoked = _Answer(ca, []).entries("revoked") if isinstance(ca, t.Mapping) else []
     of_clients = [
         identity["ssh_account"]
         for client in plan["clients"].values()
         if "ssh" in client["transports"]
         for identity in client["identities"]
+        if identity["name"] not in revoked
     ]
     engines: dict[tuple[str, ...], list[str]] = {}
     for name, engine in plan["engines"].items():

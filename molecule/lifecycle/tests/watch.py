@@ -66,7 +66,7 @@ class Watch:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         return done.stderr if done.returncode else ""
 

@@ -26,7 +26,8 @@ requirements:
 
 # Actions that run on the control node alone.
 BUILTIN = "add_host assert debug fail include_role include_tasks include_vars set_fact set_stats validate_argument_spec"
-FREE = {"bulkhead.docker.docker_plan", *(f"ansible.builtin.{name}" for name in BUILTIN.split())}
+ACTIONS = ("docker_client_plan", "docker_plan", "docker_report")
+FREE = {*(f"bulkhead.docker.{name}" for name in ACTIONS), *(f"ansible.builtin.{name}" for name in BUILTIN.split())}
 
 
 class CallbackModule(CallbackBase):
@@ -64,7 +65,9 @@ class CallbackModule(CallbackBase):
 
     def _count(self, result: Any) -> None:
         name = result._task.get_name().split(" : ")[-1]
-        host = result._host.get_name()
+        # What is delegated costs the host that does it.
+        delegated = result._result.get("_ansible_delegated_vars") or {}
+        host = delegated.get("ansible_delegated_host") or result._host.get_name()
         if (result._task.resolved_action or result._task.action) not in FREE:
             self._tasks.setdefault(host, []).append(name)
         if result._result.get("changed"):

@@ -155,7 +155,7 @@ def _refusal(request: Request, reason: str) -> RequestError:
 
 
 def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetime) -> _Issuer:
-    directory.phase()  # a damaged rotation is mended before anything is signed
+    directory.phase()  # a damaged rotation is repaired before anything is signed
     entry = directory.load_certificate()
     key = ca.load_key(directory.key, passphrase)
     if not x509.same_key(entry.certificate.public_key(), key.public_key()):

@@ -76,10 +76,10 @@ def served(found: inspect.Engine) -> dict[str, t.Any] | None:
     """The server certificate that the daemon hands out, which is the one from its last start."""
     for address, port in report.endpoints(found):
         try:
-            offer = handshake.offer(checks.reachable(address), port)
+            server = handshake.read_handshake(checks.reachable(address), port)
         except handshake.ProbeError:
             continue
-        return x509.report(x509.load_der(offer.certificates[0]))
+        return x509.report(x509.load_der(server.certificates[0]))
     return None
 
 

@@ -33,17 +33,17 @@ def reachable(address: str) -> str:
 def _endpoint(host: str, port: int, ca: str, certificate: str, timeout: float) -> list[str]:
     where = inspect.listen_host(host, port)
     try:
-        offer = handshake.offer(host, port, timeout)
+        server = handshake.read_handshake(host, port, timeout)
     except handshake.ProbeError as error:
         return [f"{where} does not speak TLS ({error})"]
     found = []
-    if not offer.certificates or offer.certificates[0] != x509.der(certificate):
+    if not server.certificates or server.certificates[0] != x509.der(certificate):
         found.append(f"{where} serves another certificate than the installed one")
     ours = {entry.subject_der for entry in x509.load_bundle(ca)}
-    if offer.acceptable_cas is None:
+    if server.acceptable_cas is None:
         found.append(f"{where} does not ask for a client certificate")
-    elif set(offer.acceptable_cas) != ours:
-        names = ", ".join(handshake.readable_name(name) for name in offer.acceptable_cas) or "every CA of the system"
+    elif set(server.acceptable_cas) != ours:
+        names = ", ".join(handshake.readable_name(name) for name in server.acceptable_cas) or "every CA of the system"
         found.append(f"{where} accepts clients of {names} instead of our CA alone")
     for files, who in (
         (None, "without a certificate"),

@@ -129,7 +129,7 @@ class Engine:
         return list(dict.fromkeys(found)) or [str(_hosts.parse("", self.daemon_json.get("tls") is True))]
 
 
-def look() -> Engine:
+def gather() -> Engine:
     """Read the engine of this host, or say in one sentence why there is none to work with."""
     if platform.system() != "Linux":
         raise EngineError(

@@ -253,7 +253,7 @@ class Systemd:
     def hold(self) -> None:
         """Keep systemd from starting a dockerd that fails again by itself, which takes along what follows it.
 
-        It waits instead, as for its next try: so that what is bound to docker.service does not see it fail either.
+        It waits instead, as for its next try.
         """
         _files.make_folder(self._hold.parent)
         _files.write(self._hold, b"[Service]\nRestart=on-failure\nRestartSec=1h\n", 0o644)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changing an engine as one transaction: recover, look, plan, live-restore, apply, probe, commit or undo.
+"""Changing an engine as one transaction: recover, gather, plan, live-restore, apply, probe, commit or undo.
 
 It runs on the engine, in a process of its own, so that a lost connection cannot leave it half changed; where that
 process is killed, too, it leaves a journal, from which the next run undoes it before it does anything else.
@@ -116,10 +116,10 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             journal = _Journal.read()
             if check_mode:
                 result.reasons.append("an interrupted change is undone first; what is changed then is known only then")
-                _describe(result, inspect.look(), desired, journal.pair())
+                _describe(result, inspect.gather(), desired, journal.pair())
                 return result
             result.reasons.append(f"a change that was interrupted is undone. {_undo(journal, desired.timeout)}")
-        engine = inspect.look()
+        engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
         waits = bool(result.certificate_reasons) and not desired.certificate
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
@@ -421,7 +421,7 @@ def _tidy() -> None:
 
 
 class _Change:
-    """Files, then one restart, then the proof; everything back when one of them fails."""
+    """Files, then one restart, then the verification; everything back when one of them fails."""
 
     def __init__(
         self,

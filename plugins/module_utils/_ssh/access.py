@@ -39,7 +39,7 @@ def run(desired: _plan.Desired, check_mode: bool = False, over_ssh: bool = False
         if not check_mode and _commit.recover():
             result.recovered = result.changed = True
         sshd = _sshd.Sshd()
-        accounts = _accounts.Accounts.look()
+        accounts = _accounts.Accounts.gather()
         now = datetime.datetime.now(datetime.timezone.utc)
         users = [user for user in desired.users if not user.expired(now)]
         result.expired = [user.name for user in desired.users if user.expired(now)]
@@ -85,7 +85,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
             result.recovered = result.changed = True
         found = _service.service()
         service = found if isinstance(found, _service.Systemd) else None
-        accounts = _accounts.Accounts.look()
+        accounts = _accounts.Accounts.gather()
         plan = _plan.Plan(
             folders=[],
             programs=[target for target in _ssh_files.no_programs() if target.differs()],
@@ -93,7 +93,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
             sshd=[target for target in _plan.sshd_without_us() if _plan.differs(target)],
             leaving=[accounts.own[name] for name in sorted(accounts.own)],
             coming=[],
-            mending=[],
+            repairs=[],
             cut=[],
         )
         path = service.socket_path if service else _service.DEFAULT_SOCKET
@@ -131,7 +131,7 @@ def take(names: t.Collection[str], check_mode: bool = False) -> _plan.Result:
             )
     result = _plan.Result()
     with _locked(check_mode):
-        own = _accounts.Accounts.look().own
+        own = _accounts.Accounts.gather().own
         leaving = [account for name, account in sorted(own.items()) if name in names]
         folders = (_ssh_files.KEYS, _ssh_files.PRINCIPALS)
         keys = [Target(folder / name, None) for folder in folders for name in sorted(set(names))]

@@ -49,7 +49,7 @@ class Accounts:
     own: t.Mapping[str, Account]
 
     @classmethod
-    def look(cls) -> Accounts:
+    def gather(cls) -> Accounts:
         try:
             group = grp.getgrnam(GROUP)
         except KeyError:
@@ -127,7 +127,7 @@ def make(name: str, comment: str) -> None:
     )
 
 
-def mend(name: str, comment: str) -> None:
+def repair(name: str, comment: str) -> None:
     _run("usermod", "--home", str(HOME), "--password", "*", "--groups", "", "--comment", comment, name)
 
 

@@ -58,8 +58,8 @@ def give(plan: _plan.Plan, service: _service.Systemd) -> None:
         socket_acl.grant(service.socket_path, gid)
     for user in plan.coming:
         _accounts.make(user.name, user.comment)
-    for user in plan.mending:
-        _accounts.mend(user.name, user.comment)
+    for user in plan.repairs:
+        _accounts.repair(user.name, user.comment)
     put(target for target in plan.keys if target.content is not None)
     for account in plan.cut:
         _accounts.end_processes(account)
@@ -82,7 +82,7 @@ def try_logins(
         )
         return []
     tried = []
-    for user in [*plan.coming, *plan.mending] or list(users)[:1]:
+    for user in [*plan.coming, *plan.repairs] or list(users)[:1]:
         door = _login.door(sshd.settings(_sshd.CONFIG, user.name, _sshd.Peer()), via)
         problem = _login.failure(user.name, _ssh_files.KEYS, user.restrictions(str(_accounts.GATE)), door)
         if problem:
@@ -104,7 +104,7 @@ def _undo(plan: _plan.Plan, before: _accounts.Accounts, service: _service.System
     names = {user.name for user in plan.coming}
     given = [target for target in _ssh_files.key_files((), ()) if target.path.name in names]
     put(target for target in given if target.differs())
-    now = _accounts.Accounts.look()
+    now = _accounts.Accounts.gather()
     for name in sorted(names & set(now.own)):
         _accounts.remove(now.own[name])
     if before.gid is None:

@@ -50,7 +50,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """Where an engine's sshd answers, and how it proves who it is."""
+    """Where an engine's sshd answers, and its host keys."""
 
     name: str
     address: str

@@ -193,7 +193,7 @@ def refuse_side_effects(sshd: Server, paths: _sshd.Configurations, via: _sshd.Co
     try:
         groups = [_group_name(gid) for gid in os.getgrouplist(via.user, pwd.getpwnam(via.user).pw_gid)]
     except KeyError:
-        return  # an account from elsewhere, which only sshd can judge
+        return  # an account from elsewhere, which only sshd knows
     keyword = _sshd.refusing_list(settings, via.user, groups)
     if keyword:
         raise _sshd.SshdError(

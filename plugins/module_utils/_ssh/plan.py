@@ -93,7 +93,7 @@ class Plan:
     sshd: list[Target]
     leaving: list[_accounts.Account]
     coming: list[_users.User]
-    mending: list[_users.User]
+    repairs: list[_users.User]
     cut: list[_accounts.Account]  # stay, but what they are logged in with may be gone
 
     @property
@@ -102,7 +102,7 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        return bool(self.folders or self.targets or self.leaving or self.coming or self.mending)
+        return bool(self.folders or self.targets or self.leaving or self.coming or self.repairs)
 
 
 def limits(desired: Desired, via: _sshd.Connection | None, result: Result) -> _ssh_files.Limits:
@@ -155,7 +155,7 @@ def make(
         sshd=[target for target in _sshd_targets(desired, limits, sshd, users, via) if differs(target)],
         leaving=[account for name, account in sorted(accounts.own.items()) if name not in names],
         coming=[user for user in users if user.name not in accounts.own],
-        mending=[
+        repairs=[
             user
             for user in users
             if user.name in accounts.own
@@ -199,7 +199,7 @@ def _sshd_targets(
     users: t.Sequence[_users.User],
     via: _sshd.Connection | None,
 ) -> list[Target]:
-    """sshd's files as they shall be, after everything that could stand against them has been looked for."""
+    """sshd's files as they shall be, once nothing stands against them."""
     text = _sshd.CONFIG.read_text(encoding="utf-8", errors="surrogateescape")
     main = text if _sshd.includes_drop_in(text) else _sshd.INCLUDE + text
     peer = via.peer if via else _sshd.Peer()
@@ -208,7 +208,9 @@ def _sshd_targets(
         paths = _sshd.write_configurations(folder, main, "")
         complaint = sshd.check(paths.without)
         if complaint:
-            raise _sshd.SshdError(f"sshd's configuration on this host is broken already ({complaint}); mend it first.")
+            raise _sshd.SshdError(
+                f"sshd's configuration on this host is broken already ({complaint}); correct it first."
+            )
         without = sshd.settings(paths.without, "root", peer)
         existing = (_files.content(_sshd.DROP_IN) or b"").decode("utf-8", "replace")
         lines = limits.lines(without, existing)

@@ -46,7 +46,7 @@ class Attempt:
     command: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     stdin: bytes = b""
-    says: str = ""  # in ssh's complaint, where the exit code alone would prove nothing
+    says: str = ""  # in ssh's complaint, where the exit code alone would show nothing
 
 
 ATTEMPTS = (

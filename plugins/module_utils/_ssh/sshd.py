@@ -158,7 +158,7 @@ class Sshd:
 
     def check(self, config: pathlib.Path = CONFIG) -> str:
         """What `sshd -t` complains about, '' if nothing."""
-        done = _run(self.binary, "-t", "-f", str(config))
+        done = _ask(self.binary, "-t", "-f", str(config))
         said = done.stderr.strip().splitlines()
         return (said[0] if said else f"code {done.returncode}") if done.returncode else ""
 
@@ -166,7 +166,7 @@ class Sshd:
         """What is in force for a user; keywords in small letters, since newer releases print them otherwise."""
         spec = f"user={user},host={peer.host},addr={peer.address},laddr={peer.local_address},lport={peer.local_port}"
         given = self.options if options is None else options
-        done = _run(self.binary, "-T", "-f", str(config), *given, "-C", spec)
+        done = _ask(self.binary, "-T", "-f", str(config), *given, "-C", spec)
         if done.returncode:
             said = done.stderr.strip().splitlines()
             raise SshdError(f"sshd refuses its configuration: {said[0] if said else 'no message'}")
@@ -206,6 +206,16 @@ def program() -> str:
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    """sshd wants a folder below /run even to be asked; systemd makes it only while an sshd runs that it has started."""
+    done = _run(*command)
+    missing = re.search(r"Missing privilege separation directory: (/run/\S+)", done.stderr)
+    if missing:
+        pathlib.Path(missing.group(1)).mkdir(mode=0o755, exist_ok=True)
+        done = _run(*command)
+    return done
 
 
 def _reload_command() -> tuple[str, ...]:
@@ -400,7 +410,7 @@ def private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def refusing_list(settings: Settings, user: str, groups: t.Collection[str]) -> str:
-    """The keyword that keeps a user out, '' if none does. Lists of users may name hosts, which are not looked at."""
+    """The keyword that keeps a user out, '' if none does. Lists of users may name hosts, which are ignored."""
     users = {keyword: [item.partition("@")[0] for item in _items(settings, keyword)] for keyword in _LISTS[:2]}
     if _matches(users["denyusers"], [user]):
         return "DenyUsers"

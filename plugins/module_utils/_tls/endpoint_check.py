@@ -116,7 +116,7 @@ class _Answers:
     plain: _Attempt
     old_tls: _Attempt
     verified: handshake.Answer
-    offered: handshake.Offer | handshake.ProbeError
+    server: handshake.ServerHandshake | handshake.ProbeError
     plain_ports: dict[int, handshake.Answer]
 
     @property
@@ -191,8 +191,8 @@ def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float)
     findings = []
     certificate = None
     try:
-        if isinstance(answers.offered, handshake.Offer):
-            certificate = x509.report(x509.load_der(answers.offered.certificates[0]))
+        if isinstance(answers.server, handshake.ServerHandshake):
+            certificate = x509.report(x509.load_der(answers.server.certificates[0]))
     except _UNREADABLE as error:
         findings.append(f"{endpoint.docker_host} serves a certificate that cannot be read ({error})")
     findings += _about_endpoint(endpoint, host, answers, certificate, version, credentials.bundle)
@@ -244,7 +244,7 @@ def _ask(endpoint: Endpoint, host: str, port: int, credentials: Credentials, tim
     name = endpoint.hostname or host.partition("%")[0]
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         verified = pool.submit(handshake.ask, host, port, credentials.strict, "/version", name, timeout)
-        offered = pool.submit(_handshake, host, port, timeout)
+        server = pool.submit(_handshake, host, port, timeout)
         clients = [
             (client, pool.submit(handshake.ask, host, port, client.context, timeout=timeout))
             for client in credentials.clients
@@ -260,14 +260,14 @@ def _ask(endpoint: Endpoint, host: str, port: int, credentials: Credentials, tim
         plain=_Attempt("plain_http", "plain HTTP", "refused", _as_attempt(plain.result())),
         old_tls=_Attempt("old_tls", "an outdated protocol", "refused", old.result()),
         verified=verified.result(),
-        offered=offered.result(),
+        server=server.result(),
         plain_ports={number: answer.result() for number, answer in others.items()},
     )
 
 
-def _handshake(host: str, port: int, timeout: float) -> handshake.Offer | handshake.ProbeError:
+def _handshake(host: str, port: int, timeout: float) -> handshake.ServerHandshake | handshake.ProbeError:
     try:
-        return handshake.offer(host, port, timeout)
+        return handshake.read_handshake(host, port, timeout)
     except handshake.ProbeError as error:
         return error
 
@@ -286,8 +286,8 @@ def _result(
 ) -> dict[str, t.Any]:
     """What is returned about one endpoint; ``answers`` is None where it could not be asked."""
     acceptable = None
-    if answers and isinstance(answers.offered, handshake.Offer):
-        acceptable = answers.offered.acceptable_cas
+    if answers and isinstance(answers.server, handshake.ServerHandshake):
+        acceptable = answers.server.acceptable_cas
     return {
         "name": endpoint.name,
         "docker_host": endpoint.docker_host,
@@ -323,7 +323,7 @@ def _about_endpoint(
     found += _about_server(where, endpoint.hostname or host, verified, certificate)
     if not version and verified.outcome != "untrusted" and answers.clients[0].answer.outcome == "accepted":
         found.append(f"{where} does not answer GET /version as a Docker engine does ({verified.detail})")
-    return found + _about_clients(where, bundle, answers.offered)
+    return found + _about_clients(where, bundle, answers.server)
 
 
 def _about_server(where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None) -> list[str]:
@@ -337,16 +337,16 @@ def _about_server(where: str, name: str, verified: handshake.Answer, certificate
 
 
 def _about_clients(
-    where: str, bundle: t.Sequence[x509.Entry], offered: handshake.Offer | handshake.ProbeError
+    where: str, bundle: t.Sequence[x509.Entry], server: handshake.ServerHandshake | handshake.ProbeError
 ) -> list[str]:
-    if isinstance(offered, handshake.ProbeError):
-        return [f"{where} does not say which client CAs it accepts ({offered})"]
-    if offered.acceptable_cas is None:
+    if isinstance(server, handshake.ProbeError):
+        return [f"{where} does not say which client CAs it accepts ({server})"]
+    if server.acceptable_cas is None:
         return [f"{where} does not ask for a client certificate"]
     ours = {entry.subject_der for entry in bundle}
-    if set(offered.acceptable_cas) == ours:
+    if set(server.acceptable_cas) == ours:
         return []
-    accepted = _names(offered.acceptable_cas) or "every CA of the system"
+    accepted = _names(server.acceptable_cas) or "every CA of the system"
     return [f"{where} accepts clients of {accepted} instead of {_names(ours)} alone"]
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an endpoint offers to a client: its certificate, the client CAs it accepts, and whom it refuses."""
+"""What an endpoint shows a client: its certificate, the client CAs it accepts, and whom it refuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProbeError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Offer:
+class ServerHandshake:
     """The server's part of a handshake; ``acceptable_cas`` is None where it does not ask for a certificate at all."""
 
     certificates: tuple[bytes, ...]
@@ -71,7 +71,7 @@ def trusted_server(ca: str, client: tuple[str, str]) -> ssl.SSLContext:
     return context
 
 
-def offer(host: str, port: int, timeout: float = 5) -> Offer:
+def read_handshake(host: str, port: int, timeout: float = 5) -> ServerHandshake:
     """Read the server's messages of a TLS 1.2 handshake, where they are in clear; Python has no call for them."""
     context = any_server()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -106,7 +106,7 @@ def offer(host: str, port: int, timeout: float = 5) -> Offer:
             acceptable = tuple(_vectors(rest[2:], 2))
     if not certificates:
         raise ProbeError("it does not answer a TLS handshake")
-    return Offer(certificates, acceptable)
+    return ServerHandshake(certificates, acceptable)
 
 
 def _handshake_messages(stream: bytes) -> t.Iterator[tuple[int, bytes]]:

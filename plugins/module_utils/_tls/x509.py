@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates as the transaction and the roles judge them."""
+"""Certificates as the transaction and the roles read them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,6 @@ _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageO
 _DAY = datetime.timedelta(days=1)
 
 
-# What cryptography's releases raise for certificates, requests and lists that are none.
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    UnsupportedAlgorithm,
-    InternalError,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-
 class CertificateError(Exception):
     """One sentence about text that holds no certificate or key."""
 
@@ -47,6 +34,7 @@ UNREADABLE = (
     UnsupportedAlgorithm,
     ValueError,
     TypeError,
+    KeyError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,

@@ -38,6 +38,8 @@ def collected() -> tuple[Message, ...]:
     found: list[Message] = []
     for path in sorted((ROOT / "plugins").rglob("*.py")):
         name = str(path.relative_to(ROOT))
+        if name == "plugins/plugin_utils/report.py":
+            continue  # it repeats what others have said, and advises
         found += [Message(name, line, text) for line, text in of_python(path.read_text(encoding="utf-8"))]
     for folder in ("roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*.yml")):
@@ -50,19 +52,41 @@ def collected() -> tuple[Message, ...]:
 
 
 def of_python(source: str) -> t.Iterator[tuple[int, str]]:
-    """What is raised, what a module fails with, and the sentences that a function returns for one of these."""
+    """What is raised, what a module fails with, and the sentences that a function gives to whoever fails with them."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) not in _HALVES:
             texts = _texts(node.exc.args[0]) if node.exc.args else []
         elif isinstance(node, ast.Call) and _name(node.func) == "fail_json":
             texts = [text for word in node.keywords if word.arg == "msg" for text in _texts(word.value)]
-        elif isinstance(node, ast.Return) and node.value:
-            texts = [text for text in _texts(node.value) if text.endswith(".") and text.count(" ") > 5]
         else:
-            continue
+            texts = [text for given in _given(node) for text in _texts(given) if _is_sentence(text)]
         for text in texts:
-            if re.search(r"[a-z]{3}", text):
-                yield node.lineno, text
+            if _says_something(text):
+                yield node.lineno, text  # type: ignore[attr-defined]
+
+
+def _given(node: ast.AST) -> list[ast.expr]:
+    """What is returned, yielded or put into a list or dictionary of problems."""
+    if isinstance(node, (ast.Return, ast.Yield)) and node.value:
+        return [node.value]
+    if isinstance(node, ast.Call) and _name(node.func) in ("say", "append"):
+        return node.args
+    if isinstance(node, ast.Assign) and (isinstance(node.targets[0], ast.Subscript) or _name(node.targets[0]) == "msg"):
+        return [node.value]
+    if isinstance(node, ast.Dict):
+        return [
+            value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant) and key.value == "msg"
+        ]
+    return []
+
+
+def _is_sentence(text: str) -> bool:
+    return text.endswith((".", f". {_GAP}", f": {_GAP}")) and text.count(" ") > 4
+
+
+def _says_something(text: str) -> bool:
+    """Whether there is enough of it to be found, and not only what others have said."""
+    return bool(re.search(r"[a-z]{3}", text)) and len(text.replace(_GAP, "").strip(" (),;:'.")) > 10
 
 
 def _name(function: ast.expr) -> str:
@@ -81,7 +105,9 @@ def _texts(node: ast.expr) -> list[str]:
         return [node.value]
     if isinstance(node, ast.JoinedStr):
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else _GAP for part in node.values)
-        return [re.sub(f"{_GAP}+", _GAP, text)]
+        return [re.sub(f"{_GAP}+", _GAP, text).replace("\n", " ")]
+    if isinstance(node, (ast.List, ast.ListComp)):
+        return [text for entry in (node.elts if isinstance(node, ast.List) else [node.elt]) for text in _texts(entry)]
     return []
 
 
@@ -113,5 +139,5 @@ def of_tasks(source: str) -> t.Iterator[tuple[int, str]]:
             options = item.get(module)
             if isinstance(options, dict) and isinstance(options.get(key), str):
                 text = " ".join(_JINJA.sub(_GAP, options[key]).split())
-                if re.search(r"[a-z]{3}", text):
+                if _says_something(text):
                     yield options["__line__"], text

@@ -196,7 +196,7 @@ def sign(ca: Path, directory: Path, *names: str) -> dict[str, Any]:
 
 
 def still_valid(outcome: Any) -> list[str]:
-    kept = outcome.tasks["revoke | Keep the certificates that engines still accept"]
+    kept = outcome.tasks["revoke | Set the certificates that engines still accept"]
     serials: list[str] = kept["ansible_facts"]["docker_ca_still_valid"]
     return serials
 

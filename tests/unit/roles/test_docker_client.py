@@ -302,7 +302,7 @@ def fleet(start: Start, module_play: tuple[Path, Play]) -> Fleet:
 
 
 def reported(outcome: Any) -> str:
-    results = outcome.tasks.get("issue | Report what is due", {}).get("results", [])
+    results = outcome.tasks.get("issue | Report the identities that are due", {}).get("results", [])
     return " ".join(result["msg"] for result in results)
 
 
@@ -533,7 +533,7 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp
     removals = {name: result for name, result in left.tasks.items() if name.startswith("absent | ")}
     assert len(removals) == 5
     assert not [name for name, result in removals.items() if result["changed"]]
-    (warning,) = left.tasks["plan | Validate the variables and plan what each user gets"]["warnings"]
+    (warning,) = left.tasks["plan | Validate the variables and plan the work of each user"]["warnings"]
     assert "alice on client was revoked and is left out" in warning
     assert sorted(contexts(home)) == ["copy", "web1-build.server", "web2-build.server"]
     assert not folder(home, "alice").exists()

@@ -126,7 +126,7 @@ def test_an_answer_sets_no_variable_and_has_the_types_that_are_documented(run: t
     poison = {"ansible_facts": {"docker_ca_host": "web1"}, "ansible_stats": {"data": {}}, "add_host": {}, "more": 1}
     result = run(Host({**SUCCESS, **poison, "confirm_within": 0}))
     assert not {"ansible_facts", "ansible_stats", "add_host", "more"} & set(result)
-    for lie in ({"port": "x"}, {"host_keys": "x"}, {"users": [1]}, {"logins": None}):
+    for lie in ({"port": "x"}, {"host_keys": "x"}, {"users": [1]}):
         result = run(Host({**SUCCESS, **lie}))
         assert result["failed"]
         assert "web1 does not answer as the module bulkhead.docker.docker_ssh_access does" in result["msg"]

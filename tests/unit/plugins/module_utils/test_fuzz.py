@@ -160,7 +160,7 @@ def decide(monkeypatch: pytest.MonkeyPatch, line: command_line.CommandLine, answ
     monkeypatch.setattr(inspect._api, "LocalApi", lambda _: socket)
     fine = 0
     try:
-        found = inspect.look()
+        found = inspect.gather()
     except REFUSALS as error:
         assert_a_sentence(error)
         return 0

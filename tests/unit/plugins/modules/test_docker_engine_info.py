@@ -23,7 +23,7 @@ def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[.
     files = Authority("ours").pair(tmp_path, "server", SERVER, names=("web1",))
     for name, path in {"CERTIFICATE": files[0], "PRIVATE_KEY": files[1], "CA": str(tmp_path / "none")}.items():
         monkeypatch.setattr(inspect, name, pathlib.Path(path))
-    monkeypatch.setattr(inspect, "look", lambda: engine({"hosts": ["192.0.2.7"]}, ("dockerd", "-H", "fd://")))
+    monkeypatch.setattr(inspect, "gather", lambda: engine({"hosts": ["192.0.2.7"]}, ("dockerd", "-H", "fd://")))
     monkeypatch.setattr(certificate, "served", lambda _: certificate.installed())
     monkeypatch.setattr(report, "_SSH_ACCOUNTS", tmp_path)
     monkeypatch.setattr(report, "_ssh_server", lambda: {"port": 22, "host_keys": ["ssh-ed25519 AAAA"]})
@@ -67,7 +67,7 @@ def test_what_is_refused_is_one_sentence(
     run: t.Callable[..., dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "neither a DNS name nor an IP address" in run(names=["web 1"])["msg"]
-    monkeypatch.setattr(inspect, "look", lambda: engine({"hosts": ["TCP://x"]}))
+    monkeypatch.setattr(inspect, "gather", lambda: engine({"hosts": ["TCP://x"]}))
     assert "names the host 'TCP://x', which cannot be used" in run()["msg"]
 
 

@@ -571,7 +571,44 @@ def test_a_rotation_is_for_all_hosts() -> None:
     assert "takes no --limit" in problems("rotate_ca", **limited)[0]
     rotating = {"docker_revoke_name": "eve", "docker_revoke_by_rotation": True}
     assert "takes no --limit" in problems("revoke_client", extra=rotating, **limited)[0]
-    plan.make(inventory(extra={"docker_revoke_name": "eve"}, **limited), "revoke_client")
+
+
+def test_a_limit_that_leaves_out_the_ca_host_is_refused_where_all_happens_there() -> None:
+    given: dict[str, Any] = {"extra": {"docker_revoke_name": "eve"}}
+    sentence = "--limit leaves out localhost, which keeps the CA; add it to --limit, or nothing would be done there."
+    assert problems("revoke_client", limit="web1", in_run={"web1"}, **given) == [sentence]
+    assert problems("change_passphrase", limit="web1", in_run={"web1"}) == [sentence]
+    plan.make(inventory(limit="web1,localhost", in_run={"web1", "localhost"}, **given), "revoke_client")
+
+
+def test_whom_a_run_has_to_reach() -> None:
+    engines, clients = ["web1", "web2", "web3"], ["localhost"]
+    everybody = {"engines": engines, "clients": clients}
+    name = {"docker_revoke_name": "eve"}
+    limited: dict[str, Any] = {"limit": "web1,localhost", "in_run": {"web1", "localhost"}}
+    asked = {
+        playbook: plan.make(inventory(**limited, extra=extra), playbook)["asked"]
+        for playbook, extra in {
+            "site": {},
+            "renew": {},
+            "verify": {},
+            "remove": {"docker_remove_hosts": "web1,web2"},
+            "revoke_client": name,
+        }.items()
+    }
+    assert asked == {
+        "site": {"engines": ["web1"], "clients": clients},
+        "renew": {"engines": ["web1"], "clients": clients},
+        "verify": {"engines": ["web1"], "clients": []},
+        "remove": {"engines": ["web1"], "clients": []},
+        "revoke_client": everybody,
+    }
+    assert plan.make(inventory(extra={"docker_rotate_exclude": "web2"}), "rotate_ca")["asked"] == {
+        "engines": ["web1", "web3"],
+        "clients": clients,
+    }
+    back = inventory(extra={**name, "docker_revoke_state": "absent"})
+    assert plan.make(back, "revoke_client")["asked"] == {"engines": [], "clients": []}
 
 
 def test_hosts_that_a_rotation_leaves_out() -> None:

@@ -1,4 +1,4 @@
-"""The proof on the engine, against real TLS servers and a real local socket."""
+"""The verification on the engine, against real TLS servers and a real local socket."""
 
 from __future__ import annotations
 

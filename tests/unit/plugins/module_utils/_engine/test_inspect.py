@@ -191,12 +191,12 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 def refused() -> str:
     with pytest.raises(inspect.EngineError) as error:
-        inspect.look()
+        inspect.gather()
     return str(error.value)
 
 
 def test_an_engine_that_runs(host: Host) -> None:
-    found = inspect.look()
+    found = inspect.gather()
     assert (found.running, found.info_error, found.dockerd) == (True, "", str(host.root / "usr/bin/dockerd"))
     assert found.info
     assert found.info.storage_driver == "overlay2"
@@ -206,7 +206,7 @@ def test_an_engine_that_is_stopped_is_not_asked(host: Host, monkeypatch: pytest.
     host.service.pid = 0
     error = api.ApiError("a question would start it")
     monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(error))
-    found = inspect.look()
+    found = inspect.gather()
     assert (found.running, found.info, found.info_error) == (False, None, "")
 
 
@@ -214,7 +214,7 @@ def test_an_engine_that_is_stopped_is_not_asked(host: Host, monkeypatch: pytest.
 def test_a_daemon_that_cannot_be_asked_runs(host: Host, monkeypatch: pytest.MonkeyPatch, answer: t.Any) -> None:
     """B04, B15."""
     monkeypatch.setattr(inspect._api, "LocalApi", lambda _: Api(answer))
-    found = inspect.look()
+    found = inspect.gather()
     assert (found.running, found.info) == (True, None)
     assert found.info_error
 
@@ -223,20 +223,20 @@ def test_a_daemon_that_the_service_has_not_started(host: Host) -> None:
     host.service.pid, host.daemons = 0, {4711: 0}
     assert refused().startswith("dockerd runs on this host as process 4711, which the docker service (systemd) has not")
     host.daemons = {4711: 1000}  # rootless, beside a service that is stopped
-    assert not inspect.look().running
+    assert not inspect.gather().running
 
 
 def test_dockerd_elsewhere_is_the_one_of_exec_start(host: Host) -> None:
     """B29."""
     program = host.path("opt/docker/bin/dockerd")
     host.service.line = command_line.CommandLine("docker.service", (f"-{program}", "-H", "fd://"), {})
-    assert inspect.look().dockerd == str(program)
+    assert inspect.gather().dockerd == str(program)
     program.unlink()
     assert refused().startswith(
         f"dockerd is not installed on this host: docker.service starts {program}, which does not"
     )
     host.service.line = command_line.CommandLine("/etc/init.d/docker", ("dockerd",), {})
-    assert inspect.look().dockerd == str(host.root / "usr/bin/dockerd")
+    assert inspect.gather().dockerd == str(host.root / "usr/bin/dockerd")
     (host.root / "usr/bin/dockerd").unlink()
     assert refused().startswith("dockerd is not installed on this host; install Docker's engine")
 

@@ -313,7 +313,7 @@ def kill_everywhere(
 
 
 def _targets(wanted: plan.Desired) -> t.Sequence[_files.Target]:
-    found = inspect.look()
+    found = inspect.gather()
     return (plan.absent(found) if wanted.absent else plan.present(found, wanted)).targets
 
 
@@ -388,7 +388,7 @@ def test_hosts_without_tls_do_not_come_back(daemon: Daemon) -> None:
     assert first.warnings == [
         f"tcp://0.0.0.0:2375 from {inspect.DAEMON_JSON} is removed: dockerd listens there no more."
     ]
-    removal = plan.absent(inspect.look())
+    removal = plan.absent(inspect.gather())
     assert removal.hosts == ("unix:///run/extra.sock",)
     assert removal.warnings == ("tcp://0.0.0.0:2375 was open to everybody before and does not come back.",)
 

@@ -20,9 +20,9 @@ def test_an_account_that_was_changed_is_mended(engine: Engine) -> None:
     account = engine.users["docker-alice"]
     for name, value in (("pw_dir", "/tmp"), ("password", "$6$x")):
         setattr(account, name, value)
-        assert not _accounts.Accounts.look().own["docker-alice"].sound
+        assert not _accounts.Accounts.gather().own["docker-alice"].sound
         assert give().changed
-        assert _accounts.Accounts.look().own["docker-alice"].sound
+        assert _accounts.Accounts.gather().own["docker-alice"].sound
     assert give(user("docker-alice", comment="Alice")).changed
     assert account.pw_gecos == "Alice"
     assert not give(user("docker-alice", comment="Alice")).changed

@@ -12,7 +12,6 @@ import tempfile
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.filter import docker_endpoints, docker_ssh_users
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import client
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrcl5/y08/rRDEcJnVT/b788ynKJfZ4EjATJj0roJGX root@web1"
@@ -305,50 +304,3 @@ def test_folders_are_their_user_s_alone_whatever_the_umask_is(home: pathlib.Path
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in home.rglob("*") if path.is_dir()} == {0o700}
-
-
-def test_keys_of_clients_join_the_declared_users() -> None:
-    declared = [
-        {"name": "docker-alice", "public_keys": ["a"], "comment": "Alice"},
-        {"name": "docker-ci", "principals": ["ci"]},
-    ]
-    keys = [
-        {"name": "alice", "account": "docker-alice", "public_key": "b"},
-        {"name": "admin", "account": "docker-admin", "public_key": "c"},
-        {"name": "new", "account": "docker-new", "public_key": ""},
-    ]
-    hostvars = {
-        "c1": {"docker_client_ssh": {"results": [{"public_keys": keys}]}},
-        "c2": {"docker_client_ssh": {"results": []}},
-    }
-    assert docker_ssh_users.docker_ssh_users(declared, ["c1", "c2"], hostvars) == [
-        {"name": "docker-alice", "public_keys": ["a", "b"], "comment": "Alice"},
-        {"name": "docker-ci", "principals": ["ci"]},
-        {"name": "docker-admin", "public_keys": ["c"], "comment": "identity admin"},
-        {"name": "docker-new", "public_keys": [], "comment": "identity new"},
-    ]
-    assert declared[0]["public_keys"] == ["a"]
-    with pytest.raises(docker_ssh_users.AnsibleFilterError, match="c3 was not asked for its SSH keys"):
-        docker_ssh_users.docker_ssh_users(declared, ["c3"], {"c3": {}})
-
-
-def test_endpoints_tell_where_sshd_is_and_what_proves_it() -> None:
-    server = {"docker_ssh_server": {"port": 2022, "host_keys": [KEY]}}
-    look = {"engine": {"ssh_server": {"port": 2022, "host_keys": [KEY]}}}
-    hosts = {
-        "a": server,
-        "b": {**server, "ansible_port": 22},
-        "c": {},
-        "looked": {"docker_engine_look": look},
-        "reported": {"docker_engine_report": look, "docker_ssh_server": {"msg": "undone"}},
-        "without": {"docker_engine_look": {"engine": {"ssh_server": None}}, "docker_engine_report": {"msg": "x"}},
-    }
-    found = docker_endpoints.docker_endpoints(hosts, hosts)
-    assert [(endpoint["ssh_port"], endpoint["ssh_host_keys"]) for endpoint in found] == [
-        (2022, [KEY]),
-        (22, [KEY]),
-        (22, []),
-        (2022, [KEY]),
-        (2022, [KEY]),
-        (22, []),
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import types
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
@@ -119,6 +120,22 @@ def test_a_match_for_the_group_means_accounts_that_do_not_exist_yet() -> None:
         "Port 22\nMatch User x,y User a*\n  PermitTTY yes\nMatch Group staff\n"
     )
     assert _sshd.with_users(text, "docker-ssh", []) == text
+
+
+def test_a_folder_that_only_a_running_sshd_has_is_made_to_ask_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd starts an sshd for each connection, there may be none at the moment."""
+    made: list[pathlib.Path] = []
+
+    def run(*command: str) -> types.SimpleNamespace:
+        said = "" if made else "Missing privilege separation directory: /run/sshd\n"
+        return types.SimpleNamespace(returncode=0 if made else 255, stderr=said, stdout="")
+
+    monkeypatch.setattr(_sshd, "_run", run)
+    monkeypatch.setattr(pathlib.Path, "mkdir", lambda path, **_: made.append(path))
+    sshd = object.__new__(_sshd.Sshd)
+    sshd.binary = "/usr/sbin/sshd"
+    assert sshd.check() == ""
+    assert made == [pathlib.Path("/run/sshd")]
 
 
 def test_files_that_include_each_other_come_to_an_end(drop_in: pathlib.Path) -> None:

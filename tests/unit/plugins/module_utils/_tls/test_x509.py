@@ -60,7 +60,7 @@ def serve(tmp_path: pathlib.Path, authority: Authority) -> t.Iterator[t.Callable
         server.server_close()
 
 
-def test_the_offer_names_exactly_our_ca(authority: Authority, tmp_path: pathlib.Path) -> None:
+def test_the_handshake_names_exactly_our_ca(authority: Authority, tmp_path: pathlib.Path) -> None:
     # Python's own server names no CA in its request, OpenSSL's and dockerd's do.
     ca = tmp_path / "ca.pem"
     ca.write_text(authority.pem, encoding="ascii")
@@ -69,21 +69,23 @@ def test_the_offer_names_exactly_our_ca(authority: Authority, tmp_path: pathlib.
         port = free.getsockname()[1]
     command = f"openssl s_server -accept 127.0.0.1:{port} -cert {certificate} -key {key} -Verify 1 -CAfile {ca} -quiet"
     with subprocess.Popen(command.split(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        end = time.monotonic() + 5
-        while probe.plain_http("127.0.0.1", port).outcome == "closed" and time.monotonic() < end:
-            time.sleep(0.05)
-        offer = probe.offer("127.0.0.1", port)
-        server.kill()
-    assert offer.acceptable_cas == (_x509.load_bundle(authority.pem)[0].subject_der,)
-    assert [probe.readable_name(name) for name in offer.acceptable_cas] == ["CN=ours"]
+        try:
+            end = time.monotonic() + 60
+            while probe.plain_http("127.0.0.1", port).outcome == "closed" and time.monotonic() < end:
+                time.sleep(0.05)
+            found = probe.read_handshake("127.0.0.1", port, timeout=60)
+        finally:
+            server.kill()
+    assert found.acceptable_cas == (_x509.load_bundle(authority.pem)[0].subject_der,)
+    assert [probe.readable_name(name) for name in found.acceptable_cas] == ["CN=ours"]
 
 
 def test_a_request_that_names_no_ca_is_an_empty_list(serve: t.Callable[..., int]) -> None:
-    assert probe.offer("127.0.0.1", serve()).acceptable_cas == ()
+    assert probe.read_handshake("127.0.0.1", serve()).acceptable_cas == ()
 
 
 def test_a_server_that_asks_nobody_is_told_apart(serve: t.Callable[..., int]) -> None:
-    assert probe.offer("127.0.0.1", serve(ask=False)).acceptable_cas is None
+    assert probe.read_handshake("127.0.0.1", serve(ask=False)).acceptable_cas is None
 
 
 def test_who_gets_in(serve: t.Callable[..., int], authority: Authority, tmp_path: pathlib.Path) -> None:

@@ -1,0 +1,218 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run has collected about its hosts, read from the variables that its tasks have registered.
+
+docker_report takes it at the end, and a rotation asks it who has not followed. An answer is taken for its host alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
+
+Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
+Plan = t.Mapping[str, t.Any]
+Values = t.Mapping[str, t.Any]
+Record = dict[str, t.Any]
+
+# By kind of host, what the roles register there; of the engines, the last change first.
+_REGISTERED = {
+    "engines": (
+        "docker_engine_removed",
+        "docker_engine_change",
+        "docker_engine_report",
+        "docker_engine_preview",
+        "docker_ssh_server",
+    ),
+    "clients": ("docker_client_removed", "docker_client_contexts", "docker_client_ssh", "docker_client_report"),
+}
+_NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.site to do"
+
+
+def results(plan: Plan, hostvars: Hostvars) -> Record:
+    """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
+    known = collected(plan, hostvars)
+    return {
+        **known,
+        "unanswered": _each(plan, hostvars, known, _trouble),
+        "left_over": _each(plan, hostvars, known, _behind),
+        "not_restored": _not_restored(plan, hostvars),
+    }
+
+
+def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
+    """Engines, clients and the CA."""
+    stopped_by = next((name for name in plan["engines"] if "docker_engine_failed" in hostvars.get(name, {})), "")
+    return {
+        "engines": {
+            name: _engine(plan, name, hostvars[name], stopped_by)
+            for name in plan["engines"]
+            if _was_asked(hostvars.get(name, {}), "engines")
+        },
+        "clients": {
+            name: _client(plan["playbook"], hostvars[name])
+            for name in plan["clients"]
+            if _was_asked(hostvars.get(name, {}), "clients")
+        },
+        "ca": _ca(plan, hostvars),
+    }
+
+
+def failure(result: t.Any) -> str:
+    """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
+    result = result if isinstance(result, t.Mapping) else {}
+    looped = [entry for entry in _entries(result.get("results")) if isinstance(entry, t.Mapping)]
+    entries = [entry for entry in looped if entry.get("failed") is True]
+    said = [_report.clean(entry.get("msg")) or "no error message" for entry in entries or [result] if entry]
+    return "; ".join(dict.fromkeys(said))
+
+
+def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
+    """Engines that this run has not given back for certain."""
+    removed = {name: hostvars.get(name, {}).get("docker_engine_removed") for name in plan["engines"]}
+    return [
+        name
+        for name, answer in removed.items()
+        if not isinstance(answer, t.Mapping)
+        or answer.get("failed")
+        or answer.get("unreachable")
+        or type(answer.get("changed")) is not bool
+    ]
+
+
+def _each(
+    plan: Plan,
+    hostvars: Hostvars,
+    known: t.Mapping[str, Record],
+    reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str],
+) -> list[str]:
+    """Hosts of the run, each with the reason why it is named."""
+    found = []
+    for kind in ("engines", "clients"):
+        for name in plan["asked"][kind]:
+            reason = reason_of(kind, known[kind].get(name), hostvars.get(name, {}))
+            found += [f"{name}: {reason}"] if reason else []
+    return found
+
+
+def _trouble(kind: str, result: Record | None, variables: Values) -> str:
+    """Why a host did not answer, or refuses what is planned."""
+    if result is None:
+        return "it was not asked"
+    if not result["reachable"]:
+        return "it cannot be reached"
+    if result["failed"]:
+        return str(result["failed"]).rstrip(".")
+    return "; ".join(str(finding).rstrip(".") for finding in result["findings"]) if kind == "clients" else ""
+
+
+def _behind(kind: str, result: Record | None, variables: Values) -> str:
+    """In a rotation: why a host has not followed into the CA's phase."""
+    trouble = _trouble(kind, result, variables)
+    if trouble or result is None:
+        return trouble
+    if kind == "engines":
+        preview = variables.get("docker_engine_preview") or {}
+        reasons = [*_entries(preview.get("certificate_reasons")), *_entries(preview.get("reasons"))]
+        return ("; ".join(map(str, reasons)) or "it would change again") if preview.get("would_change") else ""
+    identities = [entry for entry in result["identities"] if isinstance(entry, t.Mapping)]
+    late = [str(entry.get("name")) for entry in identities if entry.get("reasons") or entry.get("ca_outdated")]
+    return f"its identities {', '.join(late)} are not issued yet" if late else ""
+
+
+def _was_asked(variables: Values, kind: str) -> bool:
+    return "docker_failure" in variables or any(_answers(variables, name) for name in _REGISTERED[kind])
+
+
+def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record:
+    answers = [answer for registered in _REGISTERED["engines"] for answer in _answers(variables, registered)]
+    last: Values = answers[0] if answers else {}
+    certificate = last.get("certificate") or {}
+    return {
+        "reachable": not any(answer.get("unreachable") for answer in answers),
+        "failed": variables.get("docker_failure") or _failure(variables),
+        "changed": any(answer.get("changed") is True for answer in answers),
+        "version": last.get("version") or (last.get("engine") or {}).get("version"),
+        "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
+        "findings": [*_entries(last.get("findings")), *_entries(variables.get("docker_verify_all_findings"))],
+        "reasons": _still_due(plan["playbook"], last, stopped_by),
+    }
+
+
+def _failure(variables: Values) -> str:
+    """Why an engine could not be verified from inside, which is no failure of its task."""
+    for report in _answers(variables, "docker_engine_report"):
+        if "findings" not in report:
+            return str(report.get("msg") or "it gave no answer")
+    return ""
+
+
+def _still_due(playbook: str, last: Values, stopped_by: str) -> list[t.Any]:
+    """What this run should have changed and has not. A renewal is about certificates alone."""
+    if not last.get("would_change") or last.get("changed"):
+        return []
+    certificate_reasons = _entries(last.get("certificate_reasons"))
+    if playbook == "renew":
+        if not last.get("certificate"):
+            return [_NEVER_SET_UP]
+        if not certificate_reasons:
+            return ["dockerd does not run"] if last.get("running") is False else []
+    if stopped_by:
+        return [f"it was not changed, because {stopped_by} failed before it"]
+    return certificate_reasons or _entries(last.get("reasons")) or ["it is not what the inventory says"]
+
+
+def _client(playbook: str, variables: Values) -> Record:
+    (report,) = _answers(variables, "docker_client_report") or [{}]
+    answers = [
+        answer
+        for name in _REGISTERED["clients"]
+        if name != "docker_client_report"
+        for answer in _answers(variables, name)
+    ]
+    contexts = _answers(variables, "docker_client_contexts")
+    return {
+        "reachable": not any(answer.get("unreachable") for answer in answers),
+        "failed": variables.get("docker_failure") or "",
+        "changed": any(answer.get("changed") is True for answer in answers),
+        "contexts": sum(len(_entries(answer.get("contexts"))) for answer in contexts) if contexts else None,
+        "identities": _identities(playbook, _entries(report.get("identities"))),
+        "findings": _entries(report.get("failures")),
+    }
+
+
+def _identities(playbook: str, found: list[t.Any]) -> list[t.Any]:
+    """A renewal sets no host up, where there is no identity yet."""
+    known = [entry for entry in found if isinstance(entry, t.Mapping)]
+    if playbook != "renew" or any(entry.get("exists") for entry in known):
+        return found
+    return [{**entry, "reasons": [_NEVER_SET_UP], "ca_outdated": False} for entry in known]
+
+
+def _ca(plan: Plan, hostvars: Hostvars) -> Record:
+    """The CA as the run has left it, or has read it; whoever --limit left has read it for all."""
+    on_host = _answers(hostvars.get(plan["ca"]["host"], {}), "docker_ca_state")
+    read = (answer for name in hostvars for answer in _answers(hostvars[name], "docker_ca_gathered"))
+    state = on_host[0] if on_host else next(read, {})
+    signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
+    if not signing:
+        return {}
+    return {
+        "common_name": signing[0].get("common_name"),
+        "days_left": signing[0].get("days_left"),
+        "revoked": _entries(state.get("revoked")),
+    }
+
+
+def _answers(variables: Values, name: str) -> list[t.Mapping[str, t.Any]]:
+    """What a task has registered, each result of its loop where it has one; nothing of what was skipped."""
+    value = variables.get(name)
+    found = value.get("results", [value]) if isinstance(value, t.Mapping) else []
+    return [answer for answer in _entries(found) if isinstance(answer, t.Mapping) and not answer.get("skipped")]
+
+
+def _entries(value: t.Any) -> list[t.Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []

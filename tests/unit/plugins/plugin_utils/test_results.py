@@ -1,0 +1,206 @@
+"""What is known of every host at the end of a run, and who has not followed in a rotation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan, report, results
+from helpers.fleet import inventory
+
+PREVIEW = {
+    "changed": False,
+    "would_change": False,
+    "certificate_reasons": [],
+    "reasons": [],
+    "recovered": False,
+    "version": "26.1.5",
+    "certificate": {"days_left": 300, "not_after": "2030-01-01T00:00:00Z"},
+}
+DUE = {**PREVIEW, "would_change": True, "certificate_reasons": ["it expires on 2026-12-01"]}
+DRIFT = {**PREVIEW, "would_change": True, "reasons": ["dockerd reads /etc/docker/daemon.json only when it starts"]}
+UNREACHABLE = {"unreachable": True, "changed": False, "msg": "no route"}
+IDENTITY = {"name": "admin", "user": "", "days_left": 300, "reasons": [], "ca_outdated": False, "exists": True}
+CLIENT = {"docker_client_report": {"identities": [IDENTITY], "failures": []}}
+
+
+def planned(playbook: str = "site", **given: Any) -> dict[str, Any]:
+    extra = {
+        "remove": {"docker_remove_hosts": "web1,web2"},
+        "revoke_client": {"docker_revoke_name": "eve"},
+    }.get(playbook, {})
+    return plan.make(inventory(extra={**extra, **given.pop("extra", {})}, **given), playbook)
+
+
+def hostvars(**hosts: Any) -> dict[str, dict[str, Any]]:
+    good = {name: {"docker_engine_preview": PREVIEW} for name in ("web1", "web2", "web3")}
+    return {"localhost": CLIENT, **good, **hosts}
+
+
+def problems(made: dict[str, Any], variables: dict[str, dict[str, Any]]) -> list[str]:
+    """As the report says them, without advice."""
+    known = results.results(made, variables)
+    return report.make(made, known["engines"], known["clients"], known["ca"]).problems
+
+
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca"])
+def test_a_fleet_that_is_right_has_no_problems(playbook: str) -> None:
+    assert problems(planned(playbook), hostvars()) == []
+
+
+def test_a_change_that_was_made_is_reported_with_the_new_certificate() -> None:
+    changed = {**DUE, "changed": True, "certificate": {"days_left": 364}}
+    web1 = {"docker_engine_preview": DUE, "docker_engine_change": changed}
+    known = results.results(planned("renew"), hostvars(web1=web1))
+    assert known["engines"]["web1"]["changed"] is True
+    assert known["engines"]["web1"]["days_left"] == 364
+    assert known["engines"]["web1"]["reasons"] == []
+    assert known["engines"]["web2"]["changed"] is False
+
+
+def test_a_renewal_leaves_alone_what_no_certificate_is_due_for() -> None:
+    assert problems(planned("renew"), hostvars(web1={"docker_engine_preview": DRIFT})) == []
+    assert problems(planned("site"), hostvars(web1={"docker_engine_preview": DRIFT})) == [
+        "web1: dockerd reads /etc/docker/daemon.json only when it starts."
+    ]
+
+
+def test_a_renewal_reports_what_was_never_set_up() -> None:
+    fresh = {**DUE, "certificate": None, "certificate_reasons": ["there is none"]}
+    new_client = {"docker_client_report": {"identities": [{**IDENTITY, "exists": False, "reasons": ["x"]}]}}
+    found = problems(planned("renew"), hostvars(web1={"docker_engine_preview": fresh}, localhost=new_client))
+    assert found == [
+        "web1: it was never set up, which is for the playbook bulkhead.docker.site to do.",
+        "admin@localhost: it was never set up, which is for the playbook bulkhead.docker.site to do.",
+    ]
+
+
+def test_a_renewal_reports_a_dockerd_that_does_not_run() -> None:
+    down = {**DRIFT, "running": False}
+    assert problems(planned("renew"), hostvars(web1={"docker_engine_preview": down})) == ["web1: dockerd does not run."]
+
+
+def test_engines_after_one_that_failed_say_who_it_was() -> None:
+    failed = {"docker_engine_preview": DUE, "docker_engine_failed": True, "docker_failure": "It is full."}
+    found = problems(planned("renew"), hostvars(web1=failed, web2={"docker_engine_preview": DUE}))
+    assert found == ["web1: It is full.", "web2: it was not changed, because web1 failed before it."]
+
+
+def test_an_engine_that_was_verified_says_what_failed() -> None:
+    asked = {"findings": ["its port 2375 is open"], "engine": {"version": "26"}, "certificate": {"days_left": 3}}
+    variables = {
+        "web1": {"docker_engine_report": asked, "docker_verify_all_findings": ["it lets anybody in"]},
+        "web2": {"docker_engine_report": {"failed": False, "msg": "There is no Docker."}},
+        "web3": {"docker_engine_report": {**UNREACHABLE}, "docker_verify_all_findings": ["no answer"]},
+    }
+    assert problems(planned("verify"), variables) == [
+        "web1: its port 2375 is open; it lets anybody in.",
+        "web2: There is no Docker.",
+        "web3: it cannot be reached.",
+    ]
+
+
+def test_a_removal_asks_for_the_hosts_that_were_named_and_no_others() -> None:
+    removed = {"changed": True, "version": "26.1.5", "certificate": {"days_left": 300}}
+    variables = {
+        "web1": {"docker_engine_removed": removed, "docker_ssh_server": {"changed": True}},
+        "web2": {"docker_engine_removed": UNREACHABLE, "docker_ssh_server": {"skipped": True}},
+    }
+    made = planned("remove")
+    known = results.results(made, variables)
+    said = report.make(made, known["engines"], known["clients"], known["ca"])
+    assert said.problems == ["web2: it cannot be reached."]
+    assert [(row["name"], row["endpoint"], row["days_left"], row["state"]) for row in said.rows] == [
+        ("web1", "", None, "changed"),
+        ("web2", "tcp://192.0.2.2:2376", None, "FAILED"),
+    ]
+
+
+def test_a_client_that_was_removed_has_no_identities_any_more() -> None:
+    removed = {"docker_client_removed": {"results": [{"changed": False}, {"changed": True}]}}
+    known = results.results(planned("remove", extra={"docker_remove_hosts": "all"}), {"localhost": removed})
+    assert known["clients"]["localhost"]["changed"] is True
+    assert known["clients"]["localhost"]["identities"] == []
+
+
+def test_a_revocation_is_complete_when_all_were_reached_whatever_the_limit_is() -> None:
+    taken = {"docker_ssh_server": {"changed": True, "removed": ["docker-eve"]}}
+    variables = {
+        "localhost": {"docker_client_removed": {"results": [{"changed": True}]}},
+        "web1": taken,
+        "web2": {"docker_ssh_server": UNREACHABLE},
+    }
+    made = planned("revoke_client", limit="web1,web2,localhost", in_run={"web1", "web2", "localhost"})
+    assert problems(made, variables) == [
+        "web2: it cannot be reached.",
+        "web3: it was not asked, because something failed before or --limit leaves it out.",
+    ]
+    again = planned("revoke_client", extra={"docker_revoke_state": "absent"})
+    assert problems(again, {}) == []
+
+
+def test_the_accounts_of_who_was_revoked_are_not_in_the_report() -> None:
+    hosts = {
+        "localhost": {
+            "docker_client_transports": ["tls", "ssh"],
+            "docker_client_identities": [{"name": "admin"}, {"name": "eve"}],
+        }
+    }
+    signing = {"role": "signing", "common_name": "CA", "days_left": 3000}
+    state = {"docker_ca_state": {"certificates": [signing], "revoked": ["eve"]}}
+    made = planned("revoke_client", hosts=hosts)
+    known = results.results(made, {"localhost": {**CLIENT, **state}})
+    lines = report.make(made, known["engines"], known["clients"], known["ca"]).lines
+    assert "SSH accounts on all engines: docker-admin" in lines
+
+
+def test_the_ca_is_the_one_that_the_run_has_left_or_else_has_read() -> None:
+    read, left = (
+        {"certificates": [{"role": "next"}, {"role": "signing", "common_name": name, "days_left": 9}], "revoked": []}
+        for name in ("old", "new")
+    )
+    made = planned("renew")
+    limited = results.results(made, hostvars(web2={"docker_ca_gathered": read}))  # --limit leaves the CA host out
+    assert limited["ca"]["common_name"] == "old"
+    both = {**CLIENT, "docker_ca_gathered": read, "docker_ca_state": left}
+    assert results.results(made, hostvars(localhost=both))["ca"]["common_name"] == "new"
+    assert results.results(made, hostvars())["ca"] == {}
+
+
+def test_a_rotation_does_not_begin_without_everybody() -> None:
+    made = planned("rotate_ca", extra={"docker_rotate_exclude": ["web3"]})
+    mute = {"docker_client_report": {"identities": [], "failures": ["The identities of ops cannot be read."]}}
+    variables = hostvars(
+        web1={"docker_engine_preview": UNREACHABLE, "docker_failure": "web1 cannot be reached: no route."},
+        web2={"docker_failure": "web2 is part of a swarm."},
+        web3={},
+        localhost=mute,
+    )
+    assert results.results(made, variables)["unanswered"] == [
+        "web1: it cannot be reached",
+        "web2: web2 is part of a swarm",
+        "localhost: The identities of ops cannot be read",
+    ]
+    assert results.results(made, hostvars(web1={"docker_engine_preview": DUE}))["unanswered"] == []
+    assert results.results(planned("rotate_ca"), hostvars(web3={}))["unanswered"] == ["web3: it was not asked"]
+
+
+def test_a_rotation_goes_on_when_all_have_followed() -> None:
+    made = planned("rotate_ca")
+    late = {"docker_client_report": {"identities": [{**IDENTITY, "ca_outdated": True}], "failures": []}}
+    variables = hostvars(web1={"docker_engine_preview": DUE}, web2={"docker_engine_preview": DRIFT}, localhost=late)
+    assert results.results(made, variables)["left_over"] == [
+        "web1: it expires on 2026-12-01",
+        "web2: dockerd reads /etc/docker/daemon.json only when it starts",
+        "localhost: its identities admin are not issued yet",
+    ]
+    assert results.results(made, hostvars())["left_over"] == []
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "x", [], ["x"], {"results": "x"}, {"results": [None, 3]}, {"msg": 3}])
+def test_no_answer_of_a_host_breaks_the_results(nonsense: Any) -> None:
+    registered = [name for names in results._REGISTERED.values() for name in names]
+    variables = {name: dict.fromkeys((*registered, "docker_ca_state"), nonsense) for name in hostvars()}
+    for playbook in ("site", "renew", "verify", "remove", "revoke_client"):
+        problems(planned(playbook), variables)
+    results.results(planned("rotate_ca"), variables)["left_over"]
