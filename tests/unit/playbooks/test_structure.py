@@ -19,6 +19,8 @@ CA, ENGINES, CLIENTS = (f"{{{{ docker_{kind}_pattern }}}}" for kind in ("ca", "e
 ONCE = "all:localhost"
 # Who becomes root: on engines all of it, on the CA host nothing, on client hosts the role says it for each OS user.
 BECOME = {CA: False, ONCE: False, ENGINES: True, CLIENTS: None}
+# Here the client that verifies is asked, and docker_verify says as whom.
+VERIFIES = ("verify", "verify_accounts")
 # What runs on the control node and brings no answer of a host.
 CONTROL_NODE = {
     f"ansible.builtin.{name}"
@@ -77,11 +79,8 @@ def test_a_play_says_what_settings_could_change(file: Path, play: dict[str, t.An
     assert play["strategy"] == "ansible.builtin.linear"
     assert play["gather_facts"] is False
     assert play["hosts"] in BECOME, "a reader resolves it with vars/hosts.yml"
-    if file.name == "verify.yml":
-        # The verifying client is asked in the same play.
+    if file.stem in VERIFIES:
         assert "become" not in play
-        inside = load(PLAYBOOKS / "tasks/verify_engine.yml")[0]["ansible.builtin.include_role"]
-        assert inside["apply"] == {"become": True}
     else:
         assert play.get("become") == BECOME[play["hosts"]]
     if play["hosts"] == CA:
@@ -117,6 +116,11 @@ def test_every_filter_is_there() -> None:
     text = "".join(path.read_text(encoding="utf-8") for folder in (PLAYBOOKS, ROLES) for path in folder.rglob("*.yml"))
     known = {name for plugin in (docker_handover, docker_verify) for name in plugin.FilterModule().filters()}
     assert set(re.findall(r"\|\s*bulkhead\.docker\.(docker_\w+)", text)) == known
+
+
+def test_an_engine_is_verified_from_inside_as_root() -> None:
+    inside = load(PLAYBOOKS / "tasks/verify_engine.yml")[0]["ansible.builtin.include_role"]
+    assert (inside["tasks_from"], inside["apply"]) == ("report", {"become": True})
 
 
 def includes(path: Path) -> t.Iterator[Path]:
