@@ -24,6 +24,7 @@ class FilterModule:
         return {
             "docker_client_engines": handover.client_engines,
             "docker_failure": results.failure,
+            "docker_own_names": engines.own_names,
             "docker_run_results": results.results,
             "docker_ssh_users": _ssh_users,
             "docker_certificate_names": engines.certificate_names,

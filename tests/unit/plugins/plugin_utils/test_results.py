@@ -204,3 +204,27 @@ def test_no_answer_of_a_host_breaks_the_results(nonsense: Any) -> None:
     for playbook in ("site", "renew", "verify", "remove", "revoke_client"):
         problems(planned(playbook), variables)
     results.results(planned("rotate_ca"), variables)["left_over"]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"failed": True, "msg": "It is full."}, "It is full."),
+        ({"failed": True, "msg": "a\x1b[2J\nb"}, "a [2J b"),
+        ({"failed": True}, "no error message"),
+        ({"failed": True, "results": 5, "msg": "no"}, "no"),
+        (
+            {
+                "results": [{"failed": True, "msg": "x"}, {"msg": "y"}, 3, {"failed": True, "msg": "z"}],
+                "msg": "One failed",
+            },
+            "x; z",
+        ),
+        # Ansible brings hosts into a rescue when the failure of another ends the run.
+        ({}, ""),
+        (None, ""),
+        ("text", ""),
+    ],
+)
+def test_a_failure_is_one_sentence_whatever_a_host_says(result: Any, said: str) -> None:
+    assert results.failure(result) == said
