@@ -451,7 +451,7 @@ class _Change:
         mark = self.engine.service.log_mark()
         try:
             self._apply()
-            self._prove()
+            self._verify()
             self.engine.service.release()
         except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
             log = _complaints(self.engine.service.log_since(mark))
@@ -520,7 +520,7 @@ class _Change:
             self.after.switch(self.daemon, False)
             self.plan.daemon_json.swap()
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         if not self.restart:
             return
         desired, api = self.desired, self.engine.api
