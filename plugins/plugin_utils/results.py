@@ -130,16 +130,21 @@ def _was_asked(variables: Values, kind: str) -> bool:
 def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record:
     answers = [answer for registered in _REGISTERED["engines"] for answer in _answers(variables, registered)]
     last: Values = answers[0] if answers else {}
-    certificate = last.get("certificate") or {}
+    certificate = _first(answers, "certificate") or {}
     return {
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or _failure(variables),
         "changed": any(answer.get("changed") is True for answer in answers),
-        "version": last.get("version") or (last.get("engine") or {}).get("version"),
+        "version": _first(answers, "version") or (_first(answers, "engine") or {}).get("version"),
         "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
         "findings": [*_entries(last.get("findings")), *_entries(variables.get("docker_verify_all_findings"))],
         "reasons": _still_due(plan["playbook"], last, stopped_by),
     }
+
+
+def _first(answers: t.Iterable[Values], key: str) -> t.Any:
+    """A change that failed was undone and says nothing, so what was gathered before it still holds."""
+    return next((answer[key] for answer in answers if answer.get(key)), None)
 
 
 def _failure(variables: Values) -> str:

@@ -104,3 +104,60 @@ def test_who_was_revoked_or_uses_tls_alone_has_no_account() -> None:
     users = handover.ssh_users(plan(**clients), "web2", {"build1": {}, "build2": {}}, revoked=["alice"])
 
     assert users == []
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"failed": True, "msg": "It is full."}, "It is full."),
+        ({"failed": True, "msg": "a\x1b[2J\nb"}, "a [2J b"),
+        ({"failed": True}, "no error message"),
+        ({"failed": True, "results": 5, "msg": "no"}, "no"),
+        (
+            {
+                "results": [{"failed": True, "msg": "x"}, {"msg": "y"}, 3, {"failed": True, "msg": "z"}],
+                "msg": "One failed",
+            },
+            "x; z",
+        ),
+        # Ansible brings hosts into a rescue when the failure of another ends the run.
+        ({}, ""),
+        (None, ""),
+        ("text", ""),
+    ],
+)
+def test_a_failure_is_one_sentence_whatever_a_host_says(result: Any, said: str) -> None:
+    assert handover.failure(result) == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "restored"),
+    [
+        ({"changed": True}, True),
+        ({"changed": False}, True),
+        ({"changed": False, "unreachable": True}, False),
+        ({"changed": False, "failed": True}, False),
+        ({"changed": "no"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_an_engine_is_given_back_only_where_it_says_so(answer: Any, restored: bool) -> None:
+    hostvars = {"web1": {"docker_engine_removed": answer}, "web2": {"docker_engine_removed": {"changed": True}}}
+
+    assert handover.not_restored(plan(), hostvars) == ([] if restored else ["web1"])
+
+
+def test_what_verification_finds_is_in_the_result_of_the_engine() -> None:
+    engine = {
+        "docker_engine_report": {"findings": ["inside"]},
+        "docker_verify_endpoint_findings": ["over TLS"],
+        "docker_verify_findings": ["over SSH"],
+    }
+    planned = {**plan(), "remove": {"engines": []}, "ca": {"host": "localhost"}}
+
+    assert handover.results(planned, {"web1": engine})["engines"]["web1"]["findings"] == [
+        "inside",
+        "over TLS",
+        "over SSH",
+    ]

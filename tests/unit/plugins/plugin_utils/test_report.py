@@ -170,3 +170,14 @@ def test_long_names_stay_on_the_page() -> None:
     made = report.make(planned(groups=groups), {name: engine() for name in names}, {}, {})
     assert max(map(len, made.lines)) <= report.WIDTH
     assert made.lines[1].startswith("engineengine")
+
+
+def test_engines_that_a_run_does_not_ask_are_no_problem() -> None:
+    removal = planned("remove", extra={"docker_remove_hosts": "web1"})
+    assert report.make(removal, {"web1": engine(None, changed=True)}, {}, {}).problems == []
+    assert report.make(removal, {}, {}, {}).problems == ["web1: it was not asked, because something failed before."]
+
+    revocation = {"docker_revoke_name": "eve"}
+    assert report.make(planned("revoke_client", extra=revocation), {}, {}, {}).problems == []
+    rotation = planned("revoke_client", extra={**revocation, "docker_revoke_by_rotation": True})
+    assert len(report.make(rotation, {}, {}, {}).problems) == 3
