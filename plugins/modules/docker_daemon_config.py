@@ -95,8 +95,8 @@ options:
     default: false
   allow_container_restart:
     description:
-      - Allow a restart of dockerd that ends running containers (swarm members, C(live-restore) switched off, services that run
-        C(docker run) in the foreground). Services that end with dockerd are started again.
+      - Allow a restart of dockerd that ends running containers (swarm members, C(live-restore) switched off by a flag, services that
+        run C(docker run) in the foreground, a dockerd that does not answer root). Services that end with dockerd are started again.
     type: bool
     default: false
   timeout:

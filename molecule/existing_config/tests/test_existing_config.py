@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import pathlib
-import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import testinfra
 import yaml
 from testinfra.host import Host
 
@@ -79,90 +82,75 @@ def test_a_key_that_is_managed_no_more_gets_its_old_value_back(host: Host, name:
     assert expected[name].items() <= previous.items()
 
 
-# Every alias is a host of the lab again, with one thing wrong. None of them is changed, so one run serves all.
-BAD: dict[str, tuple[str, dict[str, Any], str]] = {
-    "name": ("e11", {"docker_engine_names": ["not a name"]}, r"'not a name' is neither a DNS name nor an IP address"),
-    "address": ("e12", {"docker_engine_listen": ["192.0.2.77"]}, r"does not have the listen address 192\.0\.2\.77"),
-    "host-name": ("e12", {"docker_engine_listen": ["web1"]}, r"'web1' is not an IP address"),
-    "port": ("e13", {"docker_engine_port": 22}, r"port 22 on 0\.0\.0\.0 is taken by another process"),
-    "verify": ("e13", {"docker_engine_daemon_options": {"tlsverify": False}}, r"'tlsverify' is not accepted"),
-    "plain": ("et", {"docker_engine_daemon_options": {"tls": False}}, r"'tls' is not accepted"),
-    "hosts": ("et", {"docker_engine_daemon_options": {"hosts": ["tcp://0.0.0.0:2375"]}}, r"'hosts' is not accepted"),
-    "trust": ("et", {"docker_engine_daemon_options": {"tlscacert": ""}}, r"'tlscacert' is not accepted"),
-    "days": ("e11", {"docker_engine_valid_days": 10}, r"docker_engine_valid_days more than docker_engine_renew_days"),
-    "passphrase": (
-        "e11",
-        {"docker_engine_ca_passphrase": "wrong", "docker_engine_renew_force": True},
-        r"did not sign the certificate",
-    ),
-    "no-ca": (
-        "e12",
-        {"docker_engine_ca_dir": "/nonexistent"},
-        r"did not get the trust bundle /nonexistent/ca\.pem from the CA host",
-    ),
-    "ca-host": ("e13", {"docker_engine_ca_host": "gone"}, r"from the CA host gone"),
-}
+# -- what cannot work is refused before anything is changed on any host -----------------------------------------------
+
+# All the others in a run would get a new certificate, and engines with it a restart of dockerd.
+DUE = ("-e", "docker_engine_renew_force=true", "-e", "docker_client_renew_force=true")
 
 
-def _snapshot(lab: Any) -> str:
-    done = lab.run(
-        *("ansible", "-i", str(lab.folder / "inventory.yml"), "docker_engines", "--become", "--module-name", "shell"),
-        *("--args", SNAPSHOT),
-    )
-    assert done.returncode == 0, done.stdout
-    return "\n".join(sorted(done.stdout.splitlines()))
-
-
-@pytest.fixture(scope="session")
-def refusals(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each alias was told; the snapshots of all hosts before and after are in 'before' and 'after'."""
-    before = _snapshot(lab)
-    folder = tmp_path_factory.mktemp("bad")
-    inventory = lab.inventory
-    hosts = {alias: inventory["lab"]["hosts"][real] for alias, (real, _, _) in BAD.items()}
-    plays = [
-        {
-            "hosts": "bad",
-            "gather_facts": False,
-            "become": True,
-            "tasks": [
-                {
-                    "ansible.builtin.include_role": {"name": "bulkhead.docker.docker_engine"},
-                    "vars": {"docker_engine_ca_dir": str(lab.home / ".bulkhead/ca")} | variables,
-                    "when": f"inventory_hostname == '{alias}'",
-                }
-                for alias, (_, variables, _) in BAD.items()
-            ],
-        }
+def picture(lab: Any) -> list[str]:
+    """Everything below /etc of all engines, the process of dockerd, and what the control node keeps."""
+    inventory = str(lab.folder / "inventory.yml")
+    done = lab.run("ansible", "-i", inventory, "docker_engines", "-b", "-m", "shell", "-a", SNAPSHOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = [
+        path for name in (".bulkhead", ".docker") for path in sorted((lab.home / name).rglob("*")) if path.is_file()
     ]
-    (folder / "inventory.yml").write_text(
-        yaml.safe_dump(
-            {
-                "bad": {"hosts": hosts, "vars": inventory["lab"]["vars"]},
-                "away": {"hosts": {"gone": {"ansible_host": "192.0.2.1", "ansible_timeout": 2}}},
-            }
-        )
+    return [
+        *sorted(done.stdout.splitlines()),
+        *(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in kept),
+    ]
+
+
+def refused(lab: Any, tmp_path: pathlib.Path, inventory: dict[str, Any], *arguments: str) -> str:
+    """What a run with these variables on top of the lab's own says. It fails, and changes nothing anywhere."""
+    more = tmp_path / "more.yml"
+    more.write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    before = picture(lab)
+    done = lab.playbook("-i", str(more), *arguments, "bulkhead.docker.site")
+    assert done.returncode != 0, done.stdout
+    assert picture(lab) == before
+    return str(lab.said(done))
+
+
+def engines(**variables: dict[str, Any]) -> dict[str, Any]:
+    return {"docker_engines": {"hosts": variables}}
+
+
+@contextlib.contextmanager
+def broken(lab: Any, **scripts: tuple[str, str]) -> Iterator[None]:
+    """Engines on which one script breaks something, which the other mends afterwards."""
+    hosts = {
+        name: testinfra.get_host(f"ansible://{name}?ansible_inventory={lab.folder}/inventory.yml") for name in scripts
+    }
+    with contextlib.ExitStack() as mending:
+        for name, (breaks, mends) in scripts.items():
+            mending.enter_context(hosts[name].sudo())
+            hosts[name].check_output(breaks)
+            mending.callback(hosts[name].check_output, mends)
+        yield
+
+
+def test_everything_wrong_with_the_variables_is_said_at_once(lab: Any, tmp_path: pathlib.Path) -> None:
+    variables = engines(
+        e11={"docker_engine_names": ["not a name"], "docker_engine_valid_days": 10},
+        e12={"docker_engine_listen": ["web1"], "docker_engine_port": 70000},
+        e13={"docker_engine_daemon_options": {"tlsverify": False, "tls": False}},
+        et={"docker_engine_daemon_options": {"tlscacert": "", "hosts": ["tcp://0.0.0.0:2375"]}},
     )
-    (folder / "play.yml").write_text(yaml.safe_dump(plays))
-    done = lab.playbook(
-        "-i", str(folder / "inventory.yml"), str(folder / "play.yml"), ANSIBLE_STDOUT_CALLBACK="ansible.posix.json"
-    )
-    report = json.loads(done.stdout)
-    messages = {"before": before, "after": _snapshot(lab)}
-    for task in report["plays"][0]["tasks"]:
-        for alias, result in task["hosts"].items():
-            if result.get("failed") or result.get("unreachable"):
-                messages[alias] = result["msg"]
-    return messages
-
-
-@pytest.mark.parametrize("alias", BAD)
-def test_bad_input_is_refused_with_a_sentence(refusals: dict[str, str], alias: str) -> None:
-    assert re.search(BAD[alias][2], refusals.get(alias, "not refused"), re.DOTALL)
-
-
-def test_bad_input_changes_nothing(refusals: dict[str, str]) -> None:
-    assert refusals["after"] == refusals["before"]
+    said = refused(lab, tmp_path, variables, *DUE, "-e", "docker_ca_host=gone")
+    for sentence in (
+        "docker_engine_names of e11 has 'not a name', which is neither a DNS name nor an IP address",
+        "docker_engine_valid_days of e11 (10) has to be more than docker_engine_renew_days (30)",
+        "docker_engine_listen of e12 has 'web1'",
+        "docker_engine_port of e12 is 70000",
+        "docker_engine_daemon_options of e13 has tlsverify, which decides who gets in",
+        "docker_engine_daemon_options of e13 has tls, which decides who gets in",
+        "docker_engine_daemon_options of et has tlscacert, which decides who gets in",
+        "docker_engine_daemon_options of et has hosts, which decides who gets in",
+        "docker_ca_host is 'gone', which is no host of the inventory",
+    ):
+        assert sentence in said
 
 
 def test_without_engines_the_playbook_says_which_group_it_needs(lab: Any, tmp_path: pathlib.Path) -> None:
@@ -172,41 +160,37 @@ def test_without_engines_the_playbook_says_which_group_it_needs(lab: Any, tmp_pa
     assert "Put the hosts whose Docker engine is to be secured into a group" in lab.said(done)
 
 
-def test_an_engine_without_docker_is_refused(lab: Any, host: Host, name: str) -> None:
-    if name != "e12":
-        pytest.skip("one is enough")
-    with host.sudo():
-        host.check_output("mv /usr/sbin/dockerd /usr/sbin/dockerd.away")
-        try:
-            done = lab.playbook("--limit", name, "bulkhead.docker.site")
-        finally:
-            host.check_output("mv /usr/sbin/dockerd.away /usr/sbin/dockerd")
-    assert "dockerd is not installed on this host" in lab.said(done)
+def test_a_ca_host_that_cannot_be_reached_ends_the_run(lab: Any, tmp_path: pathlib.Path) -> None:
+    gone = {"docker_ca": {"hosts": {"gone": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}}
+    assert "The CA host gone cannot be reached" in refused(lab, tmp_path, gone, *DUE)
 
 
-def test_a_daemon_json_that_is_not_json_is_refused_and_kept(lab: Any, host: Host, name: str) -> None:
-    if name != "et":
-        pytest.skip("one is enough")
-    with host.sudo():
-        host.check_output("cp -p /etc/docker/daemon.json /root/good.json; echo '{not json' >/etc/docker/daemon.json")
-        try:
-            done = lab.playbook("--limit", name, "bulkhead.docker.site")
-            assert host.check_output("cat /etc/docker/daemon.json") == "{not json"
-        finally:
-            host.check_output("cp -p /root/good.json /etc/docker/daemon.json")
-    assert "/etc/docker/daemon.json is not JSON" in lab.said(done)
+def test_a_passphrase_that_does_not_open_the_ca_ends_the_run(lab: Any, tmp_path: pathlib.Path) -> None:
+    said = refused(lab, tmp_path, {}, *DUE, "-e", "docker_ca_passphrase=wrong-passphrase")
+    assert "cannot be read with the docker_ca_passphrase that was given" in said
 
 
-def test_a_missing_library_is_installed_or_named(lab: Any, host: Host, name: str) -> None:
+def test_what_engines_refuse_ends_the_run_for_all(lab: Any, tmp_path: pathlib.Path) -> None:
+    variables = engines(e12={"docker_engine_listen": ["192.0.2.77"]}, e13={"docker_engine_port": 22})
+    breaks = "cp -p /etc/docker/daemon.json /root/good.json; echo '{not json' >/etc/docker/daemon.json"
+    with broken(lab, et=(breaks, "cp -p /root/good.json /etc/docker/daemon.json")):
+        said = refused(lab, tmp_path, variables, *DUE)
+    assert "this host does not have the listen address 192.0.2.77; correct docker_engine_listen" in said
+    assert "port 22 on 0.0.0.0 is taken by another process" in said
+    assert "/etc/docker/daemon.json is not JSON" in said
+
+
+def test_one_engine_without_docker_ends_the_run_for_all(lab: Any, tmp_path: pathlib.Path) -> None:
+    with broken(lab, e12=("mv /usr/sbin/dockerd /usr/sbin/away", "mv /usr/sbin/away /usr/sbin/dockerd")):
+        said = refused(lab, tmp_path, {}, *DUE)
+    assert "dockerd is not installed on this host" in said
+
+
+def test_a_missing_library_is_named_or_installed(lab: Any, tmp_path: pathlib.Path) -> None:
     """Taken away together with the way to install it: a sentence; with the package lists back: installed."""
-    if name != "e13":
-        pytest.skip("one is enough")
-    with host.sudo():
-        host.check_output("apt-get remove -qq --yes python3-cryptography && mv /etc/apt /etc/apt.away")
-        try:
-            done = lab.playbook("--limit", name, "bulkhead.docker.site")
-            assert "needs Python's cryptography library, and the package python3-cryptography" in lab.said(done)
-        finally:
-            host.check_output("mv /etc/apt.away /etc/apt")
-        again = lab.playbook("--limit", name, "bulkhead.docker.site")
-        assert again.returncode == 0, again.stdout
+    breaks = "apt-get remove -qq --yes python3-cryptography && mv /etc/apt /etc/away"
+    with broken(lab, e13=(breaks, "mv /etc/away /etc/apt")):
+        said = refused(lab, tmp_path, {}, *DUE)
+    assert "Python's cryptography library 3.3 or later is missing" in said
+    again = lab.playbook("--limit", "e13,localhost", "bulkhead.docker.site")
+    assert again.returncode == 0, again.stdout

@@ -34,6 +34,8 @@ _SYSTEMD_PATHS = (
 _PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What follows docker.service when it is stopped or restarted. The last one exists since systemd 249.
 _FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo")
+# States from which a unit comes by itself.
+_MOVING = ("activating", "deactivating")
 # docker.service alone, without what follows it; systemd calls it a job mode.
 _ALONE = "--job-mode=ignore-requirements"
 # Commands of the Docker CLI that run for as long as a container does.
@@ -312,6 +314,18 @@ class Systemd:
         if units:
             subprocess.run(("systemctl", "start", "--no-block", *units), capture_output=True, check=False)
 
+    def not_active(self, units: t.Sequence[str], timeout: float) -> dict[str, str]:
+        """What systemd says of those units that do not run; what is being started or stopped gets this long."""
+        end = time.monotonic() + timeout
+        while True:
+            found = {unit: self._show(unit, "ActiveState", "Job") for unit in units}
+            # A job that has only been queued shows in no state yet.
+            moves = any(each.get("Job") or each.get("ActiveState") in _MOVING for each in found.values())
+            if not moves or time.monotonic() > end:
+                states = {unit: each.get("ActiveState", "unknown") for unit, each in found.items()}
+                return {unit: state for unit, state in states.items() if state not in ("active", "reloading")}
+            time.sleep(0.2)
+
     def stop(self, running_before: t.Collection[str]) -> None:
         """Stop what did not run before."""
         units = [unit for unit in ("docker.service", "docker.socket") if unit not in running_before]
@@ -426,6 +440,10 @@ class ServiceScript:
     @staticmethod
     def start_again(units: t.Sequence[str]) -> None:
         """Nothing follows a script."""
+
+    @staticmethod
+    def not_active(units: t.Sequence[str], timeout: float) -> dict[str, str]:
+        return {}
 
     def reload(self) -> None:
         _hang_up(self.main_pid())

@@ -40,6 +40,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handsh
 _LOCK = pathlib.Path("/run/bulkhead.lock")
 _LOCK_TIMEOUT = 300
 _RELOAD_TIMEOUT = 10
+_UNITS_TIMEOUT = 30  # for the units that an undo starts again
 _UNDO_TIMEOUT = 150  # at least: systemd gives a daemon that does not stop 90 seconds before it kills it
 
 REFUSALS = (
@@ -451,7 +452,7 @@ class _Change:
         mark = self.engine.service.log_mark()
         try:
             self._apply()
-            self._prove()
+            self._verify()
             self.engine.service.release()
         except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
             log = _complaints(self.engine.service.log_since(mark))
@@ -520,7 +521,7 @@ class _Change:
             self.after.switch(self.daemon, False)
             self.plan.daemon_json.swap()
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         if not self.restart:
             return
         desired, api = self.desired, self.engine.api
@@ -579,24 +580,30 @@ def _undo(journal: _Journal, timeout: float) -> str:
                 _put_back(file)
         service.start_again(journal.followers)
     service.release()
-    state = _state_after_undo(journal, daemon.api, problem)
+    state = _state_after_undo(journal, daemon, problem)
     journal.remove()
     return state
 
 
-def _state_after_undo(journal: _Journal, api: _api.LocalApi, problem: str) -> str:
+def _state_after_undo(journal: _Journal, daemon: _Engine, problem: str) -> str:
     """What an undo has reached, which gives files back and not always what ran."""
     if problem:
         hint = " Containers run on; start it with live-restore to keep them." if journal.containers else ""
         return f"Its previous files are back, but dockerd does not run with them: {problem}.{hint}"
     if not journal.process:
         return "Its previous files are back, and dockerd is stopped as before."
+    ended = [
+        f"{unit} was active and is {state} now ('systemctl status {unit}' shows why)"
+        for unit, state in daemon.service.not_active(journal.followers, _UNITS_TIMEOUT).items()
+    ]
     if not journal.answered:
+        but = f", but {'; '.join(ended)}" if ended else ""
         return (
-            "Its previous files are back and dockerd runs with them; as before, it does not answer on its local socket."
+            "Its previous files are back and dockerd runs with them; as before, it does not answer on its local "
+            f"socket{but}."
         )
     try:
-        differs = _differences(journal, api)
+        differs = [*_differences(journal, daemon.api), *ended]
     except _api.ApiError as error:
         return f"Its previous files are back and dockerd runs with them, but cannot be asked: {error}."
     if differs:

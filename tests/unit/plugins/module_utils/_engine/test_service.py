@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import typing as t
 
 import pytest
@@ -254,6 +255,38 @@ def test_what_a_restart_may_take_down_is_started_again(systemctl: Systemctl, pro
     systemd.start_again([])
     systemd.start_again(["shop.service"])
     assert systemctl.asked() == ["start --no-block shop.service"]
+
+
+def test_units_that_do_not_run_after_they_had_time_to_start(
+    systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemctl.write('cat "$0-$2"; [ "$1" = show ] && [ -e "$0-$2-next" ] && mv "$0-$2-next" "$0-$2"; true')
+    for name, *answers in (
+        ("shop", "ActiveState=active"),
+        ("bound", "ActiveState=failed\nJob=7", "ActiveState=failed"),  # queued, then tried in vain
+        ("part", "ActiveState=activating", "ActiveState=active"),
+        ("gone", "ActiveState=inactive"),
+    ):
+        for answer, file in zip(answers, (f"systemctl-{name}.service", f"systemctl-{name}.service-next")):
+            (systemctl.folder / file).write_text(f"{answer}\n")
+    monkeypatch.setattr(_service, "time", types.SimpleNamespace(monotonic=lambda: 0, sleep=lambda _: None))
+    systemd = _service.Systemd()
+    assert systemd.not_active([f"{name}.service" for name in ("shop", "bound", "part", "gone")], 60) == {
+        "bound.service": "failed",
+        "gone.service": "inactive",
+    }
+    assert systemd.not_active([], 60) == {}
+
+
+def test_a_unit_that_never_comes_to_rest_is_named_in_the_end(
+    systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (systemctl.folder / "systemctl-shop.service").write_text("ActiveState=activating\n")
+    clock = [0.0]
+    fake = types.SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda _: clock.__setitem__(0, clock[0] + 20))
+    monkeypatch.setattr(_service, "time", fake)
+    assert _service.Systemd().not_active(["shop.service"], 30) == {"shop.service": "activating"}
+    assert clock[0] == 40
 
 
 def test_programs_are_found_with_the_service_that_they_belong_to() -> None:

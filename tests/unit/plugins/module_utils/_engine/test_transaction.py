@@ -157,6 +157,11 @@ class Daemon:
     def start_again(self, units: t.Sequence[str]) -> None:
         self._run(started=units)
 
+    ended: t.ClassVar[dict[str, str]] = {}
+
+    def not_active(self, units: t.Sequence[str], timeout: float) -> dict[str, str]:
+        return {unit: state for unit, state in self.ended.items() if unit in units}
+
     def log_mark(self) -> float:
         return 0
 
@@ -668,6 +673,13 @@ def test_an_undo_starts_again_what_followed_docker(daemon: Daemon) -> None:
     assert not daemon.runs["held"]
 
 
+def test_an_undo_names_the_units_that_it_could_not_start_again(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Daemon, "ended", {"shop.service": "failed", "other.service": "inactive"})
+    ended = "shop.service was active and is failed now ('systemctl status shop.service' shows why)."
+    assert undo(daemon) == f"Its previous files are back and the engine answers, but not as before: {ended}"
+    assert undo(daemon, answered=False).endswith(f"does not answer on its local socket, but {ended}")
+
+
 def test_an_undo_names_what_its_files_brought_to_life(daemon: Daemon) -> None:
     """The previous daemon.json had an edit that nobody had loaded: the file comes back, what ran does not."""
     inspect.DAEMON_JSON.write_text('{"data-root": "/srv/docker"}', encoding="ascii")
@@ -828,4 +840,7 @@ def test_the_module_returns_what_it_documents(daemon: Daemon) -> None:
     told = transaction.change(desired(authority, ca=""))
     second = dataclasses.replace(told, ssh_accounts=True, ssh_server={"port": 22, "host_keys": ["ssh-ed25519 AAAA"]})
     failed = {"failed": True, "msg": "no", "log": ["level=fatal"], "rolled_back": True}
-    returns.assert_documented("docker_daemon_config", dataclasses.asdict(first), dataclasses.asdict(second), failed)
+    without_library = {"failed": True, "log": [], "rolled_back": False, "library_missing": True}
+    returns.assert_documented(
+        "docker_daemon_config", dataclasses.asdict(first), dataclasses.asdict(second), failed, without_library
+    )
