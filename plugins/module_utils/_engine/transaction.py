@@ -597,10 +597,10 @@ def _state_after_undo(journal: _Journal, daemon: _Engine, problem: str) -> str:
         for unit, state in daemon.service.not_active(journal.followers, _UNITS_TIMEOUT).items()
     ]
     if not journal.answered:
-        silent = (
+        return (
             "Its previous files are back and dockerd runs with them; as before, it does not answer on its local socket"
+            f"{', but ' if ended else ''}{'; '.join(ended)}."
         )
-        return f"{silent}, but {'; '.join(ended)}." if ended else f"{silent}."
     try:
         differs = [*_differences(journal, daemon.api), *ended]
     except _api.ApiError as error:
