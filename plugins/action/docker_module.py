@@ -27,6 +27,7 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         name, options = self._asked()
         result.update(self.answer_of(name, options, task_vars))
+        result.update(answers.interpreter(self._discovered_interpreter_key, self._discovered_interpreter))
         return result
 
     def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:

@@ -24,11 +24,9 @@ class FilterModule:
         return {
             "docker_client_engines": handover.client_engines,
             "docker_failure": results.failure,
-            "docker_left_over": results.left_over,
-            "docker_not_restored": results.not_restored,
+            "docker_own_names": engines.own_names,
             "docker_run_results": results.results,
             "docker_ssh_users": _ssh_users,
-            "docker_unanswered": results.unanswered,
             "docker_certificate_names": engines.certificate_names,
             "docker_subject_alt_names": engines.subject_alt_names,
         }

@@ -12,7 +12,7 @@ description:
   - Prints one table of the engines with Docker's version, endpoint and the days that their certificates last, one of the identities with their
     contexts, who may get in over SSH, what is wrong, and what to do next.
   - It leaves the same as the statistic C(docker_report), which AWX keeps with the job, and in the file C(docker_report_path) of the control node.
-  - It does not fail where something is wrong; a task after it does, by RV(problems). A value that makes no sense is a finding of the
+  - It does not fail where something is wrong; a task after it does, that looks at RV(problems). A value that makes no sense is a finding of the
     host that it comes from.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -33,22 +33,21 @@ options:
     required: true
   engines:
     description:
-      - What is known of each engine, by inventory name. One of RV(bulkhead.docker.docker_plan#module:docker_plan.asked) that is not here is a
-        problem.
+      - What is known of each engine, by inventory name. An engine of RV(bulkhead.docker.docker_plan#module:docker_plan.batches) that is not here is
+        a problem.
       - Each may have C(reachable) (default true), C(failed) (a message, or empty), C(changed), C(version), C(days_left), C(findings) of a
         verification, and the C(reasons) for which its certificate is still due.
     type: dict
     default: {}
   clients:
     description:
-      - What is known of each client host, by inventory name. One of RV(bulkhead.docker.docker_plan#module:docker_plan.asked) that is not
-        here is a problem.
+      - What is known of each client host, by inventory name. One that is not here is not part of the run.
       - Each may have C(reachable), C(failed), C(changed), C(findings), the number of its C(contexts), and C(identities) with C(name), C(user),
         C(days_left), C(findings), C(reasons) and C(ca_outdated).
     type: dict
     default: {}
   ca:
-    description: C(common_name) and C(days_left) of the CA that signs and the C(revoked) names, where the run has read it.
+    description: C(common_name) and C(days_left) of the CA that signs, where the run has read it.
     type: dict
     default: {}
 """
@@ -92,20 +91,20 @@ rows:
       description: The host of the inventory.
       type: str
     version:
-      returned: for such rows
       description: Docker's version, of engines.
+      returned: for engines
       type: str
     endpoint:
-      returned: for such rows
       description: The endpoint, of engines; empty where it was removed.
+      returned: for engines
       type: str
     user:
-      returned: for such rows
       description: The OS user, of identities.
+      returned: for identities
       type: str
     contexts:
-      returned: for such rows
       description: How many contexts its host has, of identities.
+      returned: for identities
       type: int
     changed:
       description: Whether the run has changed the host, or would.

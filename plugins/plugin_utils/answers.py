@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 import typing as t
 
 import yaml
@@ -45,8 +46,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "list": list,
     "dict": dict,
 }
-# What may be null where there is nothing to say; neither changed nor failed.
-_NOT_NULLABLE = ("bool",)
+# What is null only where its description says when; all else may be where there is nothing to say.
+_NOT_NULLABLE = ("bool", "list")
 
 
 def documented(module: pathlib.Path) -> _Documented:
@@ -67,6 +68,12 @@ def sets_variables(answer: t.Mapping[str, t.Any]) -> bool:
     facts = answer.get("ansible_facts") or {}
     known = isinstance(facts, t.Mapping) and all(str(name).startswith(_INTERPRETER) for name in facts)
     return not known or any(answer.get(key) for key in _VARIABLES if key != "ansible_facts")
+
+
+def interpreter(key: t.Any, path: t.Any) -> Answer:
+    """Which Python Ansible has found on a host, as the fact that spares it from searching again for every task."""
+    plain = isinstance(path, str) and re.fullmatch(r"/[A-Za-z0-9_./+-]{1,200}", path)
+    return {"ansible_facts": {str(key): path}} if key and plain else {}
 
 
 def printable(value: t.Any) -> t.Any:
@@ -123,7 +130,7 @@ def _problems(values: t.Mapping[str, t.Any], known: _Documented, where: str) -> 
 def _mismatch(value: t.Any, entry: t.Mapping[str, t.Any], name: str) -> list[str]:
     kind = str(entry.get("type", "raw"))
     wanted: t.Any = _TYPES.get(kind)
-    if wanted is None or (value is None and kind not in _NOT_NULLABLE):
+    if wanted is None or (value is None and (kind not in _NOT_NULLABLE or "null" in str(entry.get("description")))):
         return []
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("int", "float")):
         return [f"'{name}' is no {kind}"]

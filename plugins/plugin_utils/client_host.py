@@ -195,6 +195,9 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
             continue
         if not isinstance(told, list):
             why = " ".join(str(answer.get("module_stderr") or answer.get("msg") or "it says nothing").split())
+            if answer.get("unreachable"):
+                failed[user] = f"{settings.host} cannot be reached as {user or 'the connecting user'}: {why}"
+                continue
             failed[user] = (
                 f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. Check that the "
                 f"user exists there and that Ansible may become this user. Ansible says: {why}"

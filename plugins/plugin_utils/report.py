@@ -316,7 +316,7 @@ def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> lis
     if problems:
         advice = f"Repair what is named above and run bulkhead.docker.{playbook} again."
     elif check:
-        changes = any(row["changed"] for row in rows)
+        changes = playbook == "rotate_ca" or plan["revoke"]["by_rotation"] or any(row["changed"] for row in rows)
         advice = "Run it without --check to make these changes." if changes else "There is nothing to do."
     elif playbook == "site":
         advice = _first_steps(plan)

@@ -32,8 +32,19 @@ _REGISTERED = {
 _NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.site to do"
 
 
-def results(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
-    """What is known of every host at the end of a run, as docker_report takes it: engines, clients and the CA."""
+def results(plan: Plan, hostvars: Hostvars) -> Record:
+    """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
+    known = collected(plan, hostvars)
+    return {
+        **known,
+        "unanswered": _each(plan, hostvars, known, _trouble),
+        "left_over": _each(plan, hostvars, known, _behind),
+        "not_restored": _not_restored(plan, hostvars),
+    }
+
+
+def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
+    """Engines, clients and the CA."""
     stopped_by = next((name for name in plan["engines"] if "docker_engine_failed" in hostvars.get(name, {})), "")
     return {
         "engines": {
@@ -50,16 +61,6 @@ def results(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
     }
 
 
-def unanswered(plan: Plan, hostvars: Hostvars) -> list[str]:
-    """The hosts of the run that did not answer or that refuse what is planned, each with the reason."""
-    return _each(plan, hostvars, _trouble)
-
-
-def left_over(plan: Plan, hostvars: Hostvars) -> list[str]:
-    """In a rotation: the hosts that have not followed into the CA's phase, each with the reason."""
-    return _each(plan, hostvars, _behind)
-
-
 def failure(result: t.Any) -> str:
     """The sentence of a task that failed, or of those of its loop that did; '' where another host's task failed."""
     result = result if isinstance(result, t.Mapping) else {}
@@ -69,7 +70,7 @@ def failure(result: t.Any) -> str:
     return "; ".join(dict.fromkeys(said))
 
 
-def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
+def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
     """Engines that this run has not given back for certain."""
     removed = {name: hostvars.get(name, {}).get("docker_engine_removed") for name in plan["engines"]}
     return [
@@ -83,10 +84,13 @@ def not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
 
 
 def _each(
-    plan: Plan, hostvars: Hostvars, reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str]
+    plan: Plan,
+    hostvars: Hostvars,
+    known: t.Mapping[str, Record],
+    reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str],
 ) -> list[str]:
+    """Hosts of the run, each with the reason why it is named."""
     found = []
-    known = results(plan, hostvars)
     for kind in ("engines", "clients"):
         for name in plan["asked"][kind]:
             reason = reason_of(kind, known[kind].get(name), hostvars.get(name, {}))
@@ -95,6 +99,7 @@ def _each(
 
 
 def _trouble(kind: str, result: Record | None, variables: Values) -> str:
+    """Why a host did not answer, or refuses what is planned."""
     if result is None:
         return "it was not asked"
     if not result["reachable"]:
@@ -105,6 +110,7 @@ def _trouble(kind: str, result: Record | None, variables: Values) -> str:
 
 
 def _behind(kind: str, result: Record | None, variables: Values) -> str:
+    """In a rotation: why a host has not followed into the CA's phase."""
     trouble = _trouble(kind, result, variables)
     if trouble or result is None:
         return trouble
@@ -124,16 +130,21 @@ def _was_asked(variables: Values, kind: str) -> bool:
 def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record:
     answers = [answer for registered in _REGISTERED["engines"] for answer in _answers(variables, registered)]
     last: Values = answers[0] if answers else {}
-    certificate = last.get("certificate") or {}
+    certificate = _first(answers, "certificate") or {}
     return {
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or _failure(variables),
         "changed": any(answer.get("changed") is True for answer in answers),
-        "version": last.get("version") or (last.get("engine") or {}).get("version"),
+        "version": _first(answers, "version") or (_first(answers, "engine") or {}).get("version"),
         "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
         "findings": [*_entries(last.get("findings")), *_entries(variables.get("docker_verify_all_findings"))],
         "reasons": _still_due(plan["playbook"], last, stopped_by),
     }
+
+
+def _first(answers: t.Iterable[Values], key: str) -> t.Any:
+    """A change that failed was undone and says nothing, so what was gathered before it still holds."""
+    return next((answer[key] for answer in answers if answer.get(key)), None)
 
 
 def _failure(variables: Values) -> str:

@@ -72,9 +72,11 @@ def _differences(
             yield f"{path} is returned and not documented"
             continue
         shown.add(path)
-        if content is None:
-            continue
         entry = documented[key]
+        if content is None:
+            if entry["type"] in ("bool", "list") and "null" not in str(entry["description"]):
+                yield f"{path} is null, and its description does not say when"
+            continue
         if not _is(content, entry["type"]):
             yield f"{path} is documented as {entry['type']}, and is {content!r}"
             continue

@@ -62,3 +62,59 @@ def test_the_documentation_is_read_from_the_module(tmp_path: Path) -> None:
 
     assert answers.documented(module) == {"names": {"type": "list"}}
     assert answers.documented(Path(__file__)) == {}
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        ({"rows": [{"days": 3}]}, "'rows[].name' is missing"),
+        ({"names": ["x" * 100_001]}, "'names[]' is longer than 100000 characters"),
+        ({"names": [1, 2, 3, 4]}, "does: 'names[]' is no str. Nothing"),
+    ],
+)
+def test_entries_are_whole_and_of_a_bearable_length(lie: dict[str, Any], said: str) -> None:
+    assert said in answers.checked({**GOOD, **lie}, RETURNS, "web1", "m")["msg"]
+
+
+def test_a_module_that_says_it_was_skipped_has_to_answer_all_the_same() -> None:
+    assert "'names' is missing" in answers.checked({"skipped": True}, RETURNS, "web1", "m")["msg"]
+
+
+def test_a_host_that_answers_is_not_unreachable() -> None:
+    assert answers.without_variables({"unreachable": True, "ping": "pong"}) == {"ping": "pong"}
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"msg": "all is well"}, False),
+        ({"ansible_facts": {"discovered_interpreter_python": "/usr/bin/python3"}}, False),
+        ({"ansible_facts": {"docker_ca_host": "web1"}}, True),
+        ({"ansible_facts": ["x"]}, True),
+        ({"ansible_stats": {"data": {}}}, True),
+        ({"add_host": {"host_name": "web9"}}, True),
+    ],
+)
+def test_who_sets_variables_is_known(said: dict[str, Any], found: bool) -> None:
+    assert answers.sets_variables(said) is found
+
+
+def test_text_has_nothing_that_a_terminal_acts_on() -> None:
+    said = {"msg": "a\x1b[2J\r\nb\tc\u009b", "rows": [{"x\x07": "\u202e1"}], "changed": True, "days": 3, "none": None}
+
+    assert answers.without_variables(said) == {
+        "msg": "a [2J \nb\tc ",
+        "rows": [{"x ": " 1"}],
+        "changed": True,
+        "days": 3,
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize("path", ["python3", "/usr/bin/python3; id", "/usr/bin/{{ x }}", "/" + "x" * 300, False, None])
+def test_only_a_plain_path_is_remembered_as_the_interpreter(path: Any) -> None:
+    key = "discovered_interpreter_python"
+
+    assert answers.interpreter(key, "/usr/bin/python3.11") == {"ansible_facts": {key: "/usr/bin/python3.11"}}
+    assert answers.interpreter(key, path) == {}
+    assert answers.interpreter(None, "/usr/bin/python3.11") == {}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import UnresolvedError
 from helpers.fleet import inventory
@@ -329,6 +330,13 @@ def test_an_engine_that_may_name_itself_knows_the_names_of_others() -> None:
     engines = plan.make(inventory({"web1": {"docker_engine_trust_host_names": True}}), "site")["engines"]
     assert engines["web1"]["foreign_names"] == ["192.0.2.2", "192.0.2.3", "web2", "web3"]
     assert engines["web2"]["foreign_names"] == []
+
+
+def test_a_host_names_itself_and_nobody_else() -> None:
+    said = ["web1.example.com", "WEB1", "*.example.com", "web2", "Web2.", "a.team.example.com", "192.0.2.2", "a b", ""]
+    foreign = ["web2", "192.0.2.2", "*.team.example.com"]
+
+    assert _engines.own_names(said, foreign) == ["web1.example.com", "web1"]
 
 
 def test_all_problems_are_in_one_message() -> None:

@@ -176,25 +176,25 @@ def test_a_rotation_does_not_begin_without_everybody() -> None:
         web3={},
         localhost=mute,
     )
-    assert results.unanswered(made, variables) == [
+    assert results.results(made, variables)["unanswered"] == [
         "web1: it cannot be reached",
         "web2: web2 is part of a swarm",
         "localhost: The identities of ops cannot be read",
     ]
-    assert results.unanswered(made, hostvars(web1={"docker_engine_preview": DUE})) == []
-    assert results.unanswered(planned("rotate_ca"), hostvars(web3={})) == ["web3: it was not asked"]
+    assert results.results(made, hostvars(web1={"docker_engine_preview": DUE}))["unanswered"] == []
+    assert results.results(planned("rotate_ca"), hostvars(web3={}))["unanswered"] == ["web3: it was not asked"]
 
 
 def test_a_rotation_goes_on_when_all_have_followed() -> None:
     made = planned("rotate_ca")
     late = {"docker_client_report": {"identities": [{**IDENTITY, "ca_outdated": True}], "failures": []}}
     variables = hostvars(web1={"docker_engine_preview": DUE}, web2={"docker_engine_preview": DRIFT}, localhost=late)
-    assert results.left_over(made, variables) == [
+    assert results.results(made, variables)["left_over"] == [
         "web1: it expires on 2026-12-01",
         "web2: dockerd reads /etc/docker/daemon.json only when it starts",
         "localhost: its identities admin are not issued yet",
     ]
-    assert results.left_over(made, hostvars()) == []
+    assert results.results(made, hostvars())["left_over"] == []
 
 
 @pytest.mark.parametrize("nonsense", [None, 7, "x", [], ["x"], {"results": "x"}, {"results": [None, 3]}, {"msg": 3}])
@@ -203,4 +203,28 @@ def test_no_answer_of_a_host_breaks_the_results(nonsense: Any) -> None:
     variables = {name: dict.fromkeys((*registered, "docker_ca_state"), nonsense) for name in hostvars()}
     for playbook in ("site", "renew", "verify", "remove", "revoke_client"):
         problems(planned(playbook), variables)
-    results.left_over(planned("rotate_ca"), variables)
+    results.results(planned("rotate_ca"), variables)["left_over"]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"failed": True, "msg": "It is full."}, "It is full."),
+        ({"failed": True, "msg": "a\x1b[2J\nb"}, "a [2J b"),
+        ({"failed": True}, "no error message"),
+        ({"failed": True, "results": 5, "msg": "no"}, "no"),
+        (
+            {
+                "results": [{"failed": True, "msg": "x"}, {"msg": "y"}, 3, {"failed": True, "msg": "z"}],
+                "msg": "One failed",
+            },
+            "x; z",
+        ),
+        # Ansible brings hosts into a rescue when the failure of another ends the run.
+        ({}, ""),
+        (None, ""),
+        ("text", ""),
+    ],
+)
+def test_a_failure_is_one_sentence_whatever_a_host_says(result: Any, said: str) -> None:
+    assert results.failure(result) == said
