@@ -452,7 +452,7 @@ class _Change:
         mark = self.engine.service.log_mark()
         try:
             self._apply()
-            self._prove()
+            self._verify()
             self.engine.service.release()
         except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
             log = _complaints(self.engine.service.log_since(mark))
@@ -521,7 +521,7 @@ class _Change:
             self.after.switch(self.daemon, False)
             self.plan.daemon_json.swap()
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         if not self.restart:
             return
         desired, api = self.desired, self.engine.api
@@ -597,10 +597,11 @@ def _state_after_undo(journal: _Journal, daemon: _Engine, problem: str) -> str:
         for unit, state in daemon.service.not_active(journal.followers, _UNITS_TIMEOUT).items()
     ]
     if not journal.answered:
-        silent = (
-            "Its previous files are back and dockerd runs with them; as before, it does not answer on its local socket"
+        but = f", but {'; '.join(ended)}" if ended else ""
+        return (
+            "Its previous files are back and dockerd runs with them; as before, it does not answer on its local "
+            f"socket{but}."
         )
-        return f"{silent}, but {'; '.join(ended)}." if ended else f"{silent}."
     try:
         differs = [*_differences(journal, daemon.api), *ended]
     except _api.ApiError as error:
