@@ -150,7 +150,7 @@ def _first(answers: t.Iterable[Values], key: str) -> t.Any:
 def _failure(variables: Values) -> str:
     """Why an engine could not be verified from inside, which is no failure of its task."""
     for report in _answers(variables, "docker_engine_report"):
-        if "findings" not in report:
+        if report.get("failed") or "engine" not in report:
             return str(report.get("msg") or "it gave no answer")
     return ""
 

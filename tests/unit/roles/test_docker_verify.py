@@ -110,11 +110,18 @@ def interpreter(tmp_path: Path, answer: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_host_that_answers_nonsense_is_a_finding_about_every_engine(tmp_path: Path, play: Play) -> None:
     evil = "{{ lookup('ansible.builtin.pipe', 'id') }}"
+    nothing: dict[str, Any] = {
+        "engine_version": None,
+        "api_version": None,
+        "certificate": None,
+        "server_verified": False,
+    }
+    nothing |= {"acceptable_cas": [], "attempts": [], "plain_ports": []}
     answer = {
         "ok": True,
         "endpoints": [
-            {"name": "web1", "ok": False, "findings": [evil]},
-            {"name": "web2", "ok": True, "findings": ["and yet"]},
+            {**nothing, "name": "web1", "docker_host": "tcp://web1", "ok": False, "findings": [evil]},
+            {**nothing, "name": "web2", "docker_host": "tcp://web2", "ok": True, "findings": ["and yet"]},
         ],
     }
     outcomes = play(inventory(interpreter(tmp_path, answer)), verify(tmp_path, docker_verify_engines=engines(1, 2, 3)))

@@ -172,6 +172,13 @@ def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
     assert "names" not in found[0]
 
 
+def test_a_host_that_cannot_be_reached_is_no_user_who_does_not_exist() -> None:
+    asked = settings()
+    lost = {"item": answer(asked, "bob")["item"], "unreachable": True, "msg": "no route"}
+    _, failed = client_host.statuses(asked, [lost])
+    assert failed == {"bob": "client cannot be reached as bob: no route"}
+
+
 def test_nobody_gets_the_identities_of_another_user() -> None:
     """The plan may be wrong about who Ansible connects as, such as where ~/.ssh/config says it."""
     asked = settings([{"name": "bob", "user": "bob"}, {"name": "x"}], connects_as="bob", transports=["ssh"])

@@ -101,6 +101,10 @@ def test_what_is_due_is_a_problem_where_it_should_be_done_by_now() -> None:
     assert checked.rows[0]["state"] == "would change"
     assert "to be changed: web1" in checked.summary
     assert "Next: Run it without --check to make these changes." in checked.lines
+    good = {name: engine() for name in due}
+    for playbook, advice in (("renew", "There is nothing to do."), ("rotate_ca", "Run it without --check")):
+        nothing = report.make(planned(playbook, check_mode=True), good, {"localhost": client()}, {})
+        assert any(line.startswith(f"Next: {advice}") for line in nothing.lines)
 
 
 def test_a_ca_that_ends_soon_is_a_problem() -> None:

@@ -86,6 +86,13 @@ def test_engines_after_one_that_failed_say_who_it_was() -> None:
     assert found == ["web1: It is full.", "web2: it was not changed, because web1 failed before it."]
 
 
+def test_a_change_that_was_undone_leaves_what_was_gathered_before() -> None:
+    undone = {"failed": True, "changed": False, "msg": "It was undone."}
+    web1 = {"docker_engine_preview": DUE, "docker_engine_change": undone, "docker_failure": "It was undone."}
+    known = results.results(planned("renew"), hostvars(web1=web1))["engines"]["web1"]
+    assert (known["version"], known["days_left"], known["failed"]) == ("26.1.5", 300, "It was undone.")
+
+
 def test_an_engine_that_was_verified_says_what_failed() -> None:
     asked = {"findings": ["its port 2375 is open"], "engine": {"version": "26"}, "certificate": {"days_left": 3}}
     variables = {
@@ -114,6 +121,17 @@ def test_a_removal_asks_for_the_hosts_that_were_named_and_no_others() -> None:
         ("web1", "", None, "changed"),
         ("web2", "tcp://192.0.2.2:2376", None, "FAILED"),
     ]
+
+
+def test_the_ca_is_needed_until_every_engine_has_answered_that_it_was_restored() -> None:
+    answers: dict[str, Any] = {
+        "web1": {"docker_engine_removed": {"changed": False}},
+        "web2": {"docker_engine_removed": {"changed": True, "failed": True}},
+        "web3": {"docker_engine_removed": UNREACHABLE},
+    }
+    made = planned("remove", extra={"docker_remove_hosts": "all"})
+    assert results.results(made, answers)["not_restored"] == ["web2", "web3"]
+    assert results.results(made, {})["not_restored"] == ["web1", "web2", "web3"]
 
 
 def test_a_client_that_was_removed_has_no_identities_any_more() -> None:
