@@ -12,8 +12,9 @@ description:
   - Signs requests with the CA that the role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
   - Subject, names, usage and validity come from the options. A request contributes its public key, after its signature was verified, and
     nothing else; whatever else it asks for is not in the certificate.
-  - All requests are signed, or none. Each certificate is recorded in C(issued/) of the directory before it is returned.
-  - A client that was revoked gets no certificate, and none is valid longer than the CA.
+  - A request that is refused, such as one of a client that was revoked, keeps no other from being signed; RV(certificates[].problem) says why.
+  - Each certificate is recorded in C(issued/) of the directory before it is returned.
+  - No certificate is valid longer than the CA.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:

@@ -60,6 +60,7 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "users": ssh["docker_ssh_users"],
             "trusted_user_ca_keys": ssh["docker_ssh_trusted_user_ca_keys"],
             "client_networks": ssh["docker_ssh_client_networks"],
+            "clients": ssh["docker_ssh_clients"],
             "exempt_clients": ssh["docker_ssh_exempt_clients"],
             "try_login": ssh["docker_ssh_try_login"],
             "max_startups": ssh["docker_ssh_max_startups"],

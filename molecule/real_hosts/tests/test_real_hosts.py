@@ -55,7 +55,7 @@ REFUSED = {
     "dt": (
         "B15",
         f"""systemd-run --quiet --unit=deny-local python3 /usr/local/lib/deny-local.py
-        for i in $(seq 100); do [ -S /run/docker/plugins/deny-local.sock ] && break; sleep 0.1; done
+        for i in $(seq 600); do [ -S /run/docker/plugins/deny-local.sock ] && break; sleep 0.1; done
         echo '{{"authorization-plugins": ["deny-local"]}}' >/etc/docker/daemon.json
         touch /run/allow-local; {RESTART}; {KEEP}; rm /run/allow-local""",
         f"rm /etc/docker/daemon.json; {RESTART}; {KEEP}; systemctl stop deny-local",

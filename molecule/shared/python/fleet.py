@@ -113,7 +113,7 @@ class Fleet:
         context = ssl.create_default_context(cadata=self.ca)
         context.check_hostname = False
         context.load_cert_chain(LAB / "pki" / "client.pem", LAB / "pki" / "client-key.pem")
-        connection = http.client.HTTPSConnection(self.address[name], port, timeout=10, context=context)
+        connection = http.client.HTTPSConnection(self.address[name], port, timeout=60, context=context)
         connection.request("GET", "/_ping")
         assert connection.getresponse().read() == b"OK"
         assert isinstance(connection.sock, ssl.SSLSocket)

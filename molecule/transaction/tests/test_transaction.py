@@ -193,11 +193,11 @@ def test_an_option_that_only_fails_at_start_is_undone(fleet: Fleet) -> None:
 
 
 def test_a_port_that_is_taken_between_check_and_start_is_undone(fleet: Fleet) -> None:
-    listener = "import socket,time; s=socket.create_server((str(),4444)); time.sleep(60)"
+    listener = "import socket,time; s=socket.create_server((str(),4444)); time.sleep(600)"
     hook = f"""#!/bin/sh
 grep -q :4444 /etc/docker/daemon.json && [ ! -e /run/listener ] || exit 0
 setsid python3 -c '{listener}' >/dev/null 2>&1 & echo $! >/run/listener
-for i in $(seq 100); do ss -Hltn 'sport = :4444' | grep -q . && exit; sleep 0.1; done"""
+for i in $(seq 600); do ss -Hltn 'sport = :4444' | grep -q . && exit; sleep 0.1; done"""
     fleet.sudo(f"cat >/root/hook <<'END'\n{hook}\nEND\nchmod 0755 /root/hook")
     drop_in = "/etc/systemd/system/docker.service.d/hook.conf"
     scripts = [name for name in fleet.hosts if name not in fleet.systemd]
@@ -291,10 +291,11 @@ def test_a_lost_connection_does_not_end_a_change(fleet: Fleet) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    fleet.sudo("for i in $(seq 200); do [ -e /run/lab-waits ] && exit; sleep 0.1; done; exit 1")
+    fleet.sudo("for i in $(seq 600); do [ -e /run/lab-waits ] && exit; sleep 0.1; done; exit 1")
     _kill_session(controller.pid)
     controller.wait()
-    fleet.sudo("for i in $(seq 100); do [ -e /var/lib/bulkhead/journal.json ] || exit 0; sleep 0.1; done; exit 1")
+    fleet.sudo("rm /run/lab-waits")
+    fleet.sudo("for i in $(seq 1200); do [ -e /var/lib/bulkhead/journal.json ] || exit 0; sleep 0.1; done; exit 1")
 
     assert fleet.each(fleet.serves) == {name: pair.fingerprint for name, pair in pairs.items()}
     assert {name: each["containers"] for name, each in fleet.look().items()} == containers
@@ -370,7 +371,7 @@ if [ -d /run/systemd/system ]; then
 else
   service docker restart
 fi
-for i in $(seq 20); do timeout 20 docker start survivor >/dev/null 2>&1 && exit; sleep 0.5; done; exit 1
+for i in $(seq 120); do timeout 20 docker start survivor >/dev/null 2>&1 && exit; sleep 0.5; done; exit 1
 """
 LABELS = "docker info --format '{{range .Labels}}{{.}}{{end}}'"
 

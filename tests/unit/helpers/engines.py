@@ -134,11 +134,6 @@ class Lab:
         return [finding.replace(f"tcp://127.0.0.1:{port} ", "") for finding in found]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def accepting(server: subprocess.Popen[bytes], output: pathlib.Path) -> int:
     """The port that the system gave to it, as soon as it says so."""
     end = time.monotonic() + PATIENCE

@@ -121,7 +121,7 @@ class Fleet:
     ) -> Run:
         """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
 
-        ``cache`` is a folder of facts from earlier runs.
+        A host that is ``unreachable`` does not answer at all. ``cache`` is a folder of facts from earlier runs.
         """
         for name in (*ENGINES, *CLIENTS):
             self._host(name, (liars or {}).get(name, "honest"))
@@ -177,11 +177,15 @@ class Fleet:
         hosts = self.root / "hosts"
         addresses = dict(zip((*ENGINES, *CLIENTS), (f"192.0.2.{number}" for number in range(1, 9))))
 
+        def host(name: str) -> dict[str, t.Any]:
+            found = {"ansible_host": addresses[name], "ansible_python_interpreter": str(hosts / name / "python")}
+            if (hosts / name / "kind").read_text(encoding="ascii") == "unreachable":
+                nobody = {"ansible_port": 1, "ansible_ssh_common_args": "-F none -o HostName=127.0.0.1"}
+                return {**found, "ansible_connection": "ssh", **nobody}
+            return found
+
         def members(names: t.Iterable[str]) -> dict[str, t.Any]:
-            return {
-                name: {"ansible_host": addresses[name], "ansible_python_interpreter": str(hosts / name / "python")}
-                for name in names
-            }
+            return {name: host(name) for name in names}
 
         # Without become: the programs that stand in for hosts run as whoever runs the tests.
         fleet = {"ansible_connection": "local", "ansible_become": False}

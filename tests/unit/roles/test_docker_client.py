@@ -476,7 +476,6 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     status = {"name": "admin", "folder": "/f", "pending": "/p", "exists": True, "days_left": 1, "not_after": "never"}
     status |= {"reasons": ["x"], "new_key": True, "ca_outdated": False, "repairs": [], "valid_days": 9999}
     lie = {"changed": False, "home": "/", "user": "root", "identities": [status], "csr": request}
-    lie["ansible_facts"] = {"docker_ca_dir": "/evil", "docker_client_valid_days": 9999, "docker_ca_host": "client"}
     before = content(tmp_path / "ca")
     lie |= {"contexts": [], "removed": [], "current_context_name": ""}
     home, other = host(tmp_path, "client"), host(tmp_path, "other")
@@ -531,7 +530,7 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp
     left = play({"ca": ca, "client": skipping}, [absent, CLIENT])["client"]
     assert left.failed == 0, left.message
     removals = {name: result for name, result in left.tasks.items() if name.startswith("absent | ")}
-    assert len(removals) == 5
+    assert len(removals) == 6
     assert not [name for name, result in removals.items() if result["changed"]]
     (warning,) = left.tasks["plan | Validate the variables and plan the work of each user"]["warnings"]
     assert "alice on client was revoked and is left out" in warning

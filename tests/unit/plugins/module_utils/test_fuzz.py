@@ -279,7 +279,8 @@ def test_configurations_of_sshd(monkeypatch: pytest.MonkeyPatch) -> None:
     chance, fine, server = random.Random(5), 0, object.__new__(sshd.Sshd)
     vars(server).update(binary="sshd", options=())
     seed = (
-        b"port 22\nhostkey /etc/ssh/ssh_host_ed25519_key\nallowusers ops@192.0.2.* *\ndenygroups nobody\nacceptenv *\n"
+        b"port 22\nhostkey /etc/ssh/ssh_host_ed25519_key\nmaxstartups 10:30:100\npermituserenvironment no\n"
+        b"allowusers ops@192.0.2.* *\ndenygroups nobody\nacceptenv *\n"
     )
     for _ in range(150):
         said = mangled(seed, chance).decode(errors="replace")

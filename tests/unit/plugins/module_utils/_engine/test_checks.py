@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api, checks, inspect
-from helpers.engines import Lab, free_port
+from helpers.engines import Lab
 from helpers.local_api import LocalEngine
 from helpers.pki import SERVER
 
@@ -83,13 +83,13 @@ def test_one_ca_more_than_the_bundle_and_one_less(lab: Lab, findings: Findings) 
 
 
 @pytest.mark.parametrize(("listen", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")])  # noqa: S104
-def test_a_wildcard_is_asked_at_loopback(findings: Findings, listen: str, asked: str) -> None:
-    (finding,) = findings(port := free_port(), listen=listen)
+def test_a_wildcard_is_asked_at_loopback(lab: Lab, findings: Findings, listen: str, asked: str) -> None:
+    (finding,) = findings(port := lab.closed(), listen=listen)
     assert finding.startswith("does not speak TLS (" if asked == "127.0.0.1" else f"tcp://{asked}:{port} does not")
 
 
 def test_plain_http_and_nobody(lab: Lab, findings: Findings) -> None:
-    for port in (lab.plain(), free_port()):
+    for port in (lab.plain(), lab.closed()):
         with contextlib.suppress(ConnectionError):
             found = findings(port)
         assert len(found) == 1

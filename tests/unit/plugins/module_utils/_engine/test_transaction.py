@@ -812,7 +812,6 @@ def test_a_caller_whose_output_nobody_reads_ends_and_its_work_knows(tmp_path: pa
     """As after a lost connection: the caller ends, and the work that it has started sees that it is alone."""
     reader, writer = os.pipe()
     alone = tmp_path / "alone"
-    os.mkfifo(alone)
 
     def work(is_awaited: t.Callable[[], bool]) -> None:
         while is_awaited():
@@ -831,7 +830,10 @@ def test_a_caller_whose_output_nobody_reads_ends_and_its_work_knows(tmp_path: pa
     os.close(writer)
     os.close(reader)  # nobody reads what the caller would say
     assert os.waitstatus_to_exitcode(os.waitpid(caller, 0)[1]) == 3
-    assert alone.read_text(encoding="ascii") == "alone"
+    end = time.monotonic() + 60
+    while not (alone.exists() and alone.read_text(encoding="ascii") == "alone"):
+        assert time.monotonic() < end, "the work does not notice that nobody waits"
+        time.sleep(0.01)
 
 
 def test_the_module_returns_what_it_documents(daemon: Daemon) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime
 import http.server
 import pathlib
-import socket
 import ssl
 import subprocess
 import threading
-import time
 import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake as probe
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509 as _x509
 from cryptography import x509
+from helpers.engines import accepting
 from helpers.pki import CLIENT, SERVER, Authority
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -65,15 +64,14 @@ def test_the_handshake_names_exactly_our_ca(authority: Authority, tmp_path: path
     ca = tmp_path / "ca.pem"
     ca.write_text(authority.pem, encoding="ascii")
     certificate, key = authority.pair(tmp_path, "server", SERVER)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = f"openssl s_server -accept 127.0.0.1:{port} -cert {certificate} -key {key} -Verify 1 -CAfile {ca} -quiet"
-    with subprocess.Popen(command.split(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+    command = f"openssl s_server -accept 127.0.0.1:0 -cert {certificate} -key {key} -Verify 1 -CAfile {ca}"
+    output = tmp_path / "server.log"
+    with (
+        output.open("w", encoding="utf-8") as log,
+        subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=log, stderr=log) as server,
+    ):
         try:
-            end = time.monotonic() + 60
-            while probe.plain_http("127.0.0.1", port).outcome == "closed" and time.monotonic() < end:
-                time.sleep(0.05)
-            found = probe.read_handshake("127.0.0.1", port, timeout=60)
+            found = probe.read_handshake("127.0.0.1", accepting(server, output), timeout=60)
         finally:
             server.kill()
     assert found.acceptable_cas == (_x509.load_bundle(authority.pem)[0].subject_der,)

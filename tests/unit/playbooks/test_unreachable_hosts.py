@@ -1,0 +1,28 @@
+"""Hosts that cannot be reached: a run says which, in a sentence, and ends before anything is changed anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.fake_fleet import Fleet
+
+
+@pytest.mark.parametrize(
+    ("gone", "extra", "says"),
+    [
+        ("web1", {}, "web1 cannot be reached: "),
+        ("ops1", {"docker_ca_host": "ops1"}, "The CA host ops1 cannot be reached: "),
+    ],
+)
+def test_site_names_who_cannot_be_reached(tmp_path: Path, gone: str, extra: dict[str, Any], says: str) -> None:
+    fleet = Fleet.make(tmp_path / "fleet")
+    before = fleet.files()
+
+    run = fleet.play("site", liars={gone: "unreachable"}, **extra)
+
+    assert run.failed
+    assert says in " ".join(run.output.split())
+    assert "Nothing was changed" in " ".join(run.output.split())
+    assert (run.issued, run.files) == ([], before)
