@@ -344,6 +344,8 @@ class Systemd:
 
     def log_since(self, mark: float) -> list[str]:
         """What dockerd itself has said since, or else what systemd has said about it."""
+        with contextlib.suppress(ServiceError):
+            _run("journalctl", "--sync")  # it is behind on a busy host
         try:
             text = _run(
                 "journalctl",
