@@ -345,7 +345,7 @@ class Systemd:
     def log_since(self, mark: float) -> list[str]:
         """What dockerd itself has said since, or else what systemd has said about it."""
         with contextlib.suppress(ServiceError):
-            _run("journalctl", "--sync")  # it is behind on a busy host
+            _run("journalctl", "--sync")  # the last words of a dockerd that has ended may still be on their way
         try:
             text = _run(
                 "journalctl",

@@ -289,6 +289,29 @@ def test_a_unit_that_never_comes_to_rest_is_named_in_the_end(
     assert clock[0] == 40
 
 
+def test_the_last_words_of_dockerd_are_waited_for(systemctl: Systemctl) -> None:
+    """The journal writes them only when it is told to, as under load."""
+    journalctl = systemctl.folder / "journalctl"
+    said = [
+        "90.5 host dockerd[7]: from the time before",
+        "100.5 host systemd[1]: docker.service: Failed with result 'exit-code'.",
+        "100.2 host dockerd[8]: failed to start daemon: no such directory",
+    ]
+    (systemctl.folder / "said").write_text("\n".join(said))
+    journalctl.write_text('#!/bin/sh\ncd "${0%/*}"\n[ "$1" = --sync ] && mv said written; cat written\n')
+    journalctl.chmod(0o755)
+    assert _service.Systemd().log_since(100.0) == ["failed to start daemon: no such directory"]
+
+
+def test_what_systemd_says_counts_where_dockerd_said_nothing(systemctl: Systemctl) -> None:
+    journalctl = systemctl.folder / "journalctl"
+    journalctl.write_text('#!/bin/sh\n[ "$1" != --sync ] && echo "100.5 host systemd[1]: Failed to start."\n')
+    journalctl.chmod(0o755)  # this one cannot be told to write
+    assert _service.Systemd().log_since(100.0) == ["Failed to start."]
+    journalctl.write_text("#!/bin/sh\nexit 1\n")
+    assert _service.Systemd().log_since(100.0) == []
+
+
 def test_programs_are_found_with_the_service_that_they_belong_to() -> None:
     own = [each for each in _service._programs() if "pytest" in " ".join(each.words)]
     assert own
