@@ -90,7 +90,7 @@ def test_a_renewal_leaves_alone_what_is_not_due(lab: t.Any) -> None:
         r"2 engines, 4 identities; nothing to change; the first certificate ends in 36\d days \(\S+\); no problems"
     )
     assert len(re.findall(summary, said)) == 2, said  # printed, and kept for AWX
-    assert '"docker_report": {' in said
+    assert re.search(r'docker_report"?:', said), said
     assert re.search(r"lt \S+ tcp://\S+:2376 364 ok", said), said
     assert ca_files(lab) == before
     assert lab.executions("renew.yml")[-1]["changed"] == {}
@@ -205,7 +205,7 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
 
     assert sorted(path.name for path in ca.iterdir()) == [
-        *("ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem", "issued", "revoked"),
+        *(".lock", "ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem", "issued", "revoked"),
     ]
     for engine in lab.engines:
         assert accepted(lab, engine, lab.identity)

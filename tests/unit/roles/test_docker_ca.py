@@ -251,7 +251,7 @@ def test_a_certificate_says_what_the_caller_says(fleet: Fleet, tmp_path: Path, p
         "good": host | {"docker_ca_passphrase": "another secret"},
         "locked": host | {"docker_ca_host": "good"},
         "gone": host | {"docker_ca_host": "unreachable"},
-        "nameless": host | {"docker_ca_sign_requests": [*requests, server | {"name": "engine2", "names": []}]},
+        "nameless": host | {"docker_ca_sign_requests": [server | {"name": "engine2", "names": []}]},
     }
     hosts["unreachable"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     task = {
@@ -267,7 +267,9 @@ def test_a_certificate_says_what_the_caller_says(fleet: Fleet, tmp_path: Path, p
         "CA host unreachable did not sign"
         in outcomes["gone"].tasks["sign | Check that the requests were signed"]["msg"]
     )
-    assert "The request for the server 'engine2' has no names" in outcomes["nameless"].message
+    (refused,) = outcomes["nameless"].tasks["sign | Sign the requests on the CA host"]["certificates"]
+    assert "The request for the server 'engine2' has no names" in refused["problem"]
+    assert refused["certificate"] == ""
     good = outcomes["good"]
     assert (good.failed, good.changed) == (0, 1), good.message
     assert good.executions == ["sign | Sign the requests on the CA host"]
