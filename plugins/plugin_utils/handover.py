@@ -97,7 +97,7 @@ def _ssh_server(hostvars: Hostvars, name: str) -> t.Mapping[str, t.Any]:
 
 def _port(server: t.Mapping[str, t.Any]) -> int | None:
     port = server.get("port")
-    return port if type(port) is int and 0 < port < 65536 else None
+    return port if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536 else None
 
 
 def _listed(value: t.Any) -> list[t.Any]:

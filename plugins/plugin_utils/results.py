@@ -79,7 +79,7 @@ def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
         if not isinstance(answer, t.Mapping)
         or answer.get("failed")
         or answer.get("unreachable")
-        or type(answer.get("changed")) is not bool
+        or not isinstance(answer.get("changed"), bool)
     ]
 
 

@@ -21,7 +21,7 @@ import testinfra
 from watch import Watch
 
 PID = "docker inspect --format '{{.State.Pid}}' keep"
-GAP = 20.0  # seconds; a restart takes well under one on an idle machine, which no machine that tests is
+GAP = 1.0
 RENEW, ROTATE, REVOKE = "bulkhead.docker.renew", "bulkhead.docker.rotate_ca", "bulkhead.docker.revoke_client"
 REMOVE, SITE, VERIFY = "bulkhead.docker.remove", "bulkhead.docker.site", "bulkhead.docker.verify"
 BY_ROTATION = ("-e", "docker_revoke_name=eve", "-e", "docker_revoke_by_rotation=true")
