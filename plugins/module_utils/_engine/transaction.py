@@ -638,5 +638,7 @@ def _put_back(file: t.Mapping[str, t.Any]) -> None:
 
 
 def _complaints(log: t.Sequence[str]) -> list[str]:
+    """The lines that say what is wrong or, where none does by its words, the last one."""
     words = ("fatal", "error", "failed", "unable", "invalid")
-    return [line.strip() for line in log if any(word in line.lower() for word in words)][-8:]
+    lines = [line.strip() for line in log if line.strip()]
+    return [line for line in lines if any(word in line.lower() for word in words)][-8:] or lines[-1:]
