@@ -104,7 +104,7 @@ class Fleet:
         results = {}
         decoder = json.JSONDecoder()
         for match in re.finditer(r"^(\S+) \| (\w+)!? => (?=\{)", done.stdout, re.MULTILINE):
-            results[match[1]] = decoder.raw_decode(done.stdout, match.end())[0] | {"failed": match[2] == "FAILED"}
+            results[match[1]] = decoder.raw_decode(done.stdout, match.end())[0] | {"failed": match[2] in ("FAILED", "UNREACHABLE")}
         assert set(results) == set(self.hosts if only is None else only), done.stdout + done.stderr
         return results
 
@@ -129,4 +129,5 @@ def environment(**more: str) -> dict[str, str]:
     """That of this process, but for what would colour or format the results, or keep Ansible from its defaults."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") or "PATH" in name}
     home = {"ANSIBLE_HOME": os.environ["ANSIBLE_HOME"]} if "ANSIBLE_HOME" in os.environ else {}
-    return {**kept, **home, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true", **more}
+    lab = {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true", "ANSIBLE_TIMEOUT": "60"}  # a busy machine is slow
+    return {**kept, **home, **lab, **more}
