@@ -104,7 +104,9 @@ class Fleet:
         results = {}
         decoder = json.JSONDecoder()
         for match in re.finditer(r"^(\S+) \| (\w+)!? => (?=\{)", done.stdout, re.MULTILINE):
-            results[match[1]] = decoder.raw_decode(done.stdout, match.end())[0] | {"failed": match[2] in ("FAILED", "UNREACHABLE")}
+            results[match[1]] = decoder.raw_decode(done.stdout, match.end())[0] | {
+                "failed": match[2] in ("FAILED", "UNREACHABLE")
+            }
         assert set(results) == set(self.hosts if only is None else only), done.stdout + done.stderr
         return results
 
