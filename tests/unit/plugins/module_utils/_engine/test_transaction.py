@@ -817,6 +817,15 @@ def test_a_change_that_nobody_awaits_does_not_begin(daemon: Daemon, tmp_path: pa
     assert picture(daemon) == before
 
 
+def test_what_dockerd_says_last_counts_where_no_word_tells_a_complaint() -> None:
+    starting = "level=info msg=starting"
+    assert transaction._complaints([starting, "mkdir /proc/nowhere: no such file or directory", ""]) == [
+        "mkdir /proc/nowhere: no such file or directory"
+    ]
+    assert transaction._complaints(["level=fatal msg=no", starting]) == ["level=fatal msg=no"]
+    assert transaction._complaints([]) == []
+
+
 def test_work_apart_goes_on_without_its_caller(tmp_path: pathlib.Path) -> None:
     assert _detached.run(lambda _: {"pid": os.getpid()})["pid"] != os.getpid()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
