@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import time
 import typing as t
@@ -42,6 +43,8 @@ _LOCK_TIMEOUT = 300
 _RELOAD_TIMEOUT = 10
 _UNITS_TIMEOUT = 30  # for the units that an undo starts again
 _UNDO_TIMEOUT = 150  # at least: systemd gives a daemon that does not stop 90 seconds before it kills it
+# Lines of its log that tell of no failure of dockerd; our own verification tries clients that it has to refuse.
+_NO_COMPLAINT = re.compile(r"level=(trace|debug|info|warning)\b|TLS handshake error")
 
 REFUSALS = (
     _daemon_json.DaemonJsonError,
@@ -638,7 +641,7 @@ def _put_back(file: t.Mapping[str, t.Any]) -> None:
 
 
 def _complaints(log: t.Sequence[str]) -> list[str]:
-    """The lines that say what is wrong or, where none does by its words, the last one."""
+    """The errors in a log. dockerd prints what it ends with without a level, and not always with a word for it."""
     words = ("fatal", "error", "failed", "unable", "invalid")
-    lines = [line.strip() for line in log if line.strip()]
-    return [line for line in lines if any(word in line.lower() for word in words)][-8:] or lines[-1:]
+    said = [line.strip() for line in log if line.strip() and not _NO_COMPLAINT.search(line)]
+    return ([line for line in said if any(word in line.lower() for word in words)] or said)[-8:]

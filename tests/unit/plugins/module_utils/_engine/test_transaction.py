@@ -720,6 +720,23 @@ def test_a_damaged_journal_is_named(daemon: Daemon) -> None:
             transaction.change(desired(Authority()))
 
 
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (  # Docker 20.10
+            ['time="T" level=warning msg="Unable to find io controller"', "mkdir /proc/nowhere: no such file", ""],
+            ["mkdir /proc/nowhere: no such file"],
+        ),
+        (["plugin says hello", "failed to start daemon: no such driver"], ["failed to start daemon: no such driver"]),
+        (['time="T" level=error msg="x"', 'time="T" level=info msg="error"'], ['time="T" level=error msg="x"']),
+        (["Starting Docker...", "docker.service: Failed with result"], ["docker.service: Failed with result"]),
+        (["http: TLS handshake error from 127.0.0.1:1: tls: no certificate"], []),
+    ],
+)
+def test_what_dockerd_ended_with_is_found_in_its_log(log: list[str], said: list[str]) -> None:
+    assert transaction._complaints(log) == said
+
+
 # -- what a restart does to others ------------------------------------------------------------------------------------
 
 
