@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
@@ -16,13 +16,6 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import R
 
 Client = dict[str, t.Any]
 Identity = dict[str, t.Any]
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
-_CONTEXT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]+")
-
-
-def is_identity_name(name: str) -> bool:
-    return bool(_NAME.fullmatch(name))
 
 
 def client(name: str, reader: Reader, renew_force: bool) -> Client:
@@ -69,7 +62,7 @@ def context_problems(name: str, found: Client, contexts: t.Mapping[str, str]) ->
                     f"On {name}, {user or 'the connecting user'} would get the context {context!r} several times: "
                     f"{listed(list(origins))}. Rename one of them, or change docker_client_context_name."
                 )
-            elif not _CONTEXT.fullmatch(context) or context == "default":
+            elif not _engines.is_context_name(context):
                 yield (
                     f"docker_client_context_name of {name} gives the context name {context!r}, which Docker does not "
                     "allow: at least two characters, the first one a letter or digit, the others letters, digits and "
@@ -140,7 +133,7 @@ def _client_problems(name: str, found: Client) -> t.Iterator[str]:
 
 def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterator[str]:
     who = f"The identity {identity['name']!r} of {name}"
-    if not is_identity_name(identity["name"]):
+    if not layout.is_name(identity["name"]):
         yield (
             f"{who} cannot be the name of a folder and of a certificate: 1 to 64 letters, digits and @ . _ + -, the "
             "first one a letter or digit."

@@ -93,17 +93,22 @@ def normalized(address: str) -> str:
     return text.rstrip(".") if _names.is_dns_name(text.rstrip(".")) else text
 
 
+def is_context_name(name: str) -> bool:
+    """Whether Docker takes it for a context; `default` is its own."""
+    return bool(_CONTEXT.fullmatch(name)) and name != "default"
+
+
 def context_name(name: str) -> str:
     """The name of an engine's contexts: the inventory's, in which `-` replaces what Docker does not allow.
 
     What then starts with another character, has one alone, or is Docker's own name `default`, gets `engine-` in front.
     """
-    if _CONTEXT.fullmatch(name) and name != "default":
+    if is_context_name(name):
         return name
     text = re.sub(r"[^a-zA-Z0-9_.+-]+", "-", name).strip("-")
     if not text:
         return f"engine-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return text if _CONTEXT.fullmatch(text) and text != "default" else f"engine-{text.lstrip('_.+-')}"
+    return text if is_context_name(text) else f"engine-{text.lstrip('_.+-')}"
 
 
 def address_of_ansible(name: str, reader: Reader) -> str:

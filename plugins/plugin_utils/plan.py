@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
@@ -283,7 +284,7 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
             "Name the identity: -e docker_revoke_name=NAME. A name that was revoked by mistake can be used again after "
             "-e docker_revoke_state=absent; certificates that were listed stay on the list."
         )
-    elif name and not _clients.is_identity_name(name):
+    elif name and not layout.is_name(name):
         reader.say(
             f"docker_revoke_name is {_variables.shown(name)}, which no identity can be called; correct the name."
         )

@@ -12,16 +12,15 @@ import fcntl
 import json
 import os
 import pathlib
-import re
 import time
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography.hazmat.primitives import serialization
 
 # What a client may be called: its name is that of files, too.
-CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}")
 PHASES = ("none", "trust", "reissue", "retire")
 _LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
 
@@ -89,7 +88,7 @@ class Directory:
         """The names of the clients that were revoked."""
         if not self.revoked.is_dir():
             return []
-        return sorted(path.name for path in self.revoked.iterdir() if CLIENT_NAME.fullmatch(path.name))
+        return sorted(path.name for path in self.revoked.iterdir() if layout.is_name(path.name))
 
     def load_certificate(self) -> x509.Entry:
         """The certificate of this CA."""

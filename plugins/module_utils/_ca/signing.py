@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -172,7 +173,7 @@ def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetim
 
 
 def _validate(request: Request) -> None:
-    if request.usage == "client" and not ca.CLIENT_NAME.fullmatch(request.name):
+    if request.usage == "client" and not layout.is_name(request.name):
         raise _refusal(
             request, "has no name for a client: 1 to 64 letters, digits and @ . _ + -, the first one a letter or digit"
         )
