@@ -33,13 +33,13 @@ def converge(lab: Any, name: str) -> Converge:
             ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         )
         report = json.loads(done.stdout[done.stdout.index("{") :])
-        result = report["plays"][0]["tasks"][-1]["hosts"][name]
+        results = [task["hosts"][name] for task in report["plays"][0]["tasks"] if name in task["hosts"]]
         stats = report["stats"][name]
         return Done(
             changed=stats["changed"],
             failed=stats["failures"] + stats["unreachable"],
-            said=str(result.get("msg", "")),
-            warnings=str(result.get("warnings", "")),
+            said=str(results[-1].get("msg", "")),
+            warnings=" ".join(warning for result in results for warning in result.get("warnings", [])),
         )
 
     return run
