@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
             text = "\n".join(f"- {problem}" for problem in error.problems)
             msg = f"Nothing was changed, because the inventory or the variables are not right:\n{text}"
             return {**result, "failed": True, "msg": msg, "problems": error.problems}
-        return {**result, "changed": False, "docker_plan": made, "problems": []}
+        return {**result, "changed": False, **made, "problems": []}
 
     def _inventory(self, task_vars: dict[str, t.Any]) -> Inventory:
         hostvars, groups = task_vars["hostvars"], task_vars["groups"]

@@ -45,74 +45,82 @@ EXAMPLES = r"""
       bulkhead.docker.docker_plan:
         playbook: site
       run_once: true
-      register: docker_planned
+      register: docker_plan
 """
 
 RETURN = r"""
-docker_plan:
-  description:
-    - >-
-      RV(docker_plan.ca), RV(docker_plan.engines) and RV(docker_plan.clients) by inventory name, who verifies (RV(docker_plan.verifier)), the
-      engines of this run in batches (RV(docker_plan.batches)), and what the variables of the playbooks ask for.
-    - C(given) of an engine, a client or the CA names the variables that are set. All others have their defaults.
+playbook:
+  description: The playbook.
+  type: str
+  returned: success
+  sample: site
+check_mode:
+  description: Whether Ansible runs in check mode.
+  type: bool
+  returned: success
+limit:
+  description: What C(--limit) is, or nothing.
+  type: str
+  returned: success
+ca:
+  description: C(host), C(dir), C(minimum_days), the type of its C(key), whether it C(takes_over) a CA, C(given) and C(has_passphrase).
   type: dict
   returned: success
-  contains:
-    playbook:
-      description: The playbook.
-      type: str
-      sample: site
-    check_mode:
-      description: Whether Ansible runs in check mode.
-      type: bool
-    limit:
-      description: What C(--limit) is, or nothing.
-      type: str
-    ca:
-      description: C(host), C(dir), C(minimum_days), C(given) and C(has_passphrase).
-      type: dict
-      sample: {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, given: [], has_passphrase: false}
-    engines:
-      description: Address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine.
-      type: dict
-    clients:
-      description: Identities, transports and contexts of each client host, and whether it is C(in_run).
-      type: dict
-    verifier:
-      description: >-
-        C(host), C(identity), C(user), C(folder), C(account), C(transports) and C(connects_as) of whoever verifies engines from outside, and the
-        C(plain_ports) that have to be closed. All identities that may do so are in C(candidates).
-      type: dict
-    batches:
-      description: The engines of this run that are changed together.
-      type: list
-      elements: list
-      sample: [[web1], [web2, web3]]
-    asked:
-      description: The C(engines) and C(clients) that the run has to reach. Its report fails where it did not.
-      type: dict
-      sample: {engines: [web1, web2, web3], clients: [localhost]}
-    remove:
-      description: The C(engines) and C(clients) that are removed, and whether the C(ca) is.
-      type: dict
-    revoke:
-      description: >-
-        The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), and the C(accounts) on
-        engines that are its C(own) and those that are C(shared).
-      type: dict
-    rotate:
-      description: The hosts that a rotation leaves out, C(exclude).
-      type: dict
-    renew:
-      description: Whether everything is renewed, C(force).
-      type: dict
-    ssh_clients:
-      description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.
-      type: list
-      elements: str
-    report_path:
-      description: The file that gets the report, or nothing.
-      type: str
+  sample: {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, key: P-256, takes_over: false, given: [], has_passphrase: false}
+engines:
+  description: >-
+    By name, address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine. C(given) here,
+    in RV(clients) and in RV(ca) names the variables that are set; all others have their defaults.
+  type: dict
+  returned: success
+clients:
+  description: By name, identities, transports and contexts of each client host, and whether it is C(in_run).
+  type: dict
+  returned: success
+verifier:
+  description: >-
+    C(host), C(identity), C(user), C(folder), C(account), C(transports) and C(connects_as) of whoever verifies engines from outside, and the
+    C(plain_ports) that have to be closed. All identities that may do so are in C(candidates).
+  type: dict
+  returned: success
+batches:
+  description: The engines of this run that are changed together.
+  type: list
+  returned: success
+  elements: list
+  sample: [[web1], [web2, web3]]
+asked:
+  description: The C(engines) and C(clients) that the run has to reach. Its report fails where it did not.
+  type: dict
+  returned: success
+  sample: {engines: [web1, web2, web3], clients: [localhost]}
+remove:
+  description: The C(engines) and C(clients) that are removed, and whether the C(ca) is.
+  type: dict
+  returned: success
+revoke:
+  description: >-
+    The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), and the C(accounts) on
+    engines that are its C(own) and those that are C(shared).
+  type: dict
+  returned: success
+rotate:
+  description: The hosts that a rotation leaves out, C(exclude).
+  type: dict
+  returned: success
+renew:
+  description: Whether everything is renewed, C(force).
+  type: dict
+  returned: success
+ssh_clients:
+  description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.
+  type: list
+  returned: success
+  elements: str
+report_path:
+  description: The file that gets the report, or nothing.
+  type: str
+  returned: success
 problems:
   description: What is wrong, one sentence each. Empty on success.
   type: list

@@ -167,10 +167,13 @@ def _ca_host(reader: Reader, name: str) -> str:
 def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
     values = reader.host(host, _variables.CA)
     reader.say(*_checks.ca(host, values))
+    key_type = values["docker_ca_key_type"]
     return {
         "host": host,
         "dir": values["docker_ca_dir"],
         "minimum_days": values["docker_ca_minimum_days"],
+        "key": f"RSA {values['docker_ca_key_size']}" if key_type == "RSA" else key_type,
+        "takes_over": bool(values["docker_ca_existing_certificate"]),
         "given": reader.given(host, _variables.CA),
         "has_passphrase": bool(reader.plain(host, "docker_ca_passphrase")),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -34,9 +35,13 @@ _NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.
 
 def results(plan: Plan, hostvars: Hostvars) -> Record:
     """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
-    known = collected(plan, hostvars)
+    ca = _ca_state(plan, hostvars)
+    # Ansible puts the variables of a host together each time that it is asked for them.
+    hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
+    known = {**collected(plan, hostvars), "ca": _ca(ca)}
     return {
         **known,
+        "due": _due.due(plan, hostvars, ca),
         "unanswered": _each(plan, hostvars, known, _trouble),
         "left_over": _each(plan, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
@@ -44,7 +49,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
 
 
 def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
-    """Engines, clients and the CA."""
+    """Engines and clients."""
     stopped_by = next((name for name in plan["engines"] if "docker_engine_failed" in hostvars.get(name, {})), "")
     return {
         "engines": {
@@ -57,7 +62,6 @@ def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
             for name in plan["clients"]
             if _was_asked(hostvars.get(name, {}), "clients")
         },
-        "ca": _ca(plan, hostvars),
     }
 
 
@@ -197,11 +201,14 @@ def _identities(playbook: str, found: list[t.Any]) -> list[t.Any]:
     return [{**entry, "reasons": [_NEVER_SET_UP], "ca_outdated": False} for entry in known]
 
 
-def _ca(plan: Plan, hostvars: Hostvars) -> Record:
+def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     """The CA as the run has left it, or has read it; whoever --limit left has read it for all."""
     on_host = _answers(hostvars.get(plan["ca"]["host"], {}), "docker_ca_state")
     read = (answer for name in hostvars for answer in _answers(hostvars[name], "docker_ca_gathered"))
-    state = on_host[0] if on_host else next(read, {})
+    return on_host[0] if on_host else next(read, {})
+
+
+def _ca(state: Values) -> Record:
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     if not signing:
         return {}

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left to do after the first look at all hosts, so that a play ends at once where there is nothing.
+
+An answer decides about its own host alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover
+
+Plan = t.Mapping[str, t.Any]
+Values = t.Mapping[str, t.Any]
+
+
+def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, t.Any]:
+    """``variables`` are those of each host; ``ca`` is what docker_ca_info said about the CA."""
+    failed = any("docker_engine_failed" in variables[name] for name in plan["engines"])
+    changes = [] if plan["check_mode"] or failed else plan["engines"]
+    return {
+        "ca": _ca_is_due(plan, ca),
+        "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
+        "looks": [name for name in plan["engines"] if _needs_another_look(plan, name, variables[name])],
+        "engines": [name for name in changes if _engine_is_due(plan, _preview(variables[name]))],
+        "accounts": [name for name in plan["engines"] if not failed and _has_accounts(plan, name, variables[name])],
+    }
+
+
+def _preview(variables: Values) -> Values:
+    return _mapping(variables.get("docker_engine_preview"))
+
+
+def _ca_is_due(plan: Plan, ca: Values) -> bool:
+    """Whether the role docker_ca has something to do or to refuse; it says what."""
+    key = _mapping(ca.get("key"))
+    signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
+    is_right = (
+        ca.get("complete") is True
+        and ca.get("phase") == "none"
+        and key.get("matches") is True
+        and key.get("type") == plan["ca"]["key"]
+        and int(signing.get("days_left") or 0) >= plan["ca"]["minimum_days"]
+    )
+    return not is_right or plan["ca"]["takes_over"]
+
+
+def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
+    """Also where SSH keys are asked for, which is for accounts on engines, and where a user failed."""
+    report = _mapping(variables.get("docker_client_report"))
+    return (
+        not report
+        or bool(report.get("is_due") or report.get("failures"))
+        or report.get("ca_certificate") != ca.get("bundle")
+        or "ssh" in plan["clients"][name]["transports"]
+    )
+
+
+def _needs_another_look(plan: Plan, name: str, variables: Values) -> bool:
+    """An engine that did not answer, that lacks a library, or whose sshd has not been looked at."""
+    preview = _preview(variables)
+    new_to_ssh = plan["playbook"] == "site" and not preview.get("ssh_accounts") and _uses_ssh(plan, name)
+    return bool(preview) and bool(
+        preview.get("unreachable")
+        or preview.get("library_missing")
+        or new_to_ssh
+        or (plan["check_mode"] and preview.get("certificate_reasons"))
+    )
+
+
+def _engine_is_due(plan: Plan, preview: Values) -> bool:
+    """A renewal changes no engine for another reason than its certificate, and sets none up."""
+    if not preview.get("would_change"):
+        return False
+    is_renewal = bool(preview.get("certificate") and (preview.get("certificate_reasons") or preview.get("recovered")))
+    return is_renewal or plan["playbook"] != "renew"
+
+
+def _has_accounts(plan: Plan, name: str, variables: Values) -> bool:
+    """Where somebody is let in over SSH, or was before."""
+    return _uses_ssh(plan, name) or bool(_preview(variables).get("ssh_accounts"))
+
+
+def _uses_ssh(plan: Plan, name: str) -> bool:
+    return bool(handover.ssh_users(plan, name))
+
+
+def _mapping(value: t.Any) -> Values:
+    return value if isinstance(value, t.Mapping) else {}
