@@ -50,7 +50,8 @@ class ActionModule(ActionBase):
         if found:
             raise AnsibleActionFail(f"On {host}: {' '.join(found)}")
         identities, failed = client_host.statuses(settings, given["answers"])
-        requested, without = client_host.requested(given["requests"])
+        due = [identity for identity in identities if identity["reasons"]]
+        requested, without = client_host.requested(due, given["requests"])
         left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
         if left_out:
             result["warnings"] = [
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
             changed=False,
             users=client_host.users(settings, identities, failed, bool(self._task.check_mode)),
             identities=identities,
-            due=[identity for identity in identities if identity["reasons"]],
+            due=due,
             requested=requested,
             ssh_engines=client_host.ssh_engines(settings.engines),
             failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],

@@ -106,10 +106,6 @@ certificates:
       description: The subject as RFC 4514 writes it.
       type: str
       sample: CN=bulkhead.docker CA 3f09ab12
-    subject_ordered:
-      description: The subject's attributes in the order of the certificate, each a dictionary of its number and its value.
-      type: list
-      elements: dict
     common_name:
       description: The common name, empty without one.
       type: str
@@ -137,16 +133,6 @@ certificates:
     self_signed:
       description: Whether it is a root.
       type: bool
-    revoked_certificates:
-      description: >-
-        Those of RV(issued) that this CA has signed and that are revoked, as the option C(revoked_certificates) of
-        M(community.crypto.x509_crl) takes them.
-      type: list
-      elements: dict
-      contains:
-        serial_number:
-          description: The serial number.
-          type: int
 key:
   description: The key that signs.
   returned: success

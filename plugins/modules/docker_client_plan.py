@@ -74,7 +74,7 @@ options:
     elements: dict
     default: []
   requests:
-    description: The results of M(community.crypto.openssl_csr_pipe) in a loop over RV(due).
+    description: The results of M(bulkhead.docker.docker_identity) in a loop over RV(users).
     type: list
     elements: dict
     default: []

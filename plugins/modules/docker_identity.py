@@ -9,7 +9,7 @@ module: docker_identity
 short_description: Install or remove client identities of a user
 version_added: "0.1.0"
 description:
-  - Writes certificates and the trust bundle into the folders of identities in C(~/.bulkhead) of the user that it runs as, and corrects
+  - Makes keys and requests for their certificates, and writes certificates and the trust bundle into the folders of identities in C(~/.bulkhead) of the user that it runs as, and corrects
     their modes. A new key that waits in C(~/.bulkhead/pending) moves together with its certificate.
   - A certificate whose key is not there is refused. A run that was interrupted is ended by the next one.
 author:
@@ -38,14 +38,26 @@ options:
         description: Its certificate in PEM format. Empty, only its folder, its modes and its trust bundle are brought up to date.
         type: str
         default: ""
-      expects_key:
-        description: Whether a key is about to be made in C(~/.bulkhead/pending/NAME), whose folder is needed then.
-        type: bool
-        default: false
+      request:
+        description: >-
+          For which key RV(requests) gets a certificate request: V(none), V(new_key) for one that is made in C(~/.bulkhead/pending/NAME), or
+          V(present_key) for the one that the identity has.
+        type: str
+        choices: [none, new_key, present_key]
+        default: none
   ca_certificate:
     description: The trust bundle in PEM format. Empty, those that are there stay.
     type: str
     default: ""
+  key_type:
+    description: Type of new keys.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Bits of new RSA keys, at least 2048. Of no meaning for other types.
+    type: int
+    default: 3072
   state:
     description: V(absent) removes the identities with their private keys, and the folders of this collection that are empty then.
     type: str
@@ -71,6 +83,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+requests:
+  description: The certificate requests, in the order of O(identities). None in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the identity.
+      type: str
+      sample: alice
+    request:
+      description: The request in PEM format.
+      type: str
 """
 
 import pathlib
@@ -101,10 +126,12 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "certificate": {"type": "str", "default": ""},
-                    "expects_key": {"type": "bool", "default": False, "no_log": False},
+                    "request": {"type": "str", "choices": ["none", "new_key", "present_key"], "default": "none"},
                 },
             },
             "ca_certificate": {"type": "str", "default": ""},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -115,7 +142,13 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
             f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    home, diff, problems = pathlib.Path.home(), [], []
+    if given["key_type"] == "RSA" and given["key_size"] < 2048:
+        module.fail_json(msg=f"key_size is {given['key_size']}; an RSA key has at least 2048 bits.")
+    home = pathlib.Path.home()
+    diff: list[dict[str, str]] = []
+    problems: list[str] = []
+    requests: list[dict[str, str]] = []
+    made = False
     for identity in given["identities"]:
         where = layout.Layout(home, identity["name"])
         if not layout.is_name(identity["name"]):
@@ -125,13 +158,21 @@ def main() -> None:
             if given["state"] == "absent":
                 diff += removal.absent(where, module.check_mode)
             else:
+                new_key = identity["request"] == "new_key"
                 bundle, certificate = given["ca_certificate"], identity["certificate"]
-                diff += install.present(where, bundle, certificate, identity["expects_key"], module.check_mode)
+                diff += install.present(where, bundle, certificate, new_key, module.check_mode)
+                if identity["request"] != "none" and not module.check_mode:
+                    if new_key:
+                        install.make_key(where, given["key_type"], given["key_size"])
+                        made = True
+                    requests.append({"name": identity["name"], "request": install.request(where, new_key)})
         except ERRORS as error:
             problems.append(f"the identity {identity['name']} cannot be written: {error}")
     if problems:
-        module.fail_json(changed=bool(diff), diff=diff, msg=f"On this host, {'; '.join(problems)}.")
-    module.exit_json(changed=bool(diff), diff=diff)
+        module.fail_json(
+            changed=bool(diff) or made, diff=diff, requests=requests, msg=f"On this host, {'; '.join(problems)}."
+        )
+    module.exit_json(changed=bool(diff) or made, diff=diff, requests=requests)
 
 
 if __name__ == "__main__":

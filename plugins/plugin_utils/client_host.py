@@ -171,7 +171,7 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
                 "failed": user in failed,
                 "identities": asked if "tls" in settings.transports else [],
                 "prepare": [
-                    {"name": name, "expects_key": bool(status["reasons"]) and status["new_key"]}
+                    {"name": name, "request": _request(status)}
                     for name, status in ahead.items()
                     if status and (status["reasons"] or status["repairs"] or status["ca_outdated"])
                 ],
@@ -181,6 +181,13 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
             }
         )
     return found
+
+
+def _request(status: Data) -> str:
+    """What docker_identity is asked for."""
+    if not status["reasons"]:
+        return "none"
+    return "new_key" if status["new_key"] else "present_key"
 
 
 def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record], dict[str, str]]:
@@ -222,21 +229,27 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
     return [record for record in found if record["name"] not in settings.revoked], failed
 
 
-def requested(requests: t.Iterable[Data]) -> tuple[list[Record], list[str]]:
-    """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none."""
-    found, failed = [], []
-    for result in requests:
-        identity = result.get("item") or {}
-        csr = result.get("csr")
-        if isinstance(csr, str) and csr:
+def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Record], list[str]]:
+    """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none.
+
+    ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already.
+    """
+    by_user = {str((answer.get("item") or {}).get("user") or ""): answer for answer in answers}
+    found, missing = [], []
+    for identity in due:
+        answer = by_user.get(identity["user"], {"skipped": True})
+        told = answer.get("requests")
+        entries = [entry for entry in (told if isinstance(told, list) else []) if isinstance(entry, t.Mapping)]
+        request = next((entry.get("request") for entry in entries if entry.get("name") == identity["name"]), None)
+        if isinstance(request, str) and request:
             sign = {"name": identity["name"], "usage": "client", "names": []}
-            found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": csr}})
-        elif not result.get("skipped"):
-            failed.append(
-                f"The identity {identity.get('name')} of {identity.get('user') or 'the connecting user'} has no "
-                f"certificate request: {result.get('msg') or 'it says nothing'}"
+            found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": request}})
+        elif not answer.get("skipped") and not answer.get("failed") and not answer.get("unreachable"):
+            missing.append(
+                f"The identity {identity['name']} of {identity['user'] or 'the connecting user'} has no certificate "
+                f"request: {answer.get('msg') or 'it says nothing'}"
             )
-    return found, failed
+    return found, missing
 
 
 def failures(settings: Settings, results: t.Iterable[Data]) -> list[str]:

@@ -26,6 +26,11 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
         "looks": [name for name in plan["engines"] if _needs_another_look(plan, name, variables[name])],
         "engines": [name for name in changes if _engine_is_due(plan, _preview(variables[name]))],
+        "certificates": {
+            name: f"{name} gets a new key and certificate: {'; '.join(reasons)}."
+            for name in changes
+            if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
+        },
         "accounts": [name for name in plan["engines"] if not failed and _has_accounts(plan, name, variables[name])],
     }
 

@@ -46,7 +46,7 @@ FLEET = (
     Variable(
         "docker_engine_serial",
         "serial",
-        "25%",
+        [1, "100%"],
         "How many engines are changed at once: a number, a percentage of them, or a list of these, as in `serial`.",
         playbooks=("site", "renew", "rotate_ca", "revoke_client", "remove"),
     ),

@@ -18,7 +18,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x
 from cryptography import x509 as cx509
 
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the module that copies it wants none
-_PASSPHRASE = "docker_ca_existing_passphrase"  # noqa: S105 the name of the variable
+PASSPHRASE = "docker_ca_existing_passphrase"  # noqa: S105 the name of the variable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _certificates(path: pathlib.Path, may_be_gone: bool) -> list[x509.Entry]:
 
 
 def _entry_of_key(entries: t.Sequence[x509.Entry], files: Files) -> x509.Entry:
-    key = ca.load_key(files.key, files.passphrase, _PASSPHRASE).public_key()
+    key = ca.load_key(files.key, files.passphrase, PASSPHRASE).public_key()
     if files.key.read_bytes().startswith(_BYTE_ORDER_MARKS):
         raise ca.CaError(f"{files.key} begins with a byte order mark. Save it as plain text without one.")
     for entry in entries:

@@ -33,10 +33,8 @@ class _Authority:
     def fingerprint(self) -> str:
         return fingerprint(self.entry)
 
-    def report(self, issued: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-        revoked = [one["serial"] for one in issued if one["issuer"] == self.fingerprint and one["revoked"]]
-        numbers = [{"serial_number": int(serial, 16)} for serial in revoked]
-        return {"role": self.role, **describe(self.entry), "revoked_certificates": numbers}
+    def report(self) -> dict[str, t.Any]:
+        return {"role": self.role, **describe(self.entry)}
 
 
 def fingerprint(entry: x509.Entry) -> str:
@@ -47,8 +45,6 @@ def describe(entry: x509.Entry) -> dict[str, t.Any]:
     certificate, described = entry.certificate, x509.report(entry)
     return {
         "subject": described["subject"],
-        # By number, because not every attribute has a name that all libraries know.
-        "subject_ordered": [{name.oid.dotted_string: name.value} for name in certificate.subject],
         "common_name": next(iter(entry.common_names), ""),
         "fingerprint_sha256": fingerprint(entry),
         "serial": described["serial"],
@@ -84,13 +80,31 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         and key["mode"] == "0600",
         "phase": phase,
         "bundle": bundle,
-        "certificates": [one.report(issued) for one in authorities],
+        "certificates": [one.report() for one in authorities],
         "key": key,
         "crl": listed is not None,
         "revoked": revoked,
         "issued": issued,
         "problems": problems,
     }
+
+
+def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:
+    """The record alone, as in ``gather``. The caller holds the lock."""
+    problems: list[str] = []
+    revoked = {*directory.marks(), *assume_revoked}
+    return _issued(
+        directory, _authorities(directory, problems), revoked, _listed(directory, problems) or set(), problems
+    )
+
+
+def revocation_list(directory: ca.Directory) -> cx509.CertificateRevocationList | None:
+    """This CA's own list; None where there is none that can be read."""
+    blocks = pem.revocation_lists(pem.decode(_files.content(directory.crl) or b""))
+    try:
+        return cx509.load_pem_x509_crl(f"{blocks[0]}\n".encode()) if blocks else None
+    except x509.UNREADABLE:
+        return None
 
 
 def _attempt(problems: list[str], read: t.Callable[[], t.Any], default: t.Any) -> t.Any:

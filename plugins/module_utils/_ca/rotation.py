@@ -66,7 +66,7 @@ def _would_change(directory: ca.Directory, wanted: str) -> bool:
     phase = directory.phase()
     if _enters(phase, wanted) or (phase, wanted) == ("retire", "done") or _swap_is_due(directory, phase):
         return True
-    return any(_files.content(path) != content for path, content in _published(directory, phase).items())
+    return publish(directory, check_mode=True)
 
 
 def _enters(phase: str, wanted: str) -> bool:
@@ -83,9 +83,7 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         phase = wanted
     if _swap_is_due(directory, phase):
         _swap(directory)
-    for path, content in _published(directory, phase).items():
-        if _files.content(path) != content:
-            ca.replace(path, content)
+    publish(directory)
     if (phase, wanted) == ("retire", "done"):
         for folder in (directory.next.path, directory.previous.path):
             if folder.exists():
@@ -93,6 +91,15 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         _files.sync_folder(directory.path)
         directory.rotation.unlink()
         _files.sync_folder(directory.path)
+
+
+def publish(directory: ca.Directory, check_mode: bool = False) -> bool:
+    """Write the trust bundle and the revocation lists as the present phase has them; whether they were others."""
+    files = _published(directory, directory.phase()).items()
+    due = [(path, content) for path, content in files if _files.content(path) != content]
+    for path, content in [] if check_mode else due:
+        ca.replace(path, content)
+    return bool(due)
 
 
 def _swap(directory: ca.Directory) -> None:

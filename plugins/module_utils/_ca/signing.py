@@ -106,7 +106,7 @@ class _Issuer:
 
     @property
     def algorithm(self) -> hashes.SHA256 | None:
-        return None if isinstance(self.key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)) else hashes.SHA256()
+        return x509.signing_algorithm(self.key)
 
 
 def sign(

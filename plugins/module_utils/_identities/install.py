@@ -22,6 +22,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout
     MODES,
     Layout,
 )
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as keys
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 
 Diff = dict[str, str]
@@ -64,6 +65,18 @@ def present(layout: Layout, bundle: str, certificate: str, expects_key: bool, ch
         for step in steps:
             step.apply()
     return [step.diff for step in steps]
+
+
+def make_key(layout: Layout, key_type: str, size: int) -> None:
+    """A new key in the folder where it waits for its certificate."""
+    (layout.pending / CERT).unlink(missing_ok=True)  # of the key before, which is not needed any more
+    _files.replace(layout.pending / KEY, keys.new_key(key_type, size), MODES[KEY])
+
+
+def request(layout: Layout, new_key: bool) -> str:
+    """The certificate request of the key that waits, or of the present one."""
+    path = (layout.pending if new_key else layout.folder) / KEY
+    return keys.request(path.read_bytes(), layout.name)
 
 
 def _folder_steps(layout: Layout, expects_key: bool) -> list[_Step]:

@@ -16,7 +16,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as
 from cryptography import x509
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
@@ -169,6 +169,11 @@ def same_key(one: t.Any, other: t.Any) -> bool:
     """Whether two public keys are one."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return bool(one.public_bytes(*form) == other.public_bytes(*form))
+
+
+def signing_algorithm(key: t.Any) -> hashes.SHA256 | None:
+    """What signs with this private key; these two kinds have their own."""
+    return None if isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)) else hashes.SHA256()
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -24,7 +24,17 @@ VERIFIES = ("verify", "verify_accounts")
 # What runs on the control node and brings no answer of a host.
 CONTROL_NODE = {
     f"ansible.builtin.{name}"
-    for name in ("assert", "debug", "fail", "meta", "import_role", "import_tasks", "include_role", "include_tasks", "set_fact")
+    for name in (
+        "assert",
+        "debug",
+        "fail",
+        "meta",
+        "import_role",
+        "import_tasks",
+        "include_role",
+        "include_tasks",
+        "set_fact",
+    )
 }
 INCLUDES = ("import_playbook", "import_tasks", "include_tasks")
 # Where something of another host is read, how often, and why that is no way for a host to change the run.

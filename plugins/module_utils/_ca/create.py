@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a CA has to have: key, certificate, revocation lists, trust bundle. What is there stays, what is missing is made.
+
+All of it happens under the lock of the directory, and each file is on the disk before the next one is written, so that
+whoever calls this again after a kill ends what had begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import stat
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect, rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request, x509
+from cryptography import x509 as cx509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+
+_CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A CA that is not there yet; ``files`` hold one that is to be taken over."""
+
+    common_name: str
+    key_type: str
+    key_size: int
+    valid_days: int
+    files: existing.Files | None = None
+
+
+def ensure(
+    directory: ca.Directory,
+    passphrase: str,
+    wanted: Wanted,
+    assume_revoked: t.Iterable[str] = (),
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """The files that were written, or in check mode would be."""
+    maker = _Maker(directory, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
+    if not check_mode:
+        for folder in (directory.path, directory.issued):
+            _files.make_folder(folder, 0o700)
+    with contextlib.nullcontext() if check_mode else ca.lock(directory):
+        return maker.make(assume_revoked)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Maker:
+    directory: ca.Directory
+    passphrase: str
+    wanted: Wanted
+    check_mode: bool
+    now: datetime.datetime
+
+    def make(self, assume_revoked: t.Iterable[str]) -> list[str]:
+        directory = self.directory
+        if directory.certificate.exists() and not directory.key.exists():
+            raise ca.CaError(f"{directory.path} holds a CA certificate without its key. Bring it back from a backup.")
+        if not directory.key.exists() and self.check_mode:
+            return [path.name for path in (directory.key, directory.certificate, directory.crl, directory.bundle)]
+        made = self._key()
+        key = ca.load_key(directory.key, self.passphrase)
+        if not directory.certificate.exists():
+            made.append(directory.certificate.name)
+            if self.check_mode:
+                return [*made, directory.crl.name, directory.bundle.name]
+            ca.replace(directory.certificate, self._certificate(key))
+        issued = inspect.issued(directory, assume_revoked)
+        for place in (directory, directory.previous):
+            if place.certificate.exists():
+                made += self._list_revoked(place, issued)
+        if directory.crl.exists() and rotation.publish(directory, self.check_mode):
+            made.append(directory.bundle.name)
+        return made
+
+    def _key(self) -> list[str]:
+        path = self.directory.key
+        if path.exists():
+            if stat.S_IMODE(path.stat().st_mode) == 0o600:
+                return []
+            if not self.check_mode:
+                path.chmod(0o600)
+            return [path.name]
+        files = self.wanted.files
+        if files:
+            key: t.Any = ca.load_key(files.key, files.passphrase, existing.PASSPHRASE)
+        else:
+            plain = request.new_key(self.wanted.key_type, self.wanted.key_size)
+            key = serialization.load_pem_private_key(plain, password=None)
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if self.passphrase:
+            encryption = serialization.BestAvailableEncryption(self.passphrase.encode())
+        pkcs8 = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        ca.replace(path, pkcs8, 0o600)
+        return [path.name]
+
+    def _certificate(self, key: t.Any) -> bytes:
+        if self.wanted.files:
+            found = existing.gather(self.directory, self.passphrase, self.wanted.files)
+            if found["problems"]:
+                raise ca.CaError(" ".join(found["problems"]))
+            taken_over: str = found["certificate"]
+            return taken_over.encode("ascii")
+        public = key.public_key()
+        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        # The fingerprint tells CAs apart, and a run that was interrupted here asks for the same name again.
+        common_name = f"{self.wanted.common_name} {hashlib.sha256(der).hexdigest()[:8]}"
+        name = cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        no_other = dict.fromkeys(
+            (
+                *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+                *("key_agreement", "encipher_only", "decipher_only"),
+            ),
+            False,
+        )
+        certificate = (
+            cx509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(public)
+            .serial_number(cx509.random_serial_number())
+            .not_valid_before(self.now - _CLOCK_SKEW)
+            .not_valid_after(self.now + datetime.timedelta(days=self.wanted.valid_days))
+            .add_extension(cx509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(cx509.KeyUsage(key_cert_sign=True, crl_sign=True, **no_other), critical=True)
+            .add_extension(cx509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _list_revoked(self, place: ca.Directory, issued: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+        """A list keeps what it has, and gets every certificate of a client that was revoked, whoever revoked it."""
+        entry = place.load_certificate()
+        mine = {
+            int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == inspect.fingerprint(entry)
+        }
+        present = inspect.revocation_list(place)
+        listed = {one.serial_number: one for one in present or ()}
+        if present is not None and mine <= set(listed):
+            return []
+        if not self.check_mode:
+            builder = (
+                cx509.CertificateRevocationListBuilder()
+                .issuer_name(entry.certificate.subject)
+                .last_update(self.now - _CLOCK_SKEW)
+                .next_update(entry.not_after)  # an expired list refuses everyone
+            )
+            for revoked in listed.values():
+                builder = builder.add_revoked_certificate(revoked)
+            for serial in sorted(mine - set(listed)):
+                one = cx509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now)
+                builder = builder.add_revoked_certificate(one.build())
+            key = ca.load_key(place.key, self.passphrase)
+            if not x509.same_key(entry.certificate.public_key(), key.public_key()):
+                raise ca.CaError(f"{place.key} is not the key of {place.certificate}. Bring it back from a backup.")
+            signed = builder.sign(key, x509.signing_algorithm(key))
+            ca.replace(place.crl, signed.public_bytes(serialization.Encoding.PEM))
+        return [place.crl.name]

@@ -1,0 +1,156 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ca
+short_description: Make what is missing of a certificate authority of this collection
+version_added: "0.1.0"
+description:
+  - Makes the key, the certificate, the revocation lists and the trust bundle of a CA in a directory of the CA host, as the user whose directory
+    it is. What is there stays, whatever the options say; a file that cannot be right is an error.
+  - The revocation lists get every certificate in the record whose client was revoked.
+  - Nobody else can sign or rotate meanwhile. Each file is written whole and is on the disk before the next one; a run that was killed is ended by
+    the next one.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the CA host
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction.
+  diff_mode:
+    support: none
+    description: Names the files that were written.
+options:
+  dir:
+    description: Directory of the CA, absolute or starting with V(~/).
+    type: path
+    default: ~/.bulkhead/ca
+  passphrase:
+    description: Passphrase of the CA's key, which a new key is encrypted with. Empty, the key is protected by its file mode alone.
+    type: str
+    default: ""
+  common_name:
+    description: The first part of the common name of a new CA. Eight digits of its key's fingerprint follow, so that no two CAs are called the same.
+    type: str
+    default: bulkhead.docker CA
+  key_type:
+    description: Type of a new key.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Bits of a new RSA key. Of no meaning for other types.
+    type: int
+    default: 3072
+  valid_days:
+    description: Days that a new CA is valid.
+    type: int
+    default: 3650
+  assume_revoked:
+    description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
+    type: list
+    elements: str
+    default: []
+  existing_certificate:
+    description: Certificate of a CA to take over instead of making one, alone or in a chain of any order.
+    type: path
+  existing_private_key:
+    description: Private key of that CA. Required with O(existing_certificate).
+    type: path
+  existing_passphrase:
+    description: Passphrase of O(existing_private_key).
+    type: str
+    default: ""
+seealso:
+  - module: bulkhead.docker.docker_ca_info
+  - module: bulkhead.docker.docker_ca_sign
+"""
+
+EXAMPLES = r"""
+- name: Make a CA
+  bulkhead.docker.docker_ca:
+    dir: ~/.bulkhead/ca
+    passphrase: "{{ docker_ca_passphrase }}"
+  become: false
+"""
+
+RETURN = r"""
+written:
+  description: Names of the files that were missing, or in check mode are.
+  returned: success
+  type: list
+  elements: str
+  sample: [ca-key.pem, ca-cert.pem, crl.pem, ca.pem]
+state:
+  description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
+  returned: success
+  type: dict
+"""
+
+import pathlib
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+else:
+    CRYPTOGRAPHY_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dir": {"type": "path", "default": "~/.bulkhead/ca"},
+            "passphrase": {"type": "str", "default": "", "no_log": True},
+            "common_name": {"type": "str", "default": "bulkhead.docker CA"},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
+            "valid_days": {"type": "int", "default": 3650},
+            "assume_revoked": {"type": "list", "elements": "str", "default": []},
+            "existing_certificate": {"type": "path"},
+            "existing_private_key": {"type": "path", "no_log": False},
+            "existing_passphrase": {"type": "str", "default": "", "no_log": True},
+        },
+        required_together=[("existing_certificate", "existing_private_key")],
+        supports_check_mode=True,
+    )
+    if CRYPTOGRAPHY_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
+            exception=CRYPTOGRAPHY_ERROR,
+        )
+    given = module.params
+    files = None
+    if given["existing_certificate"]:
+        files = existing.Files(
+            pathlib.Path(given["existing_certificate"]),
+            pathlib.Path(given["existing_private_key"]),
+            given["existing_passphrase"],
+        )
+    wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
+    try:
+        directory = ca.open_directory(given["dir"])
+        ca.refuse_masking(given["passphrase"], [str(directory.path), given["common_name"]])
+        written = create.ensure(directory, given["passphrase"], wanted, given["assume_revoked"], module.check_mode)
+        state = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
+        state["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
+    except ca.CaError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(
+            msg=f"The CA in {given['dir']} could not be written ({error}). Run this again: it goes on where it stopped."
+        )
+    module.exit_json(changed=bool(written), written=written, state=state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_certificate_request
+short_description: Make a private key and a request for its certificate
+version_added: "0.1.0"
+description:
+  - Makes a new private key in a file of the host on which its certificate will be used, and returns a certificate request.
+    The key does not leave the host.
+  - It makes a new key each time. What is done with key and certificate afterwards, M(bulkhead.docker.docker_daemon_config) does.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the host
+attributes:
+  check_mode:
+    support: full
+    description: In check mode there is no key, and RV(request) is empty.
+  diff_mode:
+    support: none
+    description: Shows nothing of a key.
+options:
+  path:
+    description: File of the private key, in PKCS#8 and with the mode 0400. A key that is there is replaced. Its folder is made with the mode 0700.
+    type: path
+    required: true
+  common_name:
+    description: Name in the request, 1 to 64 characters. It is for people; the CA takes nothing but the public key.
+    type: str
+    required: true
+  key_type:
+    description: Type of the key.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: Bits of an RSA key, at least 2048. Of no meaning for other types.
+    type: int
+    default: 3072
+seealso:
+  - module: bulkhead.docker.docker_ca_sign
+  - module: bulkhead.docker.docker_daemon_config
+"""
+
+EXAMPLES = r"""
+- name: Make a key on the engine, and request a certificate
+  bulkhead.docker.docker_certificate_request:
+    path: /var/lib/bulkhead/pending/server-key.pem
+    common_name: web1
+  become: true
+  register: requested
+"""
+
+RETURN = r"""
+request:
+  description: The request in PEM format.
+  returned: success
+  type: str
+"""
+
+import pathlib
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as _request
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+else:
+    IMPORT_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "common_name": {"type": "str", "required": True},
+            "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+            "key_size": {"type": "int", "default": 3072, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if IMPORT_ERROR:
+        module.fail_json(
+            msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host "
+            f"({IMPORT_ERROR}); install it there (Debian: python3-cryptography)."
+        )
+    if not 0 < len(given["common_name"]) <= 64:
+        module.fail_json(msg=f"common_name is {given['common_name']!r}; it has 1 to 64 characters.")
+    if given["key_type"] == "RSA" and given["key_size"] < 2048:
+        module.fail_json(msg=f"key_size is {given['key_size']}; an RSA key has at least 2048 bits.")
+    if module.check_mode:
+        module.exit_json(changed=True, request="")
+    path = pathlib.Path(given["path"])
+    try:
+        key = _request.new_key(given["key_type"], given["key_size"])
+        _files.make_folder(path.parent, 0o700)
+        _files.replace(path, key, 0o400)
+    except OSError as error:
+        module.fail_json(msg=f"The key {path} cannot be written: {error.strerror}.")
+    module.exit_json(changed=True, request=_request.request(key, given["common_name"]))
+
+
+if __name__ == "__main__":
+    main()
