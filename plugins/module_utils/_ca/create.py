@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a CA has to have: key, certificate, revocation lists, trust bundle. What is there stays, what is missing is made.
+"""What a CA has: key, certificate, revocation lists, trust bundle. What is there stays, what is missing is made.
 
 All of it happens under the lock of the directory, and each file is on the disk before the next one is written, so that
 whoever calls this again after a kill ends what had begun.

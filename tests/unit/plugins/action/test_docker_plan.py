@@ -104,7 +104,7 @@ def run(tmp_path: Path) -> Run:
 def test_the_plan_has_values_and_no_templates(run: Run) -> None:
     options = ("--limit", "web1,web 3", "--check", "-e", '{"docker_engine_serial": 1}')
     answer = run(INVENTORY, *options, ANSIBLE_HASH_BEHAVIOUR="merge")
-    made = answer["docker_plan"]
+    made = answer
     web1 = made["engines"]["web1"]
     assert web1["host"] == "tcp://192.0.2.1:2377"
     assert web1["names"][:3] == ["web1", "192.0.2.1", "web1.example.com"]
@@ -139,7 +139,7 @@ def test_cached_facts_resolve_and_cannot_set_our_variables(run: Run, tmp_path: P
     inventory = {"docker_engines": {"hosts": {"web1": None}, "vars": vars_of_engines}}
     site = tmp_path / "project/site.yml"
     site.write_text(yaml.safe_dump([earlier, imported]), encoding="utf-8")
-    assert run(inventory)["docker_plan"]["engines"]["web1"]["address"] == "192.0.2.1"
+    assert run(inventory)["engines"]["web1"]["address"] == "192.0.2.1"
     facts["docker_engine_address"] = "192.0.2.66"
     site.write_text(yaml.safe_dump([earlier, imported]), encoding="utf-8")
     (problem,) = run(inventory)["problems"]
@@ -154,7 +154,7 @@ def test_group_vars_beside_the_operator_s_playbook_are_missed(run: Run, tmp_path
     (problem,) = run(inventory)["problems"]
     assert problem.startswith(f"{unread} has docker_engine_listen, but Ansible does not read it")
     (tmp_path / "inventory/group_vars").symlink_to(tmp_path / "project/group_vars")
-    assert run(inventory)["docker_plan"]["engines"]["web1"]["listen"] == ["192.0.2.1"]
+    assert run(inventory)["engines"]["web1"]["listen"] == ["192.0.2.1"]
 
 
 def test_extra_variables_are_checked(run: Run) -> None:
