@@ -61,6 +61,25 @@ def ssh_users(
     return list(users.values())
 
 
+def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_mode: bool) -> list[str]:
+    """What is wrong with the public keys that a client host answers for identities and their accounts.
+
+    In check mode there may be no key yet.
+    """
+    entries = [entry for entry in _listed(told) if isinstance(entry, t.Mapping)]
+    if [(entry.get("name"), entry.get("account")) for entry in entries] != list(asked):
+        return ["it has other identities or accounts than were asked for"]
+    found = []
+    for entry in entries:
+        text = str(entry.get("public_key") or "")
+        if text or not check_mode:
+            try:
+                _users.public_key(text, str(entry["name"]))
+            except _users.UserError as error:
+                found.append(str(error).rstrip("."))
+    return found
+
+
 def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Record]]:
     """By client host, the identities that log in to engines from there."""
     found = {

@@ -4,7 +4,7 @@
 
 FOLDER holds what the host keeps (``state.json``), how it answers (``kind``), and what it was asked (``asked.jsonl``).
 An OS user of the host, as which fake_sudo.sh starts this, has a folder of its own beside it, ``USER@HOST``.
-``kind`` can end in ``@PHASE``: until the CA enters that phase, such a host is honest.
+``kind`` is one word, or several with ``@PHASE`` for a host that lies in another way once the CA has entered that phase.
 ``answers.json`` in the folder above has an answer of the right types for every module, ``request.pem`` a certificate
 request, ``foreign.pem`` one that asks for another host's names and another usage.
 An honest host does as it is told; a liar changes what it answers to the same.
@@ -60,8 +60,8 @@ PUBLIC_KEYS: dict[str, t.Callable[[Answer], list[Answer]]] = {
     "account": lambda own: [{**own, "account": "docker-ops1"}],
     "name": lambda own: [{**own, "name": "ops1"}],
     "more": lambda own: [own, {"name": "ops1", "account": "docker-ops1", "public_key": KEY}],
-    "no key": lambda own: [{**own, "public_key": HOSTILE}],
-    "none": lambda own: [],
+    "nothing": lambda own: [{**own, "public_key": HOSTILE}],
+    "nobody": lambda own: [],
 }
 # The lists of text in answers.
 _TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
@@ -227,6 +227,8 @@ def broken(value: t.Any) -> t.Any:
 
 
 def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
+    if kind == "honest":
+        return answer
     ours = module.startswith("bulkhead.docker.")
     if "csr" in answer:
         answer["csr"] = (folder.parent / "foreign.pem").read_text(encoding="ascii")
@@ -244,6 +246,15 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
     return answer
 
 
+def kind_of(folder: pathlib.Path, state: Answer) -> str:
+    """The last way of answering whose phase has come."""
+    phases, kind = list(PHASES.values()), "honest"
+    for word in (folder / "kind").read_text(encoding="ascii").split():
+        name, _, phase = word.partition("@")
+        kind = name if phases.index(phase or "none") <= phases.index(state.get("phase", "none")) else kind
+    return kind
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     user = os.environ.get("FAKE_USER")
@@ -258,10 +269,7 @@ def main() -> None:
     told = {name: value for name, value in options.items() if not re.match("_ansible_(?!check_mode)", name)}
     with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps([module, told]) + "\n")
-    kind, _, phase = (folder / "kind").read_text(encoding="ascii").partition("@")
-    phases = list(PHASES.values())
-    lies = kind != "honest" and phases.index(state.get("phase", "none")) >= phases.index(phase or "none")
-    sys.stdout.write(json.dumps(lie(kind, module, answer, folder) if lies else answer))
+    sys.stdout.write(json.dumps(lie(kind_of(folder, state), module, answer, folder)))
 
 
 if __name__ == "__main__":
