@@ -36,10 +36,15 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "port": engine["port"],
                 "host": engine["host"],
                 "ssh_port": engine["ssh_port"] or _port(server),
-                "ssh_host_keys": [line for line in map(_key, _listed(server.get("host_keys"))) if line],
+                "ssh_host_keys": host_keys(server),
             }
         )
     return found
+
+
+def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
+    """The lines of an engine's answer that are keys, without anything around them."""
+    return [line for line in map(_key, _listed(server.get("host_keys"))) if line]
 
 
 def ssh_users(

@@ -125,7 +125,8 @@ class Fleet:
     ) -> Run:
         """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
 
-        Hosts are the inventory's, and USER@HOST for an OS user. A host that is ``unreachable`` does not answer at all. ``cache`` is a folder of facts from earlier runs.
+        Hosts are the inventory's, and USER@HOST for an OS user. One that is ``unreachable`` does not answer at all.
+        ``cache`` is a folder of facts from earlier runs.
         """
         for name in self.hosts:
             self._host(name, (liars or {}).get(name, "honest"))
@@ -167,6 +168,11 @@ class Fleet:
             created=[str(path) for path in self.root.rglob("PWNED")],
             report=json.loads(report.read_text(encoding="utf-8")) if report.exists() else {},
         )
+
+    def holds(self, name: str) -> dict[str, t.Any]:
+        """What a host, or an OS user of it, keeps of what it was told."""
+        file = self.root / "hosts" / name / "state.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def _host(self, name: str, kind: str) -> None:
         folder = self.root / "hosts" / name

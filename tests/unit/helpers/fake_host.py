@@ -185,6 +185,9 @@ def _endpoints(options: Answer, state: Answer) -> Answer:
 
 def _ssh_client(options: Answer, state: Answer) -> Answer:
     del state
+    unknown = [engine["name"] for engine in options.get("engines") or [] if not engine["host_keys"]]
+    if unknown and options.get("require_host_keys"):
+        return {"failed": True, "msg": f"the SSH host keys of {', '.join(unknown)} are not known"}
     return {
         "public_keys": [
             {"name": entry["name"], "account": entry["account"], "public_key": KEY} for entry in options["identities"]
@@ -212,7 +215,7 @@ def hostile(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, list):
         texts = [*HOST_KEYS, HOSTILE] if key in _TEXTS else []
         return [*(hostile(entry, key) for entry in value), *texts]
-    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key"):
+    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys"):
         return value
     return HOSTILE if isinstance(value, str) else 10**30 if isinstance(value, int) else value
 
@@ -236,6 +239,10 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
         return poisoned(answer)
     if kind == "hostile":
         return {name: hostile(value, name) for name, value in answer.items()}
+    if kind == "keyless":
+        server = answer.get("ssh_server")
+        lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
+        return {**answer, **lies, **({"ssh_server": {**server, "host_keys": list(HOST_KEYS)}} if server else {})}
     if kind in PUBLIC_KEYS:
         keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
         return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}
