@@ -36,10 +36,15 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "port": engine["port"],
                 "host": engine["host"],
                 "ssh_port": engine["ssh_port"] or _port(server),
-                "ssh_host_keys": [line for line in map(_key, _listed(server.get("host_keys"))) if line],
+                "ssh_host_keys": host_keys(server),
             }
         )
     return found
+
+
+def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
+    """The lines of an engine's answer that are keys, without anything around them."""
+    return [line for line in map(_key, _listed(server.get("host_keys"))) if line]
 
 
 def ssh_users(
@@ -59,6 +64,25 @@ def ssh_users(
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
     return list(users.values())
+
+
+def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_mode: bool) -> list[str]:
+    """What is wrong with the public keys that a client host answers for identities and their accounts.
+
+    In check mode there may be no key yet.
+    """
+    entries = [entry for entry in _listed(told) if isinstance(entry, t.Mapping)]
+    if [(entry.get("name"), entry.get("account")) for entry in entries] != list(asked):
+        return ["it has other identities or accounts than were asked for"]
+    found = []
+    for entry in entries:
+        text = str(entry.get("public_key") or "")
+        if text or not check_mode:
+            try:
+                _users.public_key(text, str(entry["name"]))
+            except _users.UserError as error:
+                found.append(str(error).rstrip("."))
+    return found
 
 
 def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Record]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -141,7 +142,11 @@ def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record
         "changed": any(answer.get("changed") is True for answer in answers),
         "version": _first(answers, "version") or (_first(answers, "engine") or {}).get("version"),
         "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
-        "findings": [*_entries(last.get("findings")), *_entries(variables.get("docker_verify_all_findings"))],
+        "findings": [
+            *_entries(last.get("findings")),
+            *_entries(variables.get("docker_verify_all_findings")),
+            *_without_host_key(plan, variables),
+        ],
         "reasons": _still_due(plan["playbook"], last, stopped_by),
     }
 
@@ -157,6 +162,16 @@ def _failure(variables: Values) -> str:
         if report.get("failed") or "engine" not in report:
             return str(report.get("msg") or "it gave no answer")
     return ""
+
+
+def _without_host_key(plan: Plan, variables: Values) -> list[str]:
+    """An engine with accounts to which no client could connect, which clients say of themselves."""
+    unknown = [
+        answer
+        for answer in _answers(variables, "docker_ssh_server")
+        if _entries(answer.get("users")) and not _handover.host_keys(answer)
+    ]
+    return ["it has answered no SSH host key that clients could know it by"] if unknown and not plan["check_mode"] else []
 
 
 def _still_due(playbook: str, last: Values, stopped_by: str) -> list[t.Any]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import datetime
 import hashlib
@@ -118,7 +117,7 @@ def public_key(text: str, whose: str) -> PublicKey:
         )
     try:
         blob = base64.b64decode(words[1], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise UserError(
             f"a public key of {whose} is damaged ({error}); copy the whole line of its .pub file."
         ) from error

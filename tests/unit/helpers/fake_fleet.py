@@ -1,5 +1,7 @@
 """A fleet without a host: engines and clients that answer as they are told, and a real CA on the control node.
 
+Clients use TLS and SSH. The client host build1 has identities of other OS users beside that of the connecting user.
+
 Everything is below one folder: ``home`` is the control node's, ``hosts/NAME`` is what stands in for a host.
 """
 
@@ -28,7 +30,8 @@ from helpers.pki import Authority
 ROOT = Path(__file__).parents[3]
 BYTECODE = ROOT / ".cache/bytecode"
 PROGRAM = Path(__file__).parent / "fake_host.py"
-ENGINES, CLIENTS = ("web1", "web2"), ("ops1", "build1")
+SUDO = Path(__file__).parent / "fake_sudo.sh"
+ENGINES, CLIENTS, USERS = ("web1", "web2"), ("ops1", "build1"), ("jenkins",)
 _EMPTY: dict[str, t.Any] = {"str": "", "int": 0, "float": 0, "bool": False, "list": [], "dict": {}, "path": ""}
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.S)
 
@@ -96,11 +99,12 @@ def certificate_request(*names: str, foreign: bool = False) -> str:
 class Fleet:
     """Two engines, two client hosts of which the first verifies, and the CA on the control node."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, users: t.Sequence[str] = USERS) -> None:
+        self.root, self.users = root, users
+        self.hosts = (*ENGINES, *CLIENTS, *(f"{user}@build1" for user in users))
 
     @classmethod
-    def make(cls, root: Path) -> Fleet:
+    def make(cls, root: Path, users: t.Sequence[str] = USERS) -> Fleet:
         hosts = root / "hosts"
         hosts.mkdir(parents=True)
         (root / "home").mkdir()
@@ -110,20 +114,21 @@ class Fleet:
         (hosts / "request.pem").write_text(certificate_request("whoever"), encoding="ascii")
         wanted = certificate_request("web2", "*.example.com", foreign=True)
         (hosts / "foreign.pem").write_text(wanted, encoding="ascii")
-        return cls(root)
+        return cls(root, users)
 
     def copy(self, to: Path) -> Fleet:
         shutil.copytree(self.root, to, symlinks=True)
-        return Fleet(to)
+        return Fleet(to, self.users)
 
     def play(
         self, playbook: str, liars: t.Mapping[str, str] | None = None, cache: Path | None = None, **extra: t.Any
     ) -> Run:
         """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
 
-        A host that is ``unreachable`` does not answer at all. ``cache`` is a folder of facts from earlier runs.
+        Hosts are the inventory's, and USER@HOST for an OS user. One that is ``unreachable`` does not answer at all.
+        ``cache`` is a folder of facts from earlier runs.
         """
-        for name in (*ENGINES, *CLIENTS):
+        for name in self.hosts:
             self._host(name, (liars or {}).get(name, "honest"))
         report = self.root / "report.json"
         report.unlink(missing_ok=True)
@@ -157,12 +162,17 @@ class Fleet:
         return Run(
             failed=done.returncode != 0,
             output=done.stdout + done.stderr,
-            asked={name: self._asked(name) for name in (*ENGINES, *CLIENTS)},
+            asked={name: self._asked(name) for name in self.hosts},
             issued=sorted(self._issued(), key=repr),
             files=self.files(),
             created=[str(path) for path in self.root.rglob("PWNED")],
             report=json.loads(report.read_text(encoding="utf-8")) if report.exists() else {},
         )
+
+    def holds(self, name: str) -> dict[str, t.Any]:
+        """What a host, or an OS user of it, keeps of what it was told."""
+        file = self.root / "hosts" / name / "state.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def _host(self, name: str, kind: str) -> None:
         folder = self.root / "hosts" / name
@@ -187,13 +197,22 @@ class Fleet:
         def members(names: t.Iterable[str]) -> dict[str, t.Any]:
             return {name: host(name) for name in names}
 
-        # Without become: the programs that stand in for hosts run as whoever runs the tests.
-        fleet = {"ansible_connection": "local", "ansible_become": False}
+        # Without become: the programs that stand in for hosts run as whoever runs the tests. OS users have their own.
+        fleet = {"ansible_connection": "local", "ansible_become": False, "ansible_become_exe": str(SUDO)}
+        clients = members(CLIENTS)
+        clients["build1"]["docker_client_identities"] = [
+            {"name": "build1"},
+            *({"name": user, "user": user} for user in self.users),
+        ]
         content = {
             "docker_engines": {"hosts": members(ENGINES), "vars": {**fleet, "docker_engine_serial": 1}},
             "docker_clients": {
-                "hosts": members(CLIENTS),
-                "vars": {**fleet, "docker_client_identities": [{"name": "{{ inventory_hostname }}"}]},
+                "hosts": clients,
+                "vars": {
+                    **fleet,
+                    "docker_client_identities": [{"name": "{{ inventory_hostname }}"}],
+                    "docker_client_transports": ["tls", "ssh"],
+                },
             },
         }
         inventory = self.root / "inventory.yml"

@@ -3,6 +3,8 @@
     fake_host.py FOLDER
 
 FOLDER holds what the host keeps (``state.json``), how it answers (``kind``), and what it was asked (``asked.jsonl``).
+An OS user of the host, as which fake_sudo.sh starts this, has a folder of its own beside it, ``USER@HOST``.
+``kind`` is one word, or several with ``@PHASE`` for a host that lies in another way once the CA has entered that phase.
 ``answers.json`` in the folder above has an answer of the right types for every module, ``request.pem`` a certificate
 request, ``foreign.pem`` one that asks for another host's names and another usage.
 An honest host does as it is told; a liar changes what it answers to the same.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import pathlib
 import re
 import sys
@@ -38,6 +41,28 @@ POISON = {
     "docker_ssh_users": [{"name": "docker-mallory", "public_keys": [KEY]}],
     "docker_verify_host": "web1",
 }
+# How the CA's phases look to a host: certificates in the bundle, and whether the first is the one that it knew first.
+PHASES = {(1, True): "none", (2, True): "trust", (2, False): "reissue", (1, False): "retire"}
+# Host keys that would count for others, and other lines than keys.
+HOST_KEYS = (
+    f"{KEY}\nweb2 {KEY}",
+    f"{KEY} web1\r\n* {KEY}",
+    f"* {KEY}",
+    f"192.0.2.2,web2 {KEY}",
+    f"@cert-authority * {KEY}",
+    f'command="id" {KEY}',
+    "ssh-ed25519 AAAA",
+)
+# What an OS user says of the public key of an identity, by the kind of its lie.
+PUBLIC_KEYS: dict[str, t.Callable[[Answer], list[Answer]]] = {
+    "options": lambda own: [{**own, "public_key": f'command="id",from="*" {KEY}'}],
+    "lines": lambda own: [{**own, "public_key": f"{KEY} x\n{KEY}"}],
+    "account": lambda own: [{**own, "account": "docker-ops1"}],
+    "name": lambda own: [{**own, "name": "ops1"}],
+    "more": lambda own: [own, {"name": "ops1", "account": "docker-ops1", "public_key": KEY}],
+    "nothing": lambda own: [{**own, "public_key": HOSTILE}],
+    "nobody": lambda own: [],
+}
 # The lists of text in answers.
 _TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
 
@@ -53,6 +78,13 @@ def asked(program: str) -> tuple[str, Answer]:
 def first(bundle: str) -> str:
     """The certificate that signs."""
     return bundle.partition("-----END")[0]
+
+
+def enter_phase(bundle: str, state: Answer) -> None:
+    """Keep the phase that the CA's bundle shows to a host."""
+    if bundle:
+        known = state.setdefault("first", first(bundle))
+        state["phase"] = PHASES[bundle.count("-----END"), known == first(bundle)]
 
 
 def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) -> Answer:
@@ -75,10 +107,12 @@ def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) ->
         answer["findings"] = []
         answer["engine"].update(version="28.5.2", running=True)
         answer["certificate"].update(days_left=364, not_after="2030-01-31T12:00:00Z")
-    elif short == "openssl_csr_pipe":
-        answer.update(changed=True, csr=(folder.parent / "request.pem").read_text(encoding="ascii"))
-    elif short in ("file", "openssl_privatekey"):
+    elif short == "docker_certificate_request":
+        answer.update(changed=True, request=(folder.parent / "request.pem").read_text(encoding="ascii"))
+    elif short == "file":
         answer.update(changed=True)
+    for entry in answer.get("requests") or ():
+        entry["request"] = (folder.parent / "request.pem").read_text(encoding="ascii")
     return answer
 
 
@@ -135,7 +169,8 @@ def _identity(options: Answer, state: Answer) -> Answer:
             held[entry["name"]] = first(state["ca"])
     if options.get("ca_certificate"):
         state["ca"] = options["ca_certificate"]
-    return {"changed": True}
+    wanted = [entry["name"] for entry in options["identities"] if entry.get("request", "none") != "none"]
+    return {"changed": True, "requests": [{"name": name, "request": ""} for name in wanted]}
 
 
 def _endpoints(options: Answer, state: Answer) -> Answer:
@@ -153,6 +188,9 @@ def _endpoints(options: Answer, state: Answer) -> Answer:
 
 def _ssh_client(options: Answer, state: Answer) -> Answer:
     del state
+    unknown = [engine["name"] for engine in options.get("engines") or [] if not engine["host_keys"]]
+    if unknown and options.get("require_host_keys"):
+        return {"failed": True, "msg": f"the SSH host keys of {', '.join(unknown)} are not known"}
     return {
         "public_keys": [
             {"name": entry["name"], "account": entry["account"], "public_key": KEY} for entry in options["identities"]
@@ -164,7 +202,8 @@ def _ssh_access(options: Answer, state: Answer) -> Answer:
     present = options.get("state", "present") == "present"
     if not options["_ansible_check_mode"]:
         state["ssh"] = present
-    return {"port": 22, "host_keys": [KEY] if present else [], "confirm_within": 0}
+    users = [user["name"] for user in options.get("users") or []] if present else []
+    return {"port": 22, "host_keys": [KEY] if present else [], "users": users, "confirm_within": 0}
 
 
 def poisoned(answer: Answer) -> Answer:
@@ -177,9 +216,9 @@ def hostile(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, dict):
         return {name: hostile(entry, name) for name, entry in value.items()}
     if isinstance(value, list):
-        texts = [f"{KEY}\nweb2 {KEY}", f"* {KEY}", HOSTILE] if key in _TEXTS else []
+        texts = [*HOST_KEYS, HOSTILE] if key in _TEXTS else []
         return [*(hostile(entry, key) for entry in value), *texts]
-    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key"):
+    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys"):
         return value
     return HOSTILE if isinstance(value, str) else 10**30 if isinstance(value, int) else value
 
@@ -194,13 +233,23 @@ def broken(value: t.Any) -> t.Any:
 
 
 def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
+    if kind == "honest":
+        return answer
     ours = module.startswith("bulkhead.docker.")
-    if "csr" in answer:
-        answer["csr"] = (folder.parent / "foreign.pem").read_text(encoding="ascii")
+    for holder in (answer, *(answer.get("requests") or ())):
+        if "request" in holder:
+            holder["request"] = (folder.parent / "foreign.pem").read_text(encoding="ascii")
     if kind == "poisoned" or (kind == "hostile" and not ours):
         return poisoned(answer)
     if kind == "hostile":
         return {name: hostile(value, name) for name, value in answer.items()}
+    if kind == "keyless":
+        server = answer.get("ssh_server")
+        lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
+        return {**answer, **lies, **({"ssh_server": {**server, "host_keys": list(HOST_KEYS)}} if server else {})}
+    if kind in PUBLIC_KEYS:
+        keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
+        return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}
     if kind == "skipping":
         return {"changed": False, "skipped": True, "unreachable": False}
     if kind == "broken":
@@ -208,19 +257,30 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
     return answer
 
 
+def kind_of(folder: pathlib.Path, state: Answer) -> str:
+    """The last way of answering whose phase has come."""
+    phases, kind = list(PHASES.values()), "honest"
+    for word in (folder / "kind").read_text(encoding="ascii").split():
+        name, _, phase = word.partition("@")
+        kind = name if phases.index(phase or "none") <= phases.index(state.get("phase", "none")) else kind
+    return kind
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
+    user = os.environ.get("FAKE_USER")
+    folder = folder.with_name(f"{user}@{folder.name}") if user else folder
     program = pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
     module, options = asked(program)
     file = folder / "state.json"
     state = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    enter_phase(options.get("ca_certificate") or "", state)
     answer = honest(module, options, state, folder)
     file.write_text(json.dumps(state), encoding="utf-8")
     told = {name: value for name, value in options.items() if not re.match("_ansible_(?!check_mode)", name)}
     with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps([module, told]) + "\n")
-    kind = (folder / "kind").read_text(encoding="ascii")
-    sys.stdout.write(json.dumps(answer if kind == "honest" else lie(kind, module, answer, folder)))
+    sys.stdout.write(json.dumps(lie(kind_of(folder, state), module, answer, folder)))
 
 
 if __name__ == "__main__":

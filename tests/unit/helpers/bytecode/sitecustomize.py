@@ -1,7 +1,8 @@
-"""Keeps the bytecode of what is imported from zip archives.
+"""Keeps the bytecode of what is imported from zip archives, and that of templates.
 
 Ansible sends each module as an archive of its sources, and Python compiles each of those twice: to run it, and to tell
 its file name. That is a third of what tests of roles cost. A Python that has this folder on its path does it once.
+Jinja compiles each template anew in the process of each task, which is a fifth of what a playbook costs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 import types
 import zipimport
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -22,18 +24,51 @@ class Importer(zipimport.zipimporter):
         return f"{self.archive}/{name}/__init__.py" if self.is_package(fullname) else f"{self.archive}/{name}.py"
 
     def get_code(self, fullname: str) -> types.CodeType:
-        source = (self.get_source(fullname) or "").encode()
-        kept = Path(os.environ["TEST_BYTECODE"], f"{sys.implementation.cache_tag}-{hashlib.sha256(source).hexdigest()}")
-        with contextlib.suppress(OSError, EOFError, ValueError):
-            code: types.CodeType = marshal.loads(kept.read_bytes())  # noqa: S302  # our own
-            return code
-        code = compile(source, self.get_filename(fullname), "exec", dont_inherit=True)
-        with contextlib.suppress(OSError):  # somebody else's folder
-            new = kept.with_name(f"{kept.name}.{os.getpid()}")
-            new.write_bytes(marshal.dumps(code))
-            new.replace(kept)
+        source = self.get_source(fullname) or ""
+        return kept(source, lambda: compile(source, self.get_filename(fullname), "exec", dont_inherit=True))
+
+
+def kept(source: str, compiled: Callable[[], types.CodeType]) -> types.CodeType:
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    path = Path(os.environ["TEST_BYTECODE"], f"{sys.implementation.cache_tag}-{digest}")
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        code: types.CodeType = marshal.loads(path.read_bytes())  # noqa: S302  # our own
         return code
+    code = compiled()
+    with contextlib.suppress(OSError):  # somebody else's folder
+        new = path.with_name(f"{path.name}.{os.getpid()}")
+        new.write_bytes(marshal.dumps(code))
+        new.replace(path)
+    return code
+
+
+def keep_templates() -> None:
+    """On cores whose context of a compilation is known; on others, templates are compiled as ever."""
+    try:
+        import jinja2
+        from ansible._internal._templating._jinja_bits import _TemplateCompileContext
+        from ansible.release import __version__
+    except ImportError:
+        return
+    anew = jinja2.Environment.compile
+    marks = ("start_string", "end_string")
+    settings = [f"{kind}_{mark}" for kind in ("block", "variable", "comment") for mark in marks]
+    settings += ["line_statement_prefix", "line_comment_prefix", "trim_blocks", "lstrip_blocks", "newline_sequence"]
+    settings += ["keep_trailing_newline", "optimized", "autoescape"]
+
+    def compiled(
+        self: jinja2.Environment, source: object, name: None = None, filename: None = None, *rest: bool
+    ) -> types.CodeType | str:
+        if name or filename or rest:
+            return anew(self, source, name, filename, *rest)  # type: ignore[no-any-return, call-overload]
+        decides = [__version__, jinja2.__version__, type(self), sorted(self.extensions)]
+        decides += [_TemplateCompileContext.current(optional=True), *(getattr(self, setting) for setting in settings)]
+        return kept(f"{decides} {source!r}", lambda: anew(self, source))  # type: ignore[call-overload]
+
+    jinja2.Environment.compile = compiled  # type: ignore[method-assign, assignment]
 
 
 if "TEST_BYTECODE" in os.environ:
     sys.path_hooks[:] = [Importer if hook is zipimport.zipimporter else hook for hook in sys.path_hooks]
+    if any(Path(argument).name == "ansible-playbook" for argument in sys.orig_argv[:2]):
+        keep_templates()

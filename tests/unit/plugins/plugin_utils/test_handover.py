@@ -84,6 +84,65 @@ def test_a_client_cannot_speak_for_an_identity_that_it_does_not_have() -> None:
     assert [(user["name"], user["public_keys"]) for user in users] == [("ops", [KEY]), ("docker-alice", [])]
 
 
+ASKED = [("alice", "docker-alice"), ("deploy", "ops")]
+TOLD = [
+    {"name": "alice", "account": "docker-alice", "public_key": KEY + " alice@build1"},
+    {"name": "deploy", "account": "ops", "public_key": KEY},
+]
+
+
+def test_an_answer_with_a_key_for_each_identity_is_taken() -> None:
+    assert handover.public_key_problems(ASKED, TOLD, check_mode=False) == []
+    assert handover.public_key_problems([], [], check_mode=False) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (f'command="id" {KEY}', "and not with a type"),
+        (f'from="*",{KEY}', "and not with a type"),
+        (f"{KEY}\n{KEY}", "has several lines"),
+        (f"{KEY} x\r\nssh-rsa AAAA", "has several lines"),
+        ("ssh-ed25519 AAAA", "is not complete"),
+        (f"ssh-rsa {BLOB}", "is not complete"),
+        ("ssh-ed25519 \u00e4\u00f6", "a public key of alice"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "is a private key"),
+        ("", "and not with a type"),
+    ],
+)
+def test_a_key_that_engines_would_refuse_is_named(key: str, said: str) -> None:
+    problems = handover.public_key_problems(ASKED, [{**TOLD[0], "public_key": key}, TOLD[1]], check_mode=False)
+
+    assert len(problems) == 1
+    assert said in problems[0]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        [],
+        TOLD[:1],
+        [*TOLD, TOLD[0]],
+        TOLD[::-1],
+        [{**TOLD[0], "account": "docker-mallory"}, TOLD[1]],
+        [{**TOLD[0], "name": "mallory"}, TOLD[1]],
+        ["alice", "deploy"],
+    ],
+)
+def test_keys_of_others_are_no_answer(told: Any) -> None:
+    assert handover.public_key_problems(ASKED, told, check_mode=False) == [
+        "it has other identities or accounts than were asked for"
+    ]
+
+
+def test_check_mode_has_no_key_yet() -> None:
+    told = [{**TOLD[0], "public_key": ""}, TOLD[1]]
+
+    assert handover.public_key_problems(ASKED, told, check_mode=True) == []
+    assert handover.public_key_problems(ASKED, told, check_mode=False) != []
+
+
 def test_one_os_user_cannot_speak_for_another_s_identity() -> None:
     deploy = {"name": "deploy", "user": "jenkins", "ssh_account": "docker-deploy"}
     hostvars = {"build1": answer({"name": "deploy", "account": "docker-deploy", "public_key": KEY}, user="bob")}

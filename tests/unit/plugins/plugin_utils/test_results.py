@@ -246,3 +246,13 @@ def test_no_answer_of_a_host_breaks_the_results(nonsense: Any) -> None:
 )
 def test_a_failure_is_one_sentence_whatever_a_host_says(result: Any, said: str) -> None:
     assert results.failure(result) == said
+
+
+@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "* ssh-ed25519 AAAA", ""])
+def test_an_engine_that_no_client_could_know_is_named_itself(key: str) -> None:
+    web1 = {"docker_engine_preview": PREVIEW, "docker_ssh_server": {"users": ["docker-admin"], "host_keys": [key]}}
+    nobody = {"docker_engine_preview": PREVIEW, "docker_ssh_server": {"users": [], "host_keys": []}}
+
+    assert problems(planned("site"), hostvars(web1=web1, web2=nobody)) == [
+        "web1: it has answered no SSH host key that clients could know it by."
+    ]
