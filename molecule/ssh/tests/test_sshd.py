@@ -216,11 +216,13 @@ def test_an_sshd_for_each_connection_needs_no_reload(host: Host, converge: Any, 
     """As in Debian 12 and before with ssh.socket enabled."""
     if "Accept=yes" not in host.check_output("systemctl show ssh.socket --property Accept"):
         pytest.skip("this release has one sshd behind its socket")
-    # Both units of Debian 11 have the runtime directory /run/sshd. The end of the last session of ssh@.service would take it
-    # away from under ssh.service, and with it every login, once this test has gone back to that.
+    # Both units of Debian 11 have the runtime directory /run/sshd. The end of the last session of ssh@.service would
+    # take it away from under ssh.service, and with it every login, once this test has gone back to that.
     folder = "/run/systemd/system/ssh@.service.d"
     with host.sudo():
-        host.check_output(f"mkdir {folder} && printf '[Service]\\nRuntimeDirectoryPreserve=yes\\n' >{folder}/preserve.conf")
+        host.check_output(
+            f"mkdir {folder} && printf '[Service]\\nRuntimeDirectoryPreserve=yes\\n' >{folder}/preserve.conf"
+        )
         host.check_output("systemctl daemon-reload")
         host.check_output("systemctl stop ssh.service && systemctl start ssh.socket")
         try:
