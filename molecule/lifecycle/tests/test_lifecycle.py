@@ -277,6 +277,7 @@ def test_a_free_strategy_and_a_slow_engine_end_well(lab: t.Any) -> None:
         for playbook in ((RENEW, "-e", "docker_renew_force=true"), (ROTATE,)):
             done = lab.playbook("-i", str(path), *playbook, *P384, ANSIBLE_STRATEGY="free")
             assert "no problems" in succeeds(done)
+            assert "free strategy" not in lab.said(done), "Ansible warns of all that does not hold with it"
     path.unlink()
     assert not (lab.home / ".bulkhead/ca/rotation").exists()
     assert all(accepted(lab, engine, lab.identity) for engine in lab.engines)
