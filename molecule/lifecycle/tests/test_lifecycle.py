@@ -18,6 +18,7 @@ import urllib.request
 
 import pytest
 import testinfra
+from line import Line
 from watch import Watch
 
 PID = "docker inspect --format '{{.State.Pid}}' keep"
@@ -259,6 +260,28 @@ def test_a_verification_says_what_is_wrong_of_every_engine(lab: t.Any, ghost: tu
     assert "no problems" in said
     assert lab.executions("verify.yml")[-1]["changed"] == {}
     says(lab.playbook(*ghost, VERIFY, *P384), "FAILED: ghost. ghost: it cannot be reached.")
+
+
+def test_a_free_strategy_and_a_slow_engine_end_well(lab: t.Any) -> None:
+    """B12: nothing is judged, and no phase ends, before the last host has answered."""
+    path, engine = lab.folder / "slow.yml", lab.address("lt")
+    with Line(engine, 22) as line:
+        line.delay = 0.3
+        slow = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": line.port,
+            "ansible_ssh_extra_args": f"-o HostKeyAlias={engine}",
+            "docker_engine_address": engine,
+        }
+        path.write_text(json.dumps({"lab": {"hosts": {"lt": slow}}}), encoding="ascii")
+        for playbook in ((RENEW, "-e", "docker_renew_force=true"), (ROTATE,)):
+            done = lab.playbook("-i", str(path), *playbook, *P384, ANSIBLE_STRATEGY="free")
+            assert "no problems" in succeeds(done)
+            assert "free strategy" not in lab.said(done), "Ansible warns of all that does not hold with it"
+    path.unlink()
+    assert not (lab.home / ".bulkhead/ca/rotation").exists()
+    assert all(accepted(lab, engine, lab.identity) for engine in lab.engines)
+    assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
 
 
 def test_remove_gives_everything_back(lab: t.Any, ghost: tuple[str, ...]) -> None:

@@ -80,6 +80,7 @@ def refusals(fleet: Fleet) -> dict[str, tuple[str, bool, bool]]:
 
 @pytest.mark.parametrize("name", REFUSED, ids=[f"{name} {case[0]}" for name, case in REFUSED.items()])
 def test_refused_and_left_alone(refusals: dict[str, tuple[str, bool, bool]], name: str) -> None:
+    """B04, B05, B15, B18."""
     message, begun, untouched = refusals[name]
     assert REFUSED[name][3] in message
     assert "\n" not in message
@@ -120,6 +121,7 @@ ALL = f"keep watcher {' '.join(FOLLOWERS)}"
 
 
 def test_b01_b02_b17_what_follows_docker_runs_on(fleet: Fleet) -> None:
+    """B01, B02, B17."""
     open_by_tutorial = "'-H unix:///var/run/docker.sock -H tcp:// --tls=false'"
     fleet.sudo(f"{OVERRIDE} {open_by_tutorial} >{DROP_INS}/override.conf; {RESTART}; {KEEP}", ["d11"])
     fleet.sudo(WATCHER)
@@ -150,6 +152,7 @@ def test_b01_b02_b17_what_follows_docker_runs_on(fleet: Fleet) -> None:
 
 
 def test_b01_a_change_that_fails_leaves_what_follows_docker_alone(fleet: Fleet) -> None:
+    """B01."""
     before = containers(fleet, ALL, fleet.systemd)
     results = fleet.apply(only=fleet.systemd, daemon_options={"exec-root": "/proc/nowhere"})
     assert containers(fleet, ALL, fleet.systemd) == before
@@ -168,6 +171,7 @@ def test_b01_a_change_that_fails_leaves_what_follows_docker_alone(fleet: Fleet) 
 
 
 def test_b01_a_container_in_the_foreground_of_a_service(fleet: Fleet) -> None:
+    """B01."""
     fleet.sudo(WORKER, fleet.systemd)
     before, snapshot = containers(fleet, ALL, fleet.systemd), fleet.sudo(SNAPSHOT, fleet.systemd)
     pairs = fleet.issue(fleet.systemd)
@@ -187,7 +191,7 @@ def test_b01_a_container_in_the_foreground_of_a_service(fleet: Fleet) -> None:
 
 
 def test_b02_another_package_may_move_dockerd(fleet: Fleet) -> None:
-    """As docker-ce does, which has it in /usr/bin: our drop-in on d11 must not keep it from starting."""
+    """B02: as docker-ce does, which has it in /usr/bin: our drop-in on d11 must not keep it from starting."""
     before = containers(fleet, "keep", ["d11"])
     fleet.sudo(f"mv /usr/sbin/dockerd /usr/bin/dockerd; rm {DROP_INS}/override.conf", ["d11"])
     try:

@@ -184,6 +184,7 @@ def with_dave(lab: Any) -> list[dict[str, Any]]:
 def test_pam_rules_that_keep_accounts_out_are_named_before_anything_is_changed(
     host: Host, converge: Any, pam: Any, lab: Any, name: str
 ) -> None:
+    """B26."""
     only_on(name, "d12")
     with host.sudo():
         host.check_output("printf '+:root ops:ALL\\n-:ALL:ALL\\n' >/etc/security/test-access.conf")
@@ -198,6 +199,7 @@ def test_pam_rules_that_keep_accounts_out_are_named_before_anything_is_changed(
 def test_what_only_a_login_shows_takes_back_what_was_given(
     host: Host, converge: Any, pam: Any, lab: Any, alice: Person, name: str
 ) -> None:
+    """B26."""
     only_on(name, "d13")
     pam("account required pam_succeed_if.so user notin docker-x:docker-dave")
     with host.sudo():
@@ -213,14 +215,16 @@ def test_what_only_a_login_shows_takes_back_what_was_given(
 
 
 def test_an_sshd_for_each_connection_needs_no_reload(host: Host, converge: Any, alice: Person, name: str) -> None:
-    """As in Debian 12 and before with ssh.socket enabled."""
+    """B14: as in Debian 12 and before with ssh.socket enabled."""
     if "Accept=yes" not in host.check_output("systemctl show ssh.socket --property Accept"):
         pytest.skip("this release has one sshd behind its socket")
-    # Both units of Debian 11 have the runtime directory /run/sshd. The end of the last session of ssh@.service would take it
-    # away from under ssh.service, and with it every login, once this test has gone back to that.
+    # Both units of Debian 11 have the runtime directory /run/sshd. The end of the last session of ssh@.service would
+    # take it away from under ssh.service, and with it every login, once this test has gone back to that.
     folder = "/run/systemd/system/ssh@.service.d"
     with host.sudo():
-        host.check_output(f"mkdir {folder} && printf '[Service]\\nRuntimeDirectoryPreserve=yes\\n' >{folder}/preserve.conf")
+        host.check_output(
+            f"mkdir {folder} && printf '[Service]\\nRuntimeDirectoryPreserve=yes\\n' >{folder}/preserve.conf"
+        )
         host.check_output("systemctl daemon-reload")
         host.check_output("systemctl stop ssh.service && systemctl start ssh.socket")
         try:
@@ -236,7 +240,7 @@ def test_an_sshd_for_each_connection_needs_no_reload(host: Host, converge: Any, 
 
 
 def test_modes_do_not_depend_on_root_s_umask(host: Host, converge: Any, alice: Person, name: str) -> None:
-    """Neither in a first run nor in one that finds folders which are closed to the accounts."""
+    """B07: neither in a first run nor in one that finds folders which are closed to the accounts."""
     only_on(name, "dt")
     folders = "/etc/ssh/docker-ssh /etc/ssh/docker-ssh/keys /usr/local/lib/bulkhead /var/lib/docker-ssh"
     with host.sudo():

@@ -86,6 +86,7 @@ def action(task: dict[str, t.Any]) -> str:
 
 @pytest.mark.parametrize(("file", "play"), plays())
 def test_a_play_says_what_settings_could_change(file: Path, play: dict[str, t.Any]) -> None:
+    """B03, B12, B20."""
     assert play["strategy"] == "ansible.builtin.linear"
     assert play["gather_facts"] is False
     assert play["hosts"] in BECOME, "a reader resolves it with vars/hosts.yml"

@@ -218,6 +218,7 @@ def test_a_ca_can_be_brought_along(fleet: Fleet) -> None:
 
 
 def test_a_ca_can_be_brought_along_as_windows_exports_it(fleet: Fleet) -> None:
+    """B13."""
     assert fleet.first["exported"].failed == 0, fleet.first["exported"].message
     taken = content(fleet.root / "ca/exported")
     assert taken["ca-cert.pem"] == taken["ca.pem"] == (fleet.root / "mine.pem").read_bytes()

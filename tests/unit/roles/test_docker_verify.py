@@ -166,6 +166,7 @@ def become(tmp_path: Path) -> Iterator[dict[str, Any]]:
 def test_it_becomes_nobody_but_the_identity_s_user(
     tmp_path: Path, play: Play, become: dict[str, Any], user: str, became: str
 ) -> None:
+    """B20."""
     hosts = {name: {**options, **become} for name, options in inventory(interpreter(tmp_path, {})).items()}
     options = {"docker_verify_user": user, "docker_verify_connects_as": "ops"}
     play(hosts, verify(tmp_path, docker_verify_engines=engines(1, 2, 3), **options))

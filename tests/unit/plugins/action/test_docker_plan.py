@@ -121,6 +121,7 @@ def test_the_plan_has_values_and_no_templates(run: Run) -> None:
 
 
 def test_variables_of_facts_name_the_host_and_the_way_out(run: Run) -> None:
+    """B23."""
     facts = {"docker_engine_listen": ["{{ ansible_facts.default_ipv4.address }}"]}
     hosts = {"web1": {"ansible_host": "192.0.2.1"}, "web2": {"ansible_host": "192.0.2.2", **facts}}
     answer = run({"docker_engines": {"hosts": hosts}}, "--limit", "web1")
@@ -132,6 +133,7 @@ def test_variables_of_facts_name_the_host_and_the_way_out(run: Run) -> None:
 
 
 def test_cached_facts_resolve_and_cannot_set_our_variables(run: Run, tmp_path: Path) -> None:
+    """B23."""
     facts: dict[str, Any] = {"default_ipv4": {"address": "192.0.2.1"}, "cacheable": True}
     earlier = {"hosts": "web1", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": facts}]}
     imported = {"import_playbook": "tried.here.plan"}
@@ -147,6 +149,7 @@ def test_cached_facts_resolve_and_cannot_set_our_variables(run: Run, tmp_path: P
 
 
 def test_group_vars_beside_the_operator_s_playbook_are_missed(run: Run, tmp_path: Path) -> None:
+    """B06."""
     (tmp_path / "project/group_vars").mkdir()
     unread = tmp_path / "project/group_vars/docker_engines.yml"
     unread.write_text("---\ndocker_engine_listen: [192.0.2.1]\nother: 1\n", encoding="utf-8")

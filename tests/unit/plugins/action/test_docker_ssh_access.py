@@ -93,6 +93,7 @@ def test_without_a_change_of_sshd_there_is_one_execution(run: t.Callable[..., t.
 def test_only_a_connection_over_ssh_can_confirm_anything(
     run: t.Callable[..., t.Any], transport: str, over_ssh: bool
 ) -> None:
+    """B08."""
     host = Host(SUCCESS)
     run(host, transport)
     assert host.asked[0]["_over_ssh"] is over_ssh

@@ -41,6 +41,7 @@ def existing(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: pathlib.Path) -> None:
+    """B07."""
     before = os.umask(0o077)
     try:
         _files.write(tmp_path / "cert.pem", b"public", 0o444)
@@ -90,6 +91,7 @@ def test_a_file_is_replaced_in_one_step(existing: pathlib.Path, monkeypatch: pyt
 
 
 def test_folders_are_made_with_their_mode_whatever_the_umask(tmp_path: pathlib.Path) -> None:
+    """B07."""
     (tmp_path / "mine").mkdir(0o700)
     before = os.umask(0o077)
     try:

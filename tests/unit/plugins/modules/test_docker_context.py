@@ -302,6 +302,7 @@ def test_with_the_last_context_the_store_goes(tmp_path: Path, run_module: Run) -
 
 
 def test_a_proxy_on_the_way_is_a_warning(tmp_path: Path, run_module: Run, identities: list[Any]) -> None:
+    """S2."""
     wanted = {"name": "web1", "docker_host": HOST, **tls(identities[0])}
     (warning,) = run_module("docker_context", check=True, **wanted, env={"HTTPS_PROXY": "http://proxy:1"})["warnings"]
     assert "Add to NO_PROXY: " in str(warning)

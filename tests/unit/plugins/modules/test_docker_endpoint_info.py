@@ -60,6 +60,7 @@ def test_bad_input_is_one_sentence(lab: Lab) -> None:
 
 
 def test_a_proxy_of_the_cli_is_a_warning(lab: Lab) -> None:
+    """S2."""
     given = {**params(lab, lab.closed()), "timeout": 1}
     given["endpoints"].append({"name": "far", "docker_host": "tcp://192.0.2.10:2376", "plain_ports": [2376]})
     result = returns.run("docker_endpoint_info", given, HTTPS_PROXY="http://user:secret@proxy:3128", NO_PROXY="example")

@@ -74,6 +74,7 @@ def test_an_engine_is_what_its_variables_say() -> None:
     ],
 )
 def test_the_address_that_clients_use(given: dict[str, Any], address: str, host: str) -> None:
+    """B09."""
     engine = plan.make(inventory({"web1": given}), "site")["engines"]["web1"]
     assert (engine["address"], engine["host"]) == (address, host)
     assert f"{address}" in engine["names"] or f"{address}" in engine["names"]
@@ -91,6 +92,7 @@ def test_the_address_that_clients_use(given: dict[str, Any], address: str, host:
     ],
 )
 def test_a_port_of_ssh_counts_at_the_address_that_ansible_uses(given: dict[str, Any], port: int | None) -> None:
+    """B09, B10."""
     assert plan.make(inventory({"web1": given}), "site")["engines"]["web1"]["ssh_port"] == port
 
 
@@ -122,6 +124,7 @@ def test_an_address_with_a_meaning_of_its_own_is_refused(variable: str, address:
 
 
 def test_a_zone_in_an_address_needs_another_address_for_clients() -> None:
+    """B24."""
     zoned = {"ansible_host": "fe80::5054:ff:fe12:3456%br-lab"}
     (found,) = problems(hosts={"web1": zoned})
     assert "a link-local address with a zone" in found
@@ -301,6 +304,7 @@ def test_identities_have_everything_that_others_need() -> None:
     ],
 )
 def test_who_works_on_a_client_host(given: dict[str, Any], user: str) -> None:
+    """B20."""
     groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}
     assert plan.make(inventory({"build1": given}, groups), "site")["clients"]["build1"]["connects_as"] == user
 
@@ -429,6 +433,7 @@ def test_facts_with_our_names_are_refused() -> None:
 
 
 def test_variables_beside_the_playbook_are_not_forgotten_without_a_word() -> None:
+    """B06."""
     unread = {"docker_engine_listen": "/p/group_vars/all.yml", "docker_foo": "/p/group_vars/all.yml"}
     (found,) = problems(unread=unread)
     assert found.startswith("/p/group_vars/all.yml has docker_engine_listen, but Ansible does not read it")
@@ -437,6 +442,7 @@ def test_variables_beside_the_playbook_are_not_forgotten_without_a_word() -> Non
 
 
 def test_variables_that_cannot_be_resolved_are_named_with_a_way_out() -> None:
+    """B23."""
     missing = UnresolvedError("'dict object' has no attribute 'default_ipv4'")
     (found,) = problems(hosts={"web3": {"docker_engine_listen": missing}}, in_run={"web1"}, limit="web1")
     assert found.startswith("docker_engine_listen of web3 cannot be resolved: 'dict object' has no attribute")

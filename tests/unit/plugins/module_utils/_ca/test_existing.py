@@ -27,6 +27,7 @@ def gather(folder: Path, certificate: bytes, key: bytes, passphrase: str = "", h
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, PKCS1_OR_SEC1])
 @pytest.mark.parametrize("passphrase", ["", "opensesame"])
 def test_a_ca_is_taken_as_people_export_it(tmp_path: Path, line_break: str, form: t.Any, passphrase: str) -> None:
+    """B13."""
     own, other = Authority("own"), Authority("other")
     text = f"Bag Attributes\n  friendlyName: x\n{other.pem}\nsubject=CN = own\n{own.pem.rstrip()}"
     key = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"

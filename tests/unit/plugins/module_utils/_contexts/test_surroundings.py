@@ -40,12 +40,14 @@ PROXY = {"HTTPS_PROXY": "http://user:secret@proxy:3128"}
     ],
 )
 def test_what_goes_through_a_proxy(docker_host: str, excepted: str, is_proxied: bool) -> None:
+    """S2."""
     assert surroundings.is_proxied(docker_host, {**PROXY, "NO_PROXY": excepted}) is is_proxied
     assert surroundings.is_proxied(docker_host, {"https_proxy": "x", "no_proxy": excepted}) is is_proxied
     assert not surroundings.is_proxied(docker_host, {"HTTP_PROXY": "x", "NO_PROXY": excepted})
 
 
 def test_a_proxy_is_named_without_its_password(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S2."""
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     hosts = ["tcp://192.0.2.2:2376", "tcp://192.0.2.1:2376", "ssh://a@192.0.2.3"]
     (warning,) = surroundings.warnings(tmp_path, hosts, PROXY)
@@ -55,6 +57,7 @@ def test_a_proxy_is_named_without_its_password(tmp_path: pathlib.Path, monkeypat
 
 
 def test_a_snap_reads_another_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B29."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _, path=None: "/snap/bin/docker" if path else None)
     (warning,) = surroundings.warnings(tmp_path / ".docker", [], {})

@@ -49,6 +49,7 @@ def test_an_error_names_socket_resource_and_status(engine: LocalEngine) -> None:
 
 
 def test_an_authorization_plugin_is_quoted(engine: LocalEngine) -> None:
+    """B15."""
     said = "authorization denied by plugin deny-local: only named users"
     engine.answers["/info"] = {"message": said}
     engine.statuses["/info"] = 403

@@ -71,6 +71,7 @@ def test_odd_bytes_and_halves_of_characters_are_read_as_docker_20_10_reads_them(
 
 
 def test_null_is_no_entry() -> None:
+    """B05."""
     content = daemon_json.parse(b'{"hosts": null, "tls": null, "insecure-registries": null}', "daemon.json")
     assert daemon_json.hosts(content, "daemon.json") == []
     content = daemon_json.parse(b'{"hosts": [null, "tcp://"]}', "daemon.json")
@@ -84,6 +85,7 @@ def test_a_host_that_dockerd_does_not_take_is_refused_by_name() -> None:
 
 
 def test_a_diff_shows_what_changes_and_no_secret() -> None:
+    """S4."""
     before = b'{"log-opts": {"splunk-token": "s3cret"}, "proxies": {"http-proxy": "http://me:s3cret@p"}, "mtu": 1400}'
     after = b'{"log-opts": {"splunk-token": "s3cret"}, "proxies": {"http-proxy": "http://me:other@p"}, "debug": true}'
     old, new = (json.loads(side) for side in daemon_json.diff(before, after, "daemon.json"))

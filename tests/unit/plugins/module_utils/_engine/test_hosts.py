@@ -36,6 +36,7 @@ LOCAL = "unix:///var/run/docker.sock"
     ],
 )
 def test_an_entry_in_our_spelling(written: str, means: str) -> None:
+    """B02."""
     assert str(hosts.parse(written)) == means
     assert str(hosts.parse(means)) == means
 

@@ -117,6 +117,7 @@ RESTART = "restart --job-mode=ignore-requirements docker.service"
 def test_a_restart_leaves_alone_what_follows_docker_and_its_socket_if_that_is_in_place(
     systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, state: str, listeners: int, asked: list[str]
 ) -> None:
+    """B01, B17."""
     monkeypatch.setattr(_service, "_listeners", lambda _: listeners)
     systemctl.units({**SOCKET, "ActiveState": state})
     systemd = _service.Systemd()
@@ -234,6 +235,7 @@ def programs(systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch) -> list[str]
 def test_what_a_restart_would_end(
     systemctl: Systemctl, programs: list[str], runs: list[str], kill_mode: str, says: list[str]
 ) -> None:
+    """B01."""
     systemctl.units(SOCKET, {**SERVICE, "KillMode": kill_mode})
     programs += runs
     found = _service.Systemd().restart_conflicts()
@@ -244,6 +246,7 @@ def test_what_a_restart_would_end(
 
 
 def test_what_a_restart_may_take_down_is_started_again(systemctl: Systemctl, programs: list[str]) -> None:
+    """B01."""
     systemctl.units(
         SOCKET, {**SERVICE, "RequiredBy": "shop.service gone.service docker.socket", "BoundBy": "bound.service"}
     )
@@ -335,6 +338,7 @@ def test_a_drop_in_names_no_path_that_another_package_would_move(
     version: str,
     named: str,
 ) -> None:
+    """B02."""
     (tmp_path / "dockerd").touch(0o755)
     monkeypatch.setattr(_service, "_PROGRAM_PATH", f"/nowhere:{tmp_path}")
     systemd = _service.Systemd()

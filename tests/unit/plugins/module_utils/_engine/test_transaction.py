@@ -667,6 +667,7 @@ def undo(daemon: Daemon, **before: t.Any) -> str:
 
 
 def test_an_undo_starts_again_what_followed_docker(daemon: Daemon) -> None:
+    """B01."""
     daemon.hold()
     assert undo(daemon) == "Its previous files are back and the engine answers as before."
     assert daemon.runs["started"] == ["shop.service"]
@@ -741,6 +742,7 @@ def test_what_dockerd_ended_with_is_found_in_its_log(log: list[str], said: list[
 
 
 def test_what_a_restart_would_end_is_refused_unless_allowed(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B01."""
     monkeypatch.setattr(Daemon, "conflicts", ["worker.service runs a container in the foreground"])
     authority = Authority()
     wish = desired(authority, authority.pair(inspect.PENDING_KEY))
@@ -759,6 +761,7 @@ def test_what_a_restart_would_end_is_refused_unless_allowed(daemon: Daemon, monk
 def test_containers_that_hold_a_socket_that_is_made_anew_are_named(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, keeps_socket: bool
 ) -> None:
+    """B17."""
     entries = [
         {"Names": ["/watcher"], "Mounts": [{"Source": "/var/run/docker.sock"}]},
         {"Names": ["/folder"], "Mounts": [{"Source": "/run"}]},
@@ -777,6 +780,7 @@ def test_containers_that_hold_a_socket_that_is_made_anew_are_named(
 
 
 def test_a_diff_shows_no_secret_of_daemon_json(daemon: Daemon) -> None:
+    """S4."""
     reset(daemon, '{"http-proxy": "http://user:hunter1@proxy", "log-opts": {"splunk-token": "hunter2"}, "mtu": 1500}')
     authority = Authority()
     wish = desired(authority, authority.pair(inspect.PENDING_KEY), options={"log-opts": {"splunk-token": "hunter3"}})

@@ -87,7 +87,7 @@ def test_the_connection_that_made_the_change_cannot_confirm_it(engine: Engine) -
 
 
 def test_without_a_connection_over_ssh_there_is_nothing_to_confirm(engine: Engine) -> None:
-    """The engine is the control node, and whoever runs the playbook is logged in there over SSH."""
+    """B08: the engine is the control node, and whoever runs the playbook is logged in there over SSH."""
     result = _access.run(desired(), over_ssh=False)
     assert (result.changed, result.confirm_within) == (True, 0)
     assert not engine.timers
@@ -96,6 +96,7 @@ def test_without_a_connection_over_ssh_there_is_nothing_to_confirm(engine: Engin
 
 
 def test_an_sshd_for_each_connection_is_not_told_to_reload(engine: Engine) -> None:
+    """B14."""
     engine.sshd.reload, engine.sshd.per_connection = (), "ssh.socket"
     engine.refused_reloads = 99
     give()
@@ -105,6 +106,7 @@ def test_an_sshd_for_each_connection_is_not_told_to_reload(engine: Engine) -> No
 
 
 def test_a_login_that_fails_takes_everything_back_that_this_run_has_given(engine: Engine) -> None:
+    """B26."""
     before = engine.files()
     engine.login_problem["docker-alice"] = "Connection closed (its log says: pam_time: denied)"
     with pytest.raises(_plan.AccessError, match=r"nobody can log in to docker-alice .*pam_time: denied"):
@@ -141,6 +143,7 @@ def test_who_leaves_loses_key_and_account_before_anybody_gets_something(engine: 
 
 
 def test_folders_that_are_closed_to_the_accounts_are_opened_again(engine: Engine) -> None:
+    """B07."""
     give()
     for folder in _ssh_files.folders():
         folder.chmod(0o700)

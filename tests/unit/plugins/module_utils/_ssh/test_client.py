@@ -248,6 +248,7 @@ def test_a_key_type_can_be_chosen(home: pathlib.Path, kind: str, begins: str) ->
 
 
 def test_engines_can_be_behind_a_bastion_host(home: pathlib.Path) -> None:
+    """B27."""
     run([ADMIN], ENGINES, jump="ops@bastion.example:2222,[2001:db8::9]")
     assert "proxyjump ops@bastion.example:2222,[2001:db8::9]" in understood(home, "docker-admin", "192.0.2.1")
 
@@ -271,6 +272,7 @@ def understood(home: pathlib.Path, user: str, address: str) -> list[str]:
 def test_a_home_that_is_too_long_for_a_socket_has_a_connection_for_each_request(
     monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
+    """B11."""
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         home = pathlib.Path(short) / ("h" * (length - len(short) - 1))
         home.mkdir(parents=True)
@@ -286,6 +288,8 @@ def test_a_home_that_is_too_long_for_a_socket_has_a_connection_for_each_request(
 
 
 def test_a_home_without_sockets_has_them_neither(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B11."""
+
     class NoSocket(socket.socket):
         def bind(self, _: t.Any) -> None:
             raise PermissionError(1, "Operation not permitted")
@@ -298,6 +302,7 @@ def test_a_home_without_sockets_has_them_neither(home: pathlib.Path, monkeypatch
 
 
 def test_folders_are_their_user_s_alone_whatever_the_umask_is(home: pathlib.Path) -> None:
+    """B07."""
     before = os.umask(0)
     try:
         run([ADMIN], ENGINES)

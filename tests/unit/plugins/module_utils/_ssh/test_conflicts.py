@@ -64,6 +64,7 @@ def refused(engine: Engine, **options: t.Any) -> str:
     ],
 )
 def test_other_parts_of_the_configuration_are_named(engine: Engine, text: str, sentence: str) -> None:
+    """S9."""
     file = _sshd.DROP_IN.with_name("00-a.conf")
     file.write_text(f"{text}\n", encoding="utf-8")
     assert sentence.replace("FILE", str(file)) in refused(engine, max_sessions=7)
@@ -177,6 +178,7 @@ def test_a_second_sshd_that_would_let_accounts_in_is_named(engine: Engine) -> No
 
 
 def test_a_pam_rule_is_named_before_anything_is_changed_unless_sshd_does_not_use_pam(engine: Engine) -> None:
+    """B26."""
     (engine.root / "pam.d/sshd").write_text("account required pam_succeed_if.so uid >= 1000\n", encoding="utf-8")
     said = refused(engine)
     assert f"PAM would keep docker-alice out: {engine.root}/pam.d/sshd:1 says 'pam_succeed_if.so uid >= 1000'" in said

@@ -71,6 +71,7 @@ def test_what_distributions_ship_refuses_nobody(folder: pathlib.Path) -> None:
     ],
 )
 def test_rules_that_refuse_system_accounts_are_named(folder: pathlib.Path, rule: str, sentence: str) -> None:
+    """B26."""
     said = refusal(folder, f"{rule}\n{DEBIAN}", common_account=DEBIAN_COMMON)
     assert said.startswith("PAM would keep docker-alice out: ")
     assert sentence in said
@@ -108,6 +109,7 @@ def test_other_rules_are_left_to_a_login(folder: pathlib.Path, rule: str) -> Non
     ],
 )
 def test_pam_access_counts_the_first_line_for_the_account(folder: pathlib.Path, lines: str, refused: bool) -> None:
+    """B26."""
     said = refusal(folder, "account required pam_access.so\n", access_conf="")
     (folder / "access.conf").write_text(f"{lines}\n", encoding="utf-8")
     said = _pam.refusal("docker-alice", "docker-ssh")

@@ -21,6 +21,7 @@ BLOCK = f"-----BEGIN CERTIFICATE-----\n{'A' * 64}\nQUI=\n-----END CERTIFICATE---
     ],
 )
 def test_a_certificate_is_always_written_the_same_way(text: str) -> None:
+    """B13."""
     assert pem.certificates(text) == [BLOCK]
 
 
@@ -43,5 +44,6 @@ def test_headers_of_an_encrypted_key_stay() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_text_of_windows_is_read(encoding: str) -> None:
+    """B13."""
     assert pem.certificates(pem.decode(BLOCK.encode(encoding))) == [BLOCK]
     assert pem.certificates(pem.decode(b"\xff\xfe\xff")) == []
