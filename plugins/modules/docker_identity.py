@@ -55,7 +55,7 @@ options:
     choices: [P-256, P-384, RSA]
     default: P-256
   key_size:
-    description: Bits of new RSA keys, at least 2048. Of no meaning for other types.
+    description: Bits of new RSA keys, 2048 to 16384. Of no meaning for other types.
     type: int
     default: 3072
   state:
@@ -142,8 +142,8 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
             f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if given["key_type"] == "RSA" and given["key_size"] < 2048:
-        module.fail_json(msg=f"key_size is {given['key_size']}; an RSA key has at least 2048 bits.")
+    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 16384:
+        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 16384 bits.")
     home = pathlib.Path.home()
     diff: list[dict[str, str]] = []
     problems: list[str] = []

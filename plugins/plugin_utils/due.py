@@ -24,7 +24,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     return {
         "ca": _ca_is_due(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
-        "looks": [name for name in plan["engines"] if _needs_another_look(plan, name, variables[name])],
+        "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, name, variables[name])],
         "engines": [name for name in changes if _engine_is_due(plan, _preview(variables[name]))],
         "certificates": {
             name: f"{name} gets a new key and certificate: {'; '.join(reasons)}."
@@ -64,7 +64,7 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
     )
 
 
-def _needs_another_look(plan: Plan, name: str, variables: Values) -> bool:
+def _is_incomplete(plan: Plan, name: str, variables: Values) -> bool:
     """An engine that did not answer, that lacks a library, or whose sshd has not been looked at."""
     preview = _preview(variables)
     new_to_ssh = plan["playbook"] == "site" and not preview.get("ssh_accounts") and _uses_ssh(plan, name)

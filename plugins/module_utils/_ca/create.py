@@ -67,7 +67,9 @@ class _Maker:
     def make(self, assume_revoked: t.Iterable[str]) -> list[str]:
         directory = self.directory
         if directory.certificate.exists() and not directory.key.exists():
-            raise ca.CaError(f"{directory.path} holds a CA certificate without its key. Bring it back from a backup.")
+            raise ca.CaError(
+                f"{directory.path} holds a CA certificate whose key is not there. Bring it back from a backup."
+            )
         if not directory.key.exists() and self.check_mode:
             return [path.name for path in (directory.key, directory.certificate, directory.crl, directory.bundle)]
         made = self._key()

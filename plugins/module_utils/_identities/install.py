@@ -68,9 +68,12 @@ def present(layout: Layout, bundle: str, certificate: str, expects_key: bool, ch
 
 
 def make_key(layout: Layout, key_type: str, size: int) -> None:
-    """A new key in the folder where it waits for its certificate."""
-    (layout.pending / CERT).unlink(missing_ok=True)  # of the key before, which is not needed any more
-    _files.replace(layout.pending / KEY, keys.new_key(key_type, size), MODES[KEY])
+    """A key in the folder where it waits for its certificate; one of a run that was interrupted waits there already."""
+    path = layout.pending / KEY
+    (layout.pending / CERT).unlink(missing_ok=True)
+    if not keys.is_of_type(path, key_type, size):
+        _files.replace(path, keys.new_key(key_type, size), MODES[KEY])
+    path.chmod(MODES[KEY])
 
 
 def request(layout: Layout, new_key: bool) -> str:

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
-from cryptography import x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
-TYPES = ("P-256", "P-384", "RSA")
 _CURVES: dict[str, t.Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
 
 
@@ -28,10 +30,19 @@ def new_key(key_type: str, size: int) -> bytes:
     return content
 
 
+def is_of_type(path: pathlib.Path, key_type: str, size: int) -> bool:
+    """Whether a key of that type is there."""
+    try:
+        public = x509.public_half(path.read_bytes())
+    except (OSError, *x509.UNREADABLE):
+        return False
+    return x509.public_key_label(public) == (f"RSA {size}" if key_type == "RSA" else key_type)
+
+
 def request(key: bytes, common_name: str) -> str:
     """The CA takes the public key of it and nothing else, so that there is no more in it than a name to read."""
     private: t.Any = serialization.load_pem_private_key(key, password=None)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    subject = cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    builder = cx509.CertificateSigningRequestBuilder().subject_name(subject)
     signed = builder.sign(private, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM).decode("ascii")

@@ -126,7 +126,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def of_tasks(source: str) -> t.Iterator[tuple[int, str]]:
-    """The messages of assert and fail."""
+    """The messages of assert and fail, and the variables of their tasks from which one is chosen."""
     todo: list[t.Any] = [yaml.load(source, _Loader)]  # noqa: S506  # a SafeLoader
     while todo:
         item = todo.pop()
@@ -138,6 +138,8 @@ def of_tasks(source: str) -> t.Iterator[tuple[int, str]]:
         for module, key in (("ansible.builtin.assert", "fail_msg"), ("ansible.builtin.fail", "msg")):
             options = item.get(module)
             if isinstance(options, dict) and isinstance(options.get(key), str):
-                text = " ".join(_JINJA.sub(_GAP, options[key]).split())
-                if _says_something(text):
-                    yield options["__line__"], text
+                chosen = [text for name, text in (item.get("vars") or {}).items() if name in options[key]]
+                for said in (options[key], *filter(lambda text: isinstance(text, str), chosen)):
+                    text = " ".join(_JINJA.sub(_GAP, said).split())
+                    if _says_something(text):
+                        yield options["__line__"], text

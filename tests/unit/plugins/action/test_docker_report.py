@@ -23,7 +23,7 @@ def test_a_report_is_printed_kept_and_written(tmp_path: Path) -> None:
                 {"bulkhead.docker.docker_plan": {"playbook": "verify"}, "register": "planned"},
                 {
                     "bulkhead.docker.docker_report": {
-                        "plan": "{{ planned.docker_plan }}",
+                        "plan": "{{ planned }}",
                         "engines": {
                             "web1": {"version": "{{ '26' ~ '.1.5' }}", "days_left": 364},
                             "web2": {"findings": ["{{ '{{' }} lookup('pipe', 'id') }} is open"]},

@@ -6,6 +6,8 @@ import getpass
 import pathlib
 import typing as t
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from helpers import returns
 from helpers.pki import CLIENT, Authority
 
@@ -22,14 +24,29 @@ def test_an_identity_is_gathered_installed_and_removed(tmp_path: pathlib.Path, r
     assert (fresh["user"], fresh["home"]) == (getpass.getuser(), str(tmp_path))
     assert [(found["name"], found["new_key"]) for found in fresh["identities"]] == [("alice", True)]
 
-    prepare = {"identities": [{"name": "alice", "expects_key": True}], "ca_certificate": authority.pem}
-    assert run_module("docker_identity", check=True, **prepare)["changed"]
-    assert run_module("docker_identity", **prepare)["changed"]
+    prepare = {"identities": [{"name": "alice", "request": "new_key"}], "ca_certificate": authority.pem}
+    checked = run_module("docker_identity", check=True, **prepare)
+    assert (checked["changed"], checked["requests"]) == (True, [])
+    prepared = run_module("docker_identity", **prepare)
+    (told,) = prepared["requests"]
     pending = pathlib.Path(fresh["identities"][0]["pending"])
+    assert pending.stat().st_mode & 0o777 == 0o700
+    assert (pending / "key.pem").stat().st_mode & 0o777 == 0o600
+    request = x509.load_pem_x509_csr(told["request"].encode())
+    made = serialization.load_pem_private_key((pending / "key.pem").read_bytes(), None)
+    assert (told["name"], request.is_signature_valid) == ("alice", True)
+    assert request.public_key() == made.public_key()
+    assert list(request.extensions) == []
+    returns.assert_documented("docker_identity", prepared)
     key.replace(pending / "key.pem")
     install = {"identities": [{"name": "alice", "certificate": cert.read_text()}]}
     assert run_module("docker_identity", **install)["changed"]
     assert not run_module("docker_identity", **install)["changed"]
+    # A key that stays is requested for again; a new one never takes its place before it has a certificate.
+    again = run_module("docker_identity", identities=[{"name": "alice", "request": "present_key"}])
+    own = x509.load_pem_x509_certificate(cert.read_bytes()).public_key()
+    assert not again["changed"]
+    assert x509.load_pem_x509_csr(again["requests"][0]["request"].encode()).public_key() == own
 
     whole = run_module("docker_identity_info", **asked)
     assert whole["identities"][0]["reasons"] == []

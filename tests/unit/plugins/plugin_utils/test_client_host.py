@@ -235,8 +235,8 @@ def test_what_has_to_be_done_is_done_for_those_who_need_it() -> None:
     ]
     found, failed = client_host.statuses(asked, answers)
     users = {user["user"]: user for user in client_host.users(asked, found, failed, check_mode=False)}
-    assert users[""]["prepare"] == [{"name": "alice", "expects_key": True}]
-    assert users["bob"]["prepare"] == [{"name": "bob", "expects_key": False}]
+    assert users[""]["prepare"] == [{"name": "alice", "request": "new_key"}]
+    assert users["bob"]["prepare"] == [{"name": "bob", "request": "none"}]
     assert "/identities/" in users[""]["contexts"][0]["client_cert"]
 
 
@@ -251,14 +251,25 @@ def test_what_check_mode_knows_to_change_is_looked_for_where_nothing_is() -> Non
 
 def test_requests_go_to_the_ca_together_and_say_nothing_themselves() -> None:
     alice = {"name": "alice", "user": "", "valid_days": 365, "become": False}
-    ci = {"name": "ci", "user": "bob", "valid_days": 90, "become": True}
-    found, failed = client_host.requested(
-        [{"item": alice, "csr": "CSR", "names": ["DNS:web1"]}, {"item": ci, "msg": "no key", "failed": True}]
-    )
+    bob, ci = ({"name": name, "user": "bob", "valid_days": 90, "become": True} for name in ("bob", "ci"))
+    of_alice = {"name": "alice", "request": "CSR", "names": ["DNS:web1"], "usage": "server"}
+    told: list[dict[str, t.Any]] = [
+        {"item": {"user": ""}, "requests": [of_alice]},
+        # What bob says about another user's identity, or in another type, is not taken.
+        {
+            "item": {"user": "bob"},
+            "requests": [{"name": "alice", "request": "X"}, "ci", {"name": "ci", "request": ["X"]}],
+        },
+    ]
+    found, failed = client_host.requested([alice, ci], told)
     assert [record["sign"] for record in found] == [
         {"name": "alice", "usage": "client", "names": [], "valid_days": 365, "request": "CSR"}
     ]
-    assert failed == ["The identity ci of bob has no certificate request: no key"]
+    assert failed == ["The identity ci of bob has no certificate request: it says nothing"]
+    # The failure of a user is a sentence already, and nobody was asked in check mode.
+    for answer in ({"failed": True, "msg": "no disk"}, {"unreachable": True}, {"skipped": True}):
+        assert client_host.requested([bob], [{"item": {"user": "bob"}, **answer}]) == ([], [])
+    assert client_host.requested([bob], []) == ([], [])
 
 
 def test_failures_name_the_user() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_the_documentation_has_every_variable_of_the_playbooks() -> None:
 def shown(default: Any) -> str:
     if default in ("", []):
         return "none"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 @pytest.mark.parametrize(
