@@ -167,7 +167,9 @@ def _without_host_key(plan: Plan, variables: Values) -> list[str]:
         for answer in _answers(variables, "docker_ssh_server")
         if _entries(answer.get("users")) and not _handover.host_keys(answer)
     ]
-    return ["it has answered no SSH host key that clients could know it by"] if unknown and not plan["check_mode"] else []
+    return (
+        ["it has answered no SSH host key that clients could know it by"] if unknown and not plan["check_mode"] else []
+    )
 
 
 def _still_due(playbook: str, last: Values, stopped_by: str) -> list[t.Any]:
