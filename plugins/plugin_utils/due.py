@@ -85,8 +85,9 @@ def _engine_is_due(plan: Plan, preview: Values) -> bool:
 
 
 def _has_accounts(plan: Plan, name: str, variables: Values) -> bool:
-    """Where somebody is let in over SSH, or was before."""
-    return _uses_ssh(plan, name) or bool(_preview(variables).get("ssh_accounts"))
+    """Where somebody is let in over SSH, or was before, unless a rotation leaves the engine out."""
+    has_accounts = _uses_ssh(plan, name) or bool(_preview(variables).get("ssh_accounts"))
+    return has_accounts and name not in plan["rotate"]["exclude"]
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:

@@ -232,17 +232,26 @@ def broken(value: t.Any) -> t.Any:
     return {"a": [None, HOSTILE]} if isinstance(value, (str, int)) else 10**30
 
 
+def asking_for_more(answer: Answer, folder: pathlib.Path) -> Answer:
+    """With requests for another host's names and another usage, each for the identity that it was asked for."""
+    wanted = (folder.parent / "foreign.pem").read_text(encoding="ascii")
+    if "request" in answer:
+        answer["request"] = wanted
+    if "requests" in answer:
+        answer["requests"] = [
+            {"name": name, "request": wanted} for name in ("admin", "ops1", "build1", "jenkins", "web2")
+        ]
+    return answer
+
+
 def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
     if kind == "honest":
         return answer
     ours = module.startswith("bulkhead.docker.")
-    for holder in (answer, *(answer.get("requests") or ())):
-        if "request" in holder:
-            holder["request"] = (folder.parent / "foreign.pem").read_text(encoding="ascii")
     if kind == "poisoned" or (kind == "hostile" and not ours):
-        return poisoned(answer)
+        return poisoned(asking_for_more(answer, folder))
     if kind == "hostile":
-        return {name: hostile(value, name) for name, value in answer.items()}
+        return asking_for_more({name: hostile(value, name) for name, value in answer.items()}, folder)
     if kind == "keyless":
         server = answer.get("ssh_server")
         lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
