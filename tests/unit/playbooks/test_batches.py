@@ -1,0 +1,28 @@
+"""More than one engine in a batch: each gets its certificate from the one signing of the batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.fake_fleet import Fleet
+
+
+@pytest.mark.parametrize("in_place", [(), ("web1",)], ids=["all are due", "the first is not due"])
+def test_every_engine_of_a_batch_gets_its_certificate(tmp_path: Path, in_place: tuple[str, ...]) -> None:
+    fleet = Fleet.make(tmp_path / "fleet")
+    if in_place:
+        assert not fleet.play("site").failed
+        state = tmp_path / "fleet/hosts/web2/state.json"
+        state.write_text(json.dumps({}), encoding="utf-8")  # as if it had been installed anew
+
+    run = fleet.play("site", docker_engine_serial=2)
+
+    assert not run.failed, run.output
+    assert "Batch 1 of 1: web1, web2." in run.output
+    assert "web2 gets a new key and certificate: it is not from this CA." in run.output
+    for host in ("web1", "web2"):
+        installed = [asked for asked in run.asked[host] if '"server_certificate": "<CERTIFICATE' in asked]
+        assert bool(installed) == (host not in in_place)
+    assert sorted({issued.name for issued in run.issued if issued.usages == ("serverAuth",)}) == ["CN=web1", "CN=web2"]

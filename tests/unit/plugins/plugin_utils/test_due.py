@@ -1,0 +1,126 @@
+"""What is left to do after the first look at all hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import due, plan
+from helpers.fleet import inventory
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFYtnIVBqcBPtfFhWYcl2hB2DBfUjMCEtF2oqJjxA1nd"
+PREVIEW: dict[str, Any] = {"would_change": False, "certificate": {"days_left": 300}, "certificate_reasons": []}
+NEW = {"would_change": True, "certificate": None, "certificate_reasons": ["there is none"]}
+OLD = {"would_change": True, "certificate": {"days_left": 3}, "certificate_reasons": ["it expires", "its key is short"]}
+DRIFT = {**PREVIEW, "would_change": True}
+CA: dict[str, Any] = {
+    "complete": True,
+    "phase": "none",
+    "key": {"matches": True, "type": "P-256"},
+    "certificates": [{"role": "previous"}, {"role": "signing", "days_left": 3000}],
+    "bundle": "B",
+}
+CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B"}
+
+
+def planned(playbook: str = "site", **given: Any) -> dict[str, Any]:
+    return plan.make(inventory(**given), playbook)
+
+
+def found(made: dict[str, Any], ca: dict[str, Any] = CA, client: Any = CLIENT, **previews: Any) -> dict[str, Any]:
+    engines = {name: {"docker_engine_preview": previews.get(name, PREVIEW)} for name in made["engines"]}
+    return due.due(made, {**engines, "localhost": {"docker_client_report": client}}, ca)
+
+
+def test_where_everything_is_right_nothing_is_due() -> None:
+    assert found(planned()) == {
+        "ca": False,
+        "clients": [],
+        "incomplete": [],
+        "engines": [],
+        "certificates": {},
+        "accounts": [],
+    }
+
+
+def test_an_engine_that_would_change_is_due() -> None:
+    now = found(planned(), web1=NEW, web3=DRIFT)
+    assert now["engines"] == ["web1", "web3"]
+    assert now["certificates"] == {"web1": "web1 gets a new key and certificate: there is none."}
+
+
+def test_a_renewal_is_for_certificates_and_sets_nothing_up() -> None:
+    assert found(planned("renew"), web1=NEW, web2=DRIFT, web3=OLD)["engines"] == ["web3"]
+    recovered = {**DRIFT, "recovered": True}
+    assert found(planned("renew"), web1=recovered)["engines"] == ["web1"]
+
+
+def test_check_mode_changes_no_engine_and_tells_the_reasons() -> None:
+    now = found(planned(check_mode=True), web1=NEW)
+    assert (now["engines"], now["incomplete"]) == ([], ["web1"])
+
+
+def test_after_a_failed_change_no_engine_is_due() -> None:
+    made = planned()
+    engines = {name: {"docker_engine_preview": NEW} for name in made["engines"]}
+    engines["web1"] = {**engines["web1"], "docker_engine_failed": True}
+    now = due.due(made, {**engines, "localhost": {}}, CA)
+    assert (now["engines"], now["accounts"], now["certificates"]) == ([], [], {})
+
+
+@pytest.mark.parametrize("preview", [{"unreachable": True, "msg": "x"}, {"library_missing": True, "failed": False}])
+def test_an_engine_without_a_whole_answer_is_incomplete(preview: dict[str, Any]) -> None:
+    assert found(planned(), web2=preview)["incomplete"] == ["web2"]
+
+
+def test_an_engine_that_was_not_asked_is_not_incomplete() -> None:
+    made = planned()
+    variables: dict[str, Any] = {name: {} for name in (*made["engines"], "localhost")}
+    assert due.due(made, variables, CA)["incomplete"] == []
+
+
+def test_accounts_are_for_those_who_let_somebody_in_or_did() -> None:
+    users = [{"name": "docker-alice", "principals": ["alice"]}]
+    made = planned(hosts={"web1": {"docker_ssh_users": users, "docker_ssh_trusted_user_ca_keys": [KEY]}})
+    had = {**PREVIEW, "ssh_accounts": True}
+    now = found(made, web2=had)
+    assert now["accounts"] == ["web1", "web2"]
+    assert now["incomplete"] == ["web1"]  # its sshd has not been looked at
+    assert found(made, web1=had)["incomplete"] == []
+    excluded = {**made, "rotate": {"exclude": ["web1"]}}
+    assert found(excluded, web2=had)["accounts"] == ["web2"]
+
+
+@pytest.mark.parametrize(
+    "ca",
+    [
+        {},
+        {"complete": False},
+        {"phase": "trust"},
+        {"phase": ""},
+        {"key": {"matches": False, "type": "P-256"}},
+        {"key": {"matches": True, "type": "RSA 3072"}},
+        {"certificates": []},
+        {"certificates": [{"role": "signing", "days_left": 364}]},
+        {"key": None},
+    ],
+)
+def test_the_role_of_the_ca_runs_unless_all_is_right(ca: dict[str, Any]) -> None:
+    assert found(planned(), ca={**CA, **ca} if ca else {})["ca"] is True
+
+
+def test_a_ca_to_take_over_is_looked_at() -> None:
+    files = {"docker_ca_existing_certificate": "/c.pem", "docker_ca_existing_private_key": "/k.pem"}
+    assert found(planned(hosts={"localhost": files}))["ca"] is True
+
+
+@pytest.mark.parametrize(
+    "client", [None, "x", {**CLIENT, "is_due": True}, {**CLIENT, "failures": ["x"]}, {**CLIENT, "ca_certificate": "A"}]
+)
+def test_a_client_is_due_unless_all_is_right(client: Any) -> None:
+    assert found(planned(), client=client)["clients"] == ["localhost"]
+
+
+def test_a_client_that_uses_ssh_is_asked_for_its_keys() -> None:
+    made = planned(hosts={"localhost": {"docker_client_transports": ["tls", "ssh"]}})
+    assert found(made)["clients"] == ["localhost"]
