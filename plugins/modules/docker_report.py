@@ -33,7 +33,7 @@ options:
     required: true
   engines:
     description:
-      - What is known of each engine, by inventory name. An engine of RV(bulkhead.docker.docker_plan#module:docker_plan.batches) that is not here is
+      - What is known of each engine, by inventory name. An engine of RV(bulkhead.docker.docker_plan#module:batches) that is not here is
         a problem.
       - Each may have C(reachable) (default true), C(failed) (a message, or empty), C(changed), C(version), C(days_left), C(findings) of a
         verification, and the C(reasons) for which its certificate is still due.
