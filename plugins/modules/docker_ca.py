@@ -81,7 +81,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: Names of the files that were missing, or in check mode are.
+  description: Names of the files that were written or whose mode was corrected, or in check mode would be.
   returned: success
   type: list
   elements: str
@@ -129,6 +129,13 @@ def main() -> None:
             exception=CRYPTOGRAPHY_ERROR,
         )
     given = module.params
+    if not 0 < len(given["common_name"]) < 56 or not 0 < given["valid_days"] <= 36500:
+        module.fail_json(
+            msg=f"common_name is {given['common_name']!r} and valid_days {given['valid_days']}; a CA's name has 1 to 55 "
+            "characters, and it is valid for 1 to 36500 days."
+        )
+    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
+        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
     files = None
     if given["existing_certificate"]:
         files = existing.Files(
@@ -139,7 +146,8 @@ def main() -> None:
     wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
     try:
         directory = ca.open_directory(given["dir"])
-        ca.refuse_masking(given["passphrase"], [str(directory.path), given["common_name"]])
+        for secret in (given["passphrase"], given["existing_passphrase"]):
+            ca.refuse_masking(secret, [given["common_name"], inspect.gather(directory, given["passphrase"])])
         written = create.ensure(directory, given["passphrase"], wanted, given["assume_revoked"], module.check_mode)
         state = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
         state["existing"] = existing.gather(directory, given["passphrase"], files) if files else None

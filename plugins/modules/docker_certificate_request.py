@@ -38,7 +38,7 @@ options:
     choices: [P-256, P-384, RSA]
     default: P-256
   key_size:
-    description: Bits of an RSA key, 2048 to 16384. Of no meaning for other types.
+    description: Bits of an RSA key, 2048 to 8192. Of no meaning for other types.
     type: int
     default: 3072
 seealso:
@@ -95,14 +95,15 @@ def main() -> None:
         )
     if not 0 < len(given["common_name"]) <= 64:
         module.fail_json(msg=f"common_name is {given['common_name']!r}; it has 1 to 64 characters.")
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 16384:
-        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 16384 bits.")
+    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
+        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
     if module.check_mode:
         module.exit_json(changed=True, request="")
     path = pathlib.Path(given["path"])
     try:
         key = _request.new_key(given["key_type"], given["key_size"])
         _files.make_folder(path.parent, 0o700)
+        path.parent.chmod(0o700)
         _files.replace(path, key, 0o400)
     except OSError as error:
         module.fail_json(msg=f"The key {path} cannot be written: {error.strerror}.")

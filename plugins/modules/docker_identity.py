@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_identity
-short_description: Install or remove client identities of a user
+short_description: Make, install or remove client identities of a user
 version_added: "0.1.0"
 description:
   - Makes keys and requests for their certificates, and writes certificates and the trust bundle into the folders of identities in C(~/.bulkhead) of the user that it runs as, and corrects
@@ -55,7 +55,7 @@ options:
     choices: [P-256, P-384, RSA]
     default: P-256
   key_size:
-    description: Bits of new RSA keys, 2048 to 16384. Of no meaning for other types.
+    description: Bits of new RSA keys, 2048 to 8192. Of no meaning for other types.
     type: int
     default: 3072
   state:
@@ -142,8 +142,8 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
             f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 16384:
-        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 16384 bits.")
+    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
+        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
     home = pathlib.Path.home()
     diff: list[dict[str, str]] = []
     problems: list[str] = []
@@ -161,10 +161,10 @@ def main() -> None:
                 new_key = identity["request"] == "new_key"
                 bundle, certificate = given["ca_certificate"], identity["certificate"]
                 diff += install.present(where, bundle, certificate, new_key, module.check_mode)
+                made = made or new_key
                 if identity["request"] != "none" and not module.check_mode:
                     if new_key:
                         install.make_key(where, given["key_type"], given["key_size"])
-                        made = True
                     requests.append({"name": identity["name"], "request": install.request(where, new_key)})
         except ERRORS as error:
             problems.append(f"the identity {identity['name']} cannot be written: {error}")

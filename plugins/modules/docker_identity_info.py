@@ -187,8 +187,8 @@ def refusal(given: t.Mapping[str, t.Any]) -> str:
                 f"The identity {identity['name']!r} would be valid for {identity['valid_days']} days, which renew_days "
                 f"({given['renew_days']}) renews in every run; choose a smaller window or a longer validity."
             )
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 16384:
-        return f"key_size is {given['key_size']}; RSA keys have 2048 to 16384 bits."
+    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
+        return f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits."
     if IMPORT_ERROR and given["identities"]:
         return (
             f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "

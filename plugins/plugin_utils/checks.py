@@ -147,8 +147,8 @@ def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{name} of {host} is {_variables.shown(values[name])}; it has to start with / or ~/."
     if not 0 < len(values["docker_ca_common_name"]) < 56:
         yield f"docker_ca_common_name of {host} has to have 1 to 55 characters."
-    if values["docker_ca_key_type"] == "RSA" and not 2048 <= values["docker_ca_key_size"] <= 16384:
-        yield f"docker_ca_key_size of {host} is {values['docker_ca_key_size']}; RSA keys have 2048 to 16384 bits."
+    if values["docker_ca_key_type"] == "RSA" and not 2048 <= values["docker_ca_key_size"] <= 8192:
+        yield f"docker_ca_key_size of {host} is {values['docker_ca_key_size']}; RSA keys have 2048 to 8192 bits."
     if values["docker_ca_valid_days"] <= values["docker_ca_minimum_days"]:
         yield f"docker_ca_valid_days of {host} has to be more than its docker_ca_minimum_days."
     if bool(values["docker_ca_existing_certificate"]) != bool(values["docker_ca_existing_private_key"]):

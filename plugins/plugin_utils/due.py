@@ -21,18 +21,44 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     """``variables`` are those of each host; ``ca`` is what docker_ca_info said about the CA."""
     failed = any("docker_engine_failed" in variables[name] for name in plan["engines"])
     changes = [] if plan["check_mode"] or failed else plan["engines"]
+    changed = [name for name in changes if _engine_is_due(plan, _preview(variables[name]))]
+    batches = _batches(plan, [name for name in changed if plan["engines"][name]["batch"]])
+    # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
+    stays = failed and plan["playbook"] != "revoke_client"
     return {
         "ca": _ca_is_due(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, name, variables[name])],
-        "engines": [name for name in changes if _engine_is_due(plan, _preview(variables[name]))],
+        "engines": changed,
+        "batches": len(batches),
+        "batch": {name: number for number, batch in enumerate(batches, 1) for name in batch},
+        "sizes": _sizes(plan, batches),
         "certificates": {
             name: f"{name} gets a new key and certificate: {'; '.join(reasons)}."
-            for name in changes
+            for name in changed
             if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
         },
-        "accounts": [name for name in plan["engines"] if not failed and _has_accounts(plan, name, variables[name])],
+        "accounts": [name for name in plan["engines"] if not stays and _has_accounts(plan, name, variables[name])],
     }
+
+
+def _batches(plan: Plan, changed: t.Sequence[str]) -> list[list[str]]:
+    """The engines that are due, as many in each batch as the plan has, so that the first batch does something."""
+    sizes = [len(batch) for batch in plan["batches"]] or [1]
+    found, rest = [], list(changed)
+    while rest:
+        size = sizes[min(len(found), len(sizes) - 1)]
+        found.append(rest[:size])
+        rest = rest[size:]
+    return found
+
+
+def _sizes(plan: Plan, batches: t.Sequence[t.Sequence[str]]) -> list[int]:
+    """The same for `serial`, which counts all engines of the run: a batch ends with the last one that is due in it."""
+    left_out = plan["rotate"]["exclude"]
+    order = [name for name, engine in plan["engines"].items() if engine["batch"] or name in left_out]
+    ends = [order.index(batch[-1]) + 1 for batch in batches]
+    return [end - begin for begin, end in zip([0, *ends], ends)] or [1]
 
 
 def _preview(variables: Values) -> Values:

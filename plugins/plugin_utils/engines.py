@@ -212,8 +212,8 @@ def _engine_problems(name: str, values: Values) -> t.Iterator[str]:
 
 def certificate_problems(prefix: str, name: str, values: Values) -> t.Iterator[str]:
     """What engines and clients have in common: key and validity."""
-    if values[f"{prefix}_key_type"] == "RSA" and not 2048 <= values[f"{prefix}_key_size"] <= 16384:
-        yield f"{prefix}_key_size of {name} is {values[f'{prefix}_key_size']}; RSA keys have 2048 to 16384 bits."
+    if values[f"{prefix}_key_type"] == "RSA" and not 2048 <= values[f"{prefix}_key_size"] <= 8192:
+        yield f"{prefix}_key_size of {name} is {values[f'{prefix}_key_size']}; RSA keys have 2048 to 8192 bits."
     if values[f"{prefix}_renew_days"] < 0:
         yield f"{prefix}_renew_days of {name} is negative; 0 renews nothing before its end."
     if values[f"{prefix}_valid_days"] <= values[f"{prefix}_renew_days"]:

@@ -10,7 +10,6 @@ whoever calls this again after a kill ends what had begun.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -22,7 +21,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directo
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect, rotation
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request, x509
 from cryptography import x509 as cx509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 _CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
@@ -52,7 +51,7 @@ def ensure(
     if not check_mode:
         for folder in (directory.path, directory.issued):
             _files.make_folder(folder, 0o700)
-    with contextlib.nullcontext() if check_mode else ca.lock(directory):
+    with ca.lock(directory, shared=check_mode):
         return maker.make(assume_revoked)
 
 
@@ -66,12 +65,16 @@ class _Maker:
 
     def make(self, assume_revoked: t.Iterable[str]) -> list[str]:
         directory = self.directory
+        if not self.check_mode:
+            rotation.finish(directory)
         if directory.certificate.exists() and not directory.key.exists():
             raise ca.CaError(
                 f"{directory.path} holds a CA certificate whose key is not there. Bring it back from a backup."
             )
         if not directory.key.exists() and self.check_mode:
             return [path.name for path in (directory.key, directory.certificate, directory.crl, directory.bundle)]
+        if self.wanted.files and not directory.certificate.exists():
+            self._refuse(self.wanted.files)
         made = self._key()
         key = ca.load_key(directory.key, self.passphrase)
         if not directory.certificate.exists():
@@ -108,13 +111,19 @@ class _Maker:
         ca.replace(path, pkcs8, 0o600)
         return [path.name]
 
+    def _refuse(self, files: existing.Files) -> bytes:
+        """The certificate to take over; nothing is taken over of a CA that cannot be used."""
+        if files.passphrase and not self.passphrase:
+            raise ca.CaError(f"{files.key} is encrypted; it is only stored with a docker_ca_passphrase.")
+        found = existing.gather(self.directory, self.passphrase, files)
+        if found["problems"]:
+            raise ca.CaError(" ".join(found["problems"]))
+        certificate: str = found["certificate"]
+        return certificate.encode("ascii")
+
     def _certificate(self, key: t.Any) -> bytes:
         if self.wanted.files:
-            found = existing.gather(self.directory, self.passphrase, self.wanted.files)
-            if found["problems"]:
-                raise ca.CaError(" ".join(found["problems"]))
-            taken_over: str = found["certificate"]
-            return taken_over.encode("ascii")
+            return self._refuse(self.wanted.files)
         public = key.public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         # The fingerprint tells CAs apart, and a run that was interrupted here asks for the same name again.
@@ -138,7 +147,7 @@ class _Maker:
             .add_extension(cx509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(cx509.KeyUsage(key_cert_sign=True, crl_sign=True, **no_other), critical=True)
             .add_extension(cx509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .sign(key, hashes.SHA256())
+            .sign(key, x509.signing_algorithm(key))
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
 
@@ -157,7 +166,8 @@ class _Maker:
                 cx509.CertificateRevocationListBuilder()
                 .issuer_name(entry.certificate.subject)
                 .last_update(self.now - _CLOCK_SKEW)
-                .next_update(entry.not_after)  # an expired list refuses everyone
+                # An expired list refuses everyone; that of an expired CA has to have some end, too.
+                .next_update(max(entry.not_after, self.now + datetime.timedelta(days=1)))
             )
             for revoked in listed.values():
                 builder = builder.add_revoked_certificate(revoked)

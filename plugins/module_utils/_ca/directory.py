@@ -20,7 +20,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities import
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography.hazmat.primitives import serialization
 
-# What a client may be called: its name is that of files, too.
 PHASES = ("none", "trust", "reissue", "retire")
 _LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
 

@@ -99,12 +99,15 @@ def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> lis
 
 
 def revocation_list(directory: ca.Directory) -> cx509.CertificateRevocationList | None:
-    """This CA's own list; None where there is none that can be read."""
+    """This CA's own list; None where there is none that can be read, or the list is another CA's."""
     blocks = pem.revocation_lists(pem.decode(_files.content(directory.crl) or b""))
+    certificate = directory.load_certificate().certificate
     try:
-        return cx509.load_pem_x509_crl(f"{blocks[0]}\n".encode()) if blocks else None
+        found = cx509.load_pem_x509_crl(f"{blocks[0]}\n".encode()) if blocks else None
+        is_own = found is not None and found.is_signature_valid(t.cast("t.Any", certificate.public_key()))
     except x509.UNREADABLE:
         return None
+    return found if is_own else None
 
 
 def _attempt(problems: list[str], read: t.Callable[[], t.Any], default: t.Any) -> t.Any:

@@ -93,6 +93,12 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         _files.sync_folder(directory.path)
 
 
+def finish(directory: ca.Directory) -> None:
+    """End the exchange of files that a killed run has begun; whoever calls this holds the lock."""
+    if _swap_is_due(directory, directory.phase()):
+        _swap(directory)
+
+
 def publish(directory: ca.Directory, check_mode: bool = False) -> bool:
     """Write the trust bundle and the revocation lists as the present phase has them; whether they were others."""
     files = _published(directory, directory.phase()).items()

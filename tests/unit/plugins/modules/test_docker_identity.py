@@ -78,5 +78,5 @@ def test_what_cannot_be_answered_is_refused(run_module: Run) -> None:
 
     assert "cannot be the name of a folder" in refusal(identities=[{"name": "a/b"}])
     assert "renews in every run" in refusal(identities=[{"name": "a", "valid_days": 30}])
-    assert "RSA keys have 2048 to 16384 bits" in refusal(key_type="RSA", key_size=1024)
+    assert "RSA keys have 2048 to 8192 bits" in refusal(key_type="RSA", key_size=1024)
     assert "ca_certificate is no trust bundle" in refusal(ca_certificate="nonsense")

@@ -38,6 +38,9 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "clients": [],
         "incomplete": [],
         "engines": [],
+        "batches": 0,
+        "batch": {},
+        "sizes": [1],
         "certificates": {},
         "accounts": [],
     }
@@ -58,6 +61,36 @@ def test_a_renewal_is_for_certificates_and_sets_nothing_up() -> None:
 def test_check_mode_changes_no_engine_and_tells_the_reasons() -> None:
     now = found(planned(check_mode=True), web1=NEW)
     assert (now["engines"], now["incomplete"]) == ([], ["web1"])
+
+
+@pytest.mark.parametrize(
+    ("due_engines", "sizes", "batch"),
+    [
+        (["web1", "web2", "web3"], [1, 2], {"web1": 1, "web2": 2, "web3": 2}),
+        (["web2", "web3"], [2, 1], {"web2": 1, "web3": 2}),
+        (["web3"], [3], {"web3": 1}),
+        (["web1", "web3"], [1, 2], {"web1": 1, "web3": 2}),
+    ],
+)
+def test_the_first_batch_is_the_first_engine_that_is_due(
+    due_engines: list[str], sizes: list[int], batch: dict[str, int]
+) -> None:
+    now = found(planned(), **dict.fromkeys(due_engines, NEW))
+    assert (now["sizes"], now["batch"], now["batches"]) == (sizes, batch, len(sizes))
+
+
+def test_engines_that_are_left_out_count_where_ansible_counts_them() -> None:
+    made = planned("rotate_ca", extra={"docker_rotate_exclude": ["web1"]})
+    assert found(made, web2=OLD, web3=OLD)["sizes"] == [2, 1]
+
+
+def test_a_revocation_goes_on_with_accounts_after_an_engine_that_failed() -> None:
+    variables: dict[str, Any] = {"docker_engine_preview": {**PREVIEW, "ssh_accounts": True}}
+    for playbook, accounts in (("site", []), ("revoke_client", ["web2"])):
+        extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else {}
+        made = planned(playbook, extra=extra)
+        hosts = {"web1": {"docker_engine_failed": True}, "web2": variables, "web3": {}, "localhost": {}}
+        assert due.due(made, hosts, CA)["accounts"] == accounts
 
 
 def test_after_a_failed_change_no_engine_is_due() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, rotation, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from cryptography import x509 as cx509
 from helpers import authority
@@ -133,6 +134,48 @@ def test_the_lists_get_whoever_was_revoked(signed: Path, tmp_path: Path) -> None
     home.crl.unlink()
     create.ensure(home, "", NEW)
     assert listed(home) == {serial(home, "bob")}
+
+
+def test_a_ca_that_cannot_be_taken_over_leaves_nothing(home: ca.Directory, tmp_path: Path) -> None:
+    brought = Authority("brought along")
+    (tmp_path / "c.pem").write_text(brought.pem)
+    (tmp_path / "k.pem").write_bytes(authority.key_text(Authority("other").key, "theirs"))
+    files = existing.Files(tmp_path / "c.pem", tmp_path / "k.pem", "theirs")
+    wanted = create.Wanted("x", "P-256", 3072, 9, files)
+    with pytest.raises(ca.CaError, match="is not the key of"):
+        create.ensure(home, "our own one", wanted)
+    with pytest.raises(ca.CaError, match="only stored with a docker_ca_passphrase"):
+        create.ensure(home, "", wanted)
+    assert not home.key.exists()
+
+
+def test_a_list_of_another_ca_is_none(signed: Path, tmp_path: Path) -> None:
+    home = ca.Directory(shutil.copytree(signed, tmp_path / "ca"))
+    home.crl.write_bytes(authority.empty_list(Authority("mine"), 4711))
+    assert create.ensure(home, "", NEW) == ["crl.pem"]
+    assert listed(home) == set()
+
+
+def test_an_expired_ca_does_not_stand_in_the_way_of_a_revocation(tmp_path: Path) -> None:
+    home = ca.Directory(authority.make(tmp_path / "ca", Authority("old", days=5)))
+    signing.sign(home, "", [signing.Request("alice", "client", (), 5, authority.request())])
+    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)
+    assert create.ensure(home, "", NEW, ["alice"], now=later) == ["crl.pem"]
+    assert listed(home) == {serial(home, "alice")}
+
+
+def test_an_exchange_of_files_that_was_killed_is_ended_first(signed: Path, tmp_path: Path) -> None:
+    home = ca.Directory(shutil.copytree(signed, tmp_path / "ca"))
+    authority.make(home.next.path, Authority("new"))
+    rotation.advance(home, "trust")
+    home.rotation.write_text("reissue\n")  # killed right after this
+    (home.revoked).mkdir()
+    (home.revoked / "alice").touch()
+    create.ensure(home, "", NEW)
+    assert home.load_certificate().common_names == ["new"]
+    assert home.previous.load_certificate().common_names == ["mine"]
+    assert listed(home.previous) == {serial(home, "alice")}
+    assert not home.next.path.exists()
 
 
 class Killed(BaseException):
