@@ -45,7 +45,8 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
 def _batches(plan: Plan, changed: t.Sequence[str]) -> list[list[str]]:
     """The engines that are due, as many in each batch as the plan has, so that the first batch does something."""
     sizes = [len(batch) for batch in plan["batches"]] or [1]
-    found, rest = [], list(changed)
+    found: list[list[str]] = []
+    rest = list(changed)
     while rest:
         size = sizes[min(len(found), len(sizes) - 1)]
         found.append(rest[:size])
