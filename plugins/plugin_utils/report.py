@@ -82,7 +82,8 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
-    lines = [*_tables(rows, check), "", *_access(plan, ca), *_problem_lines(problems), *_next(plan, rows, problems)]
+    lines = [*_tables(rows, check), "", *_access(plan, ca), *_left_out(plan)]
+    lines += [*_problem_lines(problems), *_next(plan, rows, problems)]
     return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
 
 
@@ -293,6 +294,8 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
     ]
     engines: dict[tuple[str, ...], list[str]] = {}
     for name, engine in plan["engines"].items():
+        if name in plan["rotate"]["exclude"]:
+            continue
         declared = [user["name"] for user in engine["ssh"]["users"] if user["state"] != "absent"]
         accounts = tuple(dict.fromkeys([*of_clients, *declared]))
         if accounts:
@@ -309,6 +312,17 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
 
 def _problem_lines(problems: t.Sequence[str]) -> list[str]:
     return ["Problems:", *(line for problem in problems for line in _wrapped(f"- {problem}"))] if problems else []
+
+
+def _left_out(plan: Values) -> list[str]:
+    """Who asked for it knows, and whoever reads the report later has to."""
+    names = plan["rotate"]["exclude"]
+    if not names:
+        return []
+    return _wrapped(
+        f"Left out (docker_rotate_exclude): {listed(names)}. Engines among them trust the CA, and let in the accounts, that "
+        "they did before; nothing was taken from anybody there."
+    )
 
 
 def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> list[str]:

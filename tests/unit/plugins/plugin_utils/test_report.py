@@ -174,3 +174,14 @@ def test_long_names_stay_on_the_page() -> None:
     made = report.make(planned(groups=groups), {name: engine() for name in names}, {}, {})
     assert max(map(len, made.lines)) <= report.WIDTH
     assert made.lines[1].startswith("engineengine")
+
+
+def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
+    hosts = {"localhost": {"docker_client_transports": ["tls", "ssh"]}}
+    extra = {"docker_rotate_exclude": ["web3"]}
+    engines = {"web1": engine(), "web2": engine()}
+    made = report.make(planned("rotate_ca", hosts=hosts, extra=extra), engines, {"localhost": client()}, CA)
+    said = " ".join(" ".join(made.lines).split())
+    assert "Left out (docker_rotate_exclude): web3. Engines among them trust the CA" in said
+    assert "SSH accounts on web1, web2: docker-admin" in made.lines
+    assert made.problems == []
