@@ -182,6 +182,6 @@ def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
     engines = {"web1": engine(), "web2": engine()}
     made = report.make(planned("rotate_ca", hosts=hosts, extra=extra), engines, {"localhost": client()}, CA)
     said = " ".join(" ".join(made.lines).split())
-    assert "Left out (docker_rotate_exclude): web3. Engines among them trust the CA" in said
+    assert "Left out (docker_rotate_exclude): web3. Engines among them trust the CA that they did before" in said
     assert "SSH accounts on web1, web2: docker-admin" in made.lines
     assert made.problems == []
