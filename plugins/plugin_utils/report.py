@@ -320,8 +320,8 @@ def _left_out(plan: Values) -> list[str]:
     if not names:
         return []
     return _wrapped(
-        f"Left out (docker_rotate_exclude): {listed(names)}. Engines among them trust the CA that they did before, and let "
-        "in the same accounts; nothing was taken from anybody there."
+        f"Left out (docker_rotate_exclude): {listed(names)}. Engines among them trust the CA that they did before, and "
+        "let in the same accounts; nothing was taken from anybody there."
     )
 
 
