@@ -121,12 +121,17 @@ class Fleet:
         return Fleet(to, self.users)
 
     def play(
-        self, playbook: str, liars: t.Mapping[str, str] | None = None, cache: Path | None = None, **extra: t.Any
+        self,
+        playbook: str,
+        liars: t.Mapping[str, str] | None = None,
+        cache: Path | None = None,
+        options: t.Sequence[str] = (),
+        **extra: t.Any,
     ) -> Run:
         """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
 
         Hosts are the inventory's, and USER@HOST for an OS user. One that is ``unreachable`` does not answer at all.
-        ``cache`` is a folder of facts from earlier runs.
+        ``cache`` is a folder of facts from earlier runs, ``options`` are ansible-playbook's.
         """
         for name in self.hosts:
             self._host(name, (liars or {}).get(name, "honest"))
@@ -137,7 +142,7 @@ class Fleet:
         done = subprocess.run(
             [
                 *(Path(sys.executable).parent / "ansible-playbook", "-i", self._inventory()),
-                *(f"bulkhead.docker.{playbook}", "-e", values),
+                *(f"bulkhead.docker.{playbook}", "-e", values, *options),
             ],
             cwd=self.root,
             env={"ANSIBLE_HOME": str(ROOT / ".ansible")}

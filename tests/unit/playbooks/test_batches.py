@@ -1,8 +1,9 @@
-"""More than one engine in a batch: each gets its certificate from the one signing of the batch."""
+"""More than one engine in a batch: each gets its certificate from the one signing, or says why it has none."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,35 @@ def test_every_engine_of_a_batch_gets_its_certificate(tmp_path: Path, in_place: 
         installed = [asked for asked in run.asked[host] if '"server_certificate": "<CERTIFICATE' in asked]
         assert bool(installed) == (host not in in_place)
     assert sorted({issued.name for issued in run.issued if issued.usages == ("serverAuth",)}) == ["CN=web1", "CN=web2"]
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    fleet = Fleet.make(tmp_path_factory.mktemp("batches") / "fleet")
+    done = fleet.play("site")
+    assert not done.failed, done.output
+    return fleet
+
+
+def test_a_ca_that_cannot_sign_ends_no_run_without_its_report(secured: Fleet, tmp_path: Path) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    record = fleet.root / "home/.bulkhead/ca/issued"
+    shutil.rmtree(record)
+    record.write_text("", encoding="ascii")  # where no certificate can be recorded
+
+    run = fleet.play("renew", docker_renew_force=True, docker_engine_serial=2)
+
+    assert run.failed
+    for engine in ("web1", "web2"):
+        assert "did not sign" in " ".join(run.problems(engine))
+        assert not [asked for asked in run.asked[engine] if '"server_certificate": "<CERTIFICATE' in asked]
+
+
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca"])
+def test_check_mode_of_a_fleet_that_is_right_finds_nothing(secured: Fleet, playbook: str) -> None:
+    before = secured.files()
+
+    run = secured.play(playbook, options=["--check"])
+
+    assert not run.failed, run.output
+    assert (secured.files(), run.problems("web1"), run.problems("web2")) == (before, [], [])
