@@ -9,8 +9,8 @@ module: docker_identity
 short_description: Make, install or remove client identities of a user
 version_added: "0.1.0"
 description:
-  - Makes keys and requests for their certificates, and writes certificates and the trust bundle into the folders of identities in C(~/.bulkhead) of the user that it runs as, and corrects
-    their modes. A new key that waits in C(~/.bulkhead/pending) moves together with its certificate.
+  - Makes keys and requests for their certificates, writes certificates and the trust bundle into the folders of identities in
+    C(~/.bulkhead) of the user that it runs as, and corrects their modes. A new key that waits in C(~/.bulkhead/pending) moves together with its certificate.
   - A certificate whose key is not there is refused. A run that was interrupted is ended by the next one.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
