@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import pathlib
 import typing as t
@@ -17,7 +16,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the module that copies it wants none
 PASSPHRASE = "docker_ca_existing_passphrase"  # noqa: S105 the name of the variable
 
 
@@ -90,8 +88,6 @@ def _certificates(path: pathlib.Path, may_be_gone: bool) -> list[x509.Entry]:
 
 def _entry_of_key(entries: t.Sequence[x509.Entry], files: Files) -> x509.Entry:
     key = ca.load_key(files.key, files.passphrase, PASSPHRASE).public_key()
-    if files.key.read_bytes().startswith(_BYTE_ORDER_MARKS):
-        raise ca.CaError(f"{files.key} begins with a byte order mark. Save it as plain text without one.")
     for entry in entries:
         if x509.same_key(entry.certificate.public_key(), key):
             return entry

@@ -37,7 +37,9 @@ POISON = {
     "docker_engine_names": ["web2", "*.example.com"],
     "docker_engine_valid_days": 40000,
     "docker_plan": {},
-    "docker_planned": {"docker_plan": {}},
+    "docker_ca_gathered": {"bundle": "mine", "revoked": [], "phase": "none"},
+    "docker_due": {"ca": False, "clients": [], "engines": [], "accounts": [], "certificates": {}, "incomplete": []},
+    "docker_engine_failed": True,
     "docker_ssh_users": [{"name": "docker-mallory", "public_keys": [KEY]}],
     "docker_verify_host": "web1",
 }

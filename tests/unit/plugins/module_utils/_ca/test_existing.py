@@ -6,8 +6,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from helpers import authority
@@ -43,12 +43,16 @@ def test_a_ca_is_taken_as_people_export_it(tmp_path: Path, line_break: str, form
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_certificate_may_have_a_byte_order_mark_and_a_key_not(tmp_path: Path, encoding: str) -> None:
+def test_both_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    """B13: and what is written of the key has none."""
     own = Authority("own")
-    key = authority.key_text(own.key)
-    assert gather(tmp_path, own.pem.encode(encoding), key)["problems"] == []
-    (problem,) = gather(tmp_path, own.pem.encode(), key.decode().encode(encoding))["problems"]
-    assert "begins with a byte order mark" in problem
+    key = authority.key_text(own.key).decode().encode(encoding)
+    found = gather(tmp_path, own.pem.encode(encoding), key)
+    assert (found["problems"], found["certificate"]) == ([], own.pem)
+    home = ca.Directory(tmp_path / "ca")
+    files = existing.Files(tmp_path / "own.pem", tmp_path / "own-key.pem", "")
+    create.ensure(home, "", create.Wanted("x", "P-256", 3072, 9, files))
+    assert home.key.read_bytes() == authority.key_text(own.key)
 
 
 def test_what_cannot_be_a_ca_is_refused_in_a_sentence(tmp_path: Path) -> None:
