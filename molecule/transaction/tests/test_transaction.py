@@ -78,8 +78,8 @@ def test_renewal_serves_the_new_certificate_and_keeps_the_container(fleet: Fleet
     assert {n: s["containers"] for n, s in fleet.look().items()} == {n: s["containers"] for n, s in before.items()}
 
 
-# Docker does not remove a container that it was starting when it was restarted, until it is restarted once more; and then it can have
-# begun to start it again. (Seen with 20.10.5 and 28.5.2.)
+# Docker does not remove a container that it was starting when it was restarted, until it is restarted once more; and
+# then it can have begun to start it again. (Seen with 20.10.5 and 28.5.2.)
 REMOVE_LOOPER = """for i in 1 2 3 4 5 6; do
 timeout 20 docker update --restart no looper; timeout 20 docker rm --force looper && exit
 systemctl reset-failed docker || true
