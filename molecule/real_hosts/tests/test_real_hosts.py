@@ -199,3 +199,25 @@ def test_b02_another_package_may_move_dockerd(fleet: Fleet) -> None:
     finally:
         fleet.sudo("mv /usr/bin/dockerd /usr/sbin/dockerd", ["d11"])
     assert containers(fleet, "keep", ["d11"]) == before
+
+
+def test_s8_volumes_of_running_containers_survive_restarts_and_a_prune(fleet: Fleet) -> None:
+    """S8: with the live-restore that our run leaves on. Docker 19.03 lost track of them after two restarts."""
+    hosts = fleet.systemd
+    results = fleet.apply(fleet.issue(hosts), only=hosts, allow_container_restart=True)
+    assert [result.get("msg", "") for result in results.values()] == [""] * len(results)
+    fleet.sudo(
+        "docker run --detach --name store --volume stored:/named --volume /anonymous bulkhead/busybox >/dev/null;"
+        "docker exec store touch /named/kept /anonymous/kept",
+        hosts,
+    )
+    try:
+        for _ in range(2):
+            fleet.sudo("systemctl reset-failed docker; systemctl restart docker && docker info >/dev/null", hosts)
+        fleet.sudo("docker volume create leftover >/dev/null; docker volume prune --all --force || true", hosts)
+        fleet.sudo("docker volume prune --force >/dev/null", hosts)
+        fleet.sudo("docker exec store ls /named/kept /anonymous/kept", hosts)
+        mounts = "docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' store"
+        fleet.sudo(f"for volume in $({mounts}); do docker volume inspect $volume >/dev/null || exit 1; done", hosts)
+    finally:
+        fleet.sudo("docker rm --force --volumes store; docker volume rm --force stored", hosts)
