@@ -92,10 +92,11 @@ state:
   type: dict
 """
 
-import pathlib
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect
@@ -134,15 +135,10 @@ def main() -> None:
             msg=f"common_name is {given['common_name']!r} and valid_days {given['valid_days']}; a CA's name has 1 to 55 "
             "characters, and it is valid for 1 to 36500 days."
         )
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
-        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
-    files = None
-    if given["existing_certificate"]:
-        files = existing.Files(
-            pathlib.Path(given["existing_certificate"]),
-            pathlib.Path(given["existing_private_key"]),
-            given["existing_passphrase"],
-        )
+    problem = key_types.problem(given["key_type"], given["key_size"])
+    if problem:
+        module.fail_json(msg=problem)
+    files = existing.files(given)
     wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
     try:
         directory = ca.open_directory(given["dir"])

@@ -239,7 +239,6 @@ problems:
     - /home/ops/.bulkhead/ca/ca-key.pem is encrypted, and docker_ca_passphrase is not set.
 """
 
-import pathlib
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -272,13 +271,7 @@ def main() -> None:
             exception=CRYPTOGRAPHY_ERROR,
         )
     given = module.params
-    files = None
-    if given["existing_certificate"]:
-        files = existing.Files(
-            pathlib.Path(given["existing_certificate"]),
-            pathlib.Path(given["existing_private_key"]),
-            given["existing_passphrase"],
-        )
+    files = existing.files(given)
     try:
         directory = ca.open_directory(given["dir"])
         result = inspect.gather(directory, given["passphrase"], given["assume_revoked"])

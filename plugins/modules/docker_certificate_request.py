@@ -68,6 +68,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as _request
@@ -95,8 +96,9 @@ def main() -> None:
         )
     if not 0 < len(given["common_name"]) <= 64:
         module.fail_json(msg=f"common_name is {given['common_name']!r}; it has 1 to 64 characters.")
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
-        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
+    problem = key_types.problem(given["key_type"], given["key_size"])
+    if problem:
+        module.fail_json(msg=problem)
     if module.check_mode:
         module.exit_json(changed=True, request="")
     path = pathlib.Path(given["path"])

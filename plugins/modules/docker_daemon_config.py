@@ -230,6 +230,8 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
+
 IMPORT_ERROR = TRACEBACK = ""
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate
@@ -273,7 +275,7 @@ def main() -> None:
     if os.geteuid() != 0:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
     given = module.params
-    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+    key = key_types.label(given["key_type"], given["key_size"])
     try:
         desired = plan.Desired(
             listen=tuple(inspect.listen_addresses(given["listen"])),

@@ -243,6 +243,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import ins
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import report
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 ERRORS: tuple[type[Exception], ...] = (
     daemon_json.DaemonJsonError,
@@ -282,7 +283,7 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host, so that nothing "
             "can be verified; install it there (Debian: python3-cryptography)."
         )
-    key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+    key = key_types.label(given["key_type"], given["key_size"])
     try:
         names = report.names(given["names"])
         found = inspect.gather()

@@ -104,6 +104,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout, removal
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._identities import install
@@ -142,8 +143,9 @@ def main() -> None:
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). "
             f"Install the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
-        module.fail_json(msg=f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits.")
+    problem = key_types.problem(given["key_type"], given["key_size"])
+    if problem:
+        module.fail_json(msg=problem)
     home = pathlib.Path.home()
     diff: list[dict[str, str]] = []
     problems: list[str] = []

@@ -157,6 +157,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._identities import status
@@ -187,8 +188,9 @@ def refusal(given: t.Mapping[str, t.Any]) -> str:
                 f"The identity {identity['name']!r} would be valid for {identity['valid_days']} days, which renew_days "
                 f"({given['renew_days']}) renews in every run; choose a smaller window or a longer validity."
             )
-    if given["key_type"] == "RSA" and not 2048 <= given["key_size"] <= 8192:
-        return f"key_size is {given['key_size']}; RSA keys have 2048 to 8192 bits."
+    problem = key_types.problem(given["key_type"], given["key_size"])
+    if problem:
+        return problem
     if IMPORT_ERROR and given["identities"]:
         return (
             f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "
@@ -228,7 +230,7 @@ def main() -> None:
         module.fail_json(msg=refused)
     home, found = pathlib.Path.home(), []
     if given["identities"]:
-        key = f"RSA {given['key_size']}" if given["key_type"] == "RSA" else given["key_type"]
+        key = key_types.label(given["key_type"], given["key_size"])
         rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
         found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)

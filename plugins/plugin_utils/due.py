@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover
 
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
@@ -22,7 +22,9 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     failed = any("docker_engine_failed" in variables[name] for name in plan["engines"])
     changes = [] if plan["check_mode"] or failed else plan["engines"]
     changed = [name for name in changes if _engine_is_due(plan, _preview(variables[name]))]
-    batches = _batches(plan, [name for name in changed if plan["engines"][name]["batch"]])
+    # As many in each batch as the plan has, so that the first batch does something.
+    in_run = [name for name in changed if plan["engines"][name]["batch"]]
+    batches = engines.in_batches(in_run, [len(batch) for batch in plan["batches"]])
     # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
     stays = failed and plan["playbook"] != "revoke_client"
     return {
@@ -40,18 +42,6 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
         },
         "accounts": [name for name in plan["engines"] if not stays and _has_accounts(plan, name, variables[name])],
     }
-
-
-def _batches(plan: Plan, changed: t.Sequence[str]) -> list[list[str]]:
-    """The engines that are due, as many in each batch as the plan has, so that the first batch does something."""
-    sizes = [len(batch) for batch in plan["batches"]] or [1]
-    found: list[list[str]] = []
-    rest = list(changed)
-    while rest:
-        size = sizes[min(len(found), len(sizes) - 1)]
-        found.append(rest[:size])
-        rest = rest[size:]
-    return found
 
 
 def _sizes(plan: Plan, batches: t.Sequence[t.Sequence[str]]) -> list[int]:

@@ -93,6 +93,17 @@ def normalized(address: str) -> str:
     return text.rstrip(".") if _names.is_dns_name(text.rstrip(".")) else text
 
 
+def in_batches(names: t.Sequence[str], sizes: t.Sequence[int]) -> list[list[str]]:
+    """As Ansible's `serial` has it: the last size counts for all that follow, and 0 is all that are left."""
+    found: list[list[str]] = []
+    rest = list(names)
+    while rest:
+        size = sizes[min(len(found), len(sizes) - 1)] or len(rest)
+        found.append(rest[:size])
+        rest = rest[size:]
+    return found
+
+
 def is_context_name(name: str) -> bool:
     """Whether Docker takes it for a context; `default` is its own."""
     return bool(_CONTEXT.fullmatch(name)) and name != "default"

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
@@ -167,12 +168,11 @@ def _ca_host(reader: Reader, name: str) -> str:
 def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
     values = reader.host(host, _variables.CA)
     reader.say(*_checks.ca(host, values))
-    key_type = values["docker_ca_key_type"]
     return {
         "host": host,
         "dir": values["docker_ca_dir"],
         "minimum_days": values["docker_ca_minimum_days"],
-        "key": f"RSA {values['docker_ca_key_size']}" if key_type == "RSA" else key_type,
+        "key": key_types.label(values["docker_ca_key_type"], values["docker_ca_key_size"]),
         "takes_over": bool(values["docker_ca_existing_certificate"]),
         "given": reader.given(host, _variables.CA),
         "has_passphrase": bool(reader.plain(host, "docker_ca_passphrase")),
@@ -235,12 +235,7 @@ def _batches(reader: Reader, fleet: Values, names: t.Sequence[str]) -> list[list
             "as '25%', or a list of these."
         )
         return []
-    batches: list[list[str]] = []
-    while present:
-        size = sizes[min(len(batches), len(sizes) - 1)] or len(present)
-        batches.append(present[:size])
-        present = present[size:]
-    return batches
+    return _engines.in_batches(present, [size for size in sizes if size is not None])
 
 
 def _batch_size(entry: t.Any, total: int) -> int | None:

@@ -24,8 +24,6 @@ from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
-_CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
-
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -73,15 +71,15 @@ class _Maker:
             )
         if not directory.key.exists() and self.check_mode:
             return [path.name for path in (directory.key, directory.certificate, directory.crl, directory.bundle)]
-        if self.wanted.files and not directory.certificate.exists():
-            self._refuse(self.wanted.files)
+        is_new = not directory.certificate.exists()
+        taken_over = self._taken_over(self.wanted.files) if self.wanted.files and is_new else None
         made = self._key()
         key = ca.load_key(directory.key, self.passphrase)
-        if not directory.certificate.exists():
+        if is_new:
             made.append(directory.certificate.name)
             if self.check_mode:
                 return [*made, directory.crl.name, directory.bundle.name]
-            ca.replace(directory.certificate, self._certificate(key))
+            ca.replace(directory.certificate, taken_over or self._certificate(key))
         issued = inspect.issued(directory, assume_revoked)
         for place in (directory, directory.previous):
             if place.certificate.exists():
@@ -102,16 +100,11 @@ class _Maker:
         if files:
             key: t.Any = ca.load_key(files.key, files.passphrase, existing.PASSPHRASE)
         else:
-            plain = request.new_key(self.wanted.key_type, self.wanted.key_size)
-            key = serialization.load_pem_private_key(plain, password=None)
-        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-        if self.passphrase:
-            encryption = serialization.BestAvailableEncryption(self.passphrase.encode())
-        pkcs8 = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-        ca.replace(path, pkcs8, 0o600)
+            key = request.generate(self.wanted.key_type, self.wanted.key_size)
+        ca.replace(path, request.pkcs8(key, self.passphrase), 0o600)
         return [path.name]
 
-    def _refuse(self, files: existing.Files) -> bytes:
+    def _taken_over(self, files: existing.Files) -> bytes:
         """The certificate to take over; nothing is taken over of a CA that cannot be used."""
         if files.passphrase and not self.passphrase:
             raise ca.CaError(f"{files.key} is encrypted; it is only stored with a docker_ca_passphrase.")
@@ -122,30 +115,21 @@ class _Maker:
         return certificate.encode("ascii")
 
     def _certificate(self, key: t.Any) -> bytes:
-        if self.wanted.files:
-            return self._refuse(self.wanted.files)
         public = key.public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         # The fingerprint tells CAs apart, and a run that was interrupted here asks for the same name again.
         common_name = f"{self.wanted.common_name} {hashlib.sha256(der).hexdigest()[:8]}"
         name = cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        no_other = dict.fromkeys(
-            (
-                *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
-                *("key_agreement", "encipher_only", "decipher_only"),
-            ),
-            False,
-        )
         certificate = (
             cx509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(public)
             .serial_number(cx509.random_serial_number())
-            .not_valid_before(self.now - _CLOCK_SKEW)
+            .not_valid_before(self.now - x509.CLOCK_SKEW)
             .not_valid_after(self.now + datetime.timedelta(days=self.wanted.valid_days))
             .add_extension(cx509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(cx509.KeyUsage(key_cert_sign=True, crl_sign=True, **no_other), critical=True)
+            .add_extension(x509.key_usage("key_cert_sign", "crl_sign"), critical=True)
             .add_extension(cx509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .sign(key, x509.signing_algorithm(key))
         )
@@ -165,7 +149,7 @@ class _Maker:
             builder = (
                 cx509.CertificateRevocationListBuilder()
                 .issuer_name(entry.certificate.subject)
-                .last_update(self.now - _CLOCK_SKEW)
+                .last_update(self.now - x509.CLOCK_SKEW)
                 # An expired list refuses everyone; that of an expired CA has to have some end, too.
                 .next_update(max(entry.not_after, self.now + datetime.timedelta(days=1)))
             )

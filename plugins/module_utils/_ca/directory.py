@@ -148,10 +148,7 @@ def load_key(path: pathlib.Path, passphrase: str, option: str = "docker_ca_passp
 
 def replace(path: pathlib.Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file that is there whole or not at all, also after a power failure."""
-    new = _files.staged(path, "new")
-    _files.write(new, data, mode)
-    new.replace(path)
-    _files.sync_folder(path.parent)
+    _files.replace(path, data, mode)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,17 @@ class Files:
     passphrase: str
 
 
+def files(options: t.Mapping[str, t.Any]) -> Files | None:
+    """Those that the options of a module name."""
+    if not options["existing_certificate"]:
+        return None
+    return Files(
+        pathlib.Path(options["existing_certificate"]),
+        pathlib.Path(options["existing_private_key"]),
+        options["existing_passphrase"],
+    )
+
+
 def gather(directory: ca.Directory, passphrase: str, files: Files) -> dict[str, t.Any]:
     """Which CA the files hold, whether it was taken over already, and one sentence for each reason why it cannot be."""
     try:

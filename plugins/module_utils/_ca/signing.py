@@ -23,22 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
-_OTHER_KEY_USAGES = (
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
 _CURVES = ("secp256r1", "secp384r1")
 _RSA_SIZES = range(2048, 8193)  # Go's TLS refuses larger ones
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _LIMIT = 32768  # characters; a request with an RSA key of 8192 bits has 3,000
-_CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,14 +216,14 @@ def _certificate(issuer: _Issuer, request: Request) -> Certificate:
     remaining = issuer.entry.not_after - issuer.now
     limited = request.valid_days * 86400 > remaining.total_seconds()
     end = issuer.entry.not_after if limited else issuer.now + datetime.timedelta(days=request.valid_days)
-    usage = cx509.KeyUsage(digital_signature=True, **dict.fromkeys(_OTHER_KEY_USAGES, False))
+    usage = x509.key_usage("digital_signature")
     builder = (
         cx509.CertificateBuilder()
         .subject_name(cx509.Name([cx509.NameAttribute(NameOID.COMMON_NAME, request.name)]))
         .issuer_name(issuer.entry.certificate.subject)
         .public_key(key)
         .serial_number(cx509.random_serial_number())
-        .not_valid_before(issuer.now - _CLOCK_SKEW)
+        .not_valid_before(issuer.now - x509.CLOCK_SKEW)
         .not_valid_after(end)
         .add_extension(usage, critical=True)
         .add_extension(cx509.ExtendedKeyUsage([_USAGES[request.usage]]), critical=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,16 +18,25 @@ from cryptography.x509.oid import NameOID
 _CURVES: dict[str, t.Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
 
 
-def new_key(key_type: str, size: int) -> bytes:
-    """In PKCS#8; ``size`` is for RSA alone."""
-    key: t.Any
+def generate(key_type: str, size: int) -> t.Any:
+    """A private key; ``size`` is for RSA alone."""
     if key_type == "RSA":
-        key = rsa.generate_private_key(public_exponent=65537, key_size=size)
-    else:
-        key = ec.generate_private_key(_CURVES[key_type]())
-    plain = serialization.NoEncryption()
-    content: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        return rsa.generate_private_key(public_exponent=65537, key_size=size)
+    return ec.generate_private_key(_CURVES[key_type]())
+
+
+def pkcs8(key: t.Any, passphrase: str = "") -> bytes:
+    """A private key as files have it, encrypted where there is a passphrase."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+    content: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     return content
+
+
+def new_key(key_type: str, size: int) -> bytes:
+    """In PKCS#8."""
+    return pkcs8(generate(key_type, size))
 
 
 def is_of_type(path: pathlib.Path, key_type: str, size: int) -> bool:
@@ -36,7 +45,7 @@ def is_of_type(path: pathlib.Path, key_type: str, size: int) -> bool:
         public = x509.public_half(path.read_bytes())
     except (OSError, *x509.UNREADABLE):
         return False
-    return x509.public_key_label(public) == (f"RSA {size}" if key_type == "RSA" else key_type)
+    return x509.public_key_label(public) == key_types.label(key_type, size)
 
 
 def request(key: bytes, common_name: str) -> str:

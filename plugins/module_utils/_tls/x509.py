@@ -19,6 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+CLOCK_SKEW = datetime.timedelta(hours=1)  # the clocks of engines and clients differ
+_KEY_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _DAY = datetime.timedelta(days=1)
 
@@ -169,6 +174,11 @@ def same_key(one: t.Any, other: t.Any) -> bool:
     """Whether two public keys are one."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return bool(one.public_bytes(*form) == other.public_bytes(*form))
+
+
+def key_usage(*granted: str) -> x509.KeyUsage:
+    """These usages of a key, by the names that cryptography has for them, and no other."""
+    return x509.KeyUsage(**{usage: usage in granted for usage in _KEY_USAGES})
 
 
 def signing_algorithm(key: t.Any) -> hashes.SHA256 | None:
