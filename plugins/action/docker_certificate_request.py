@@ -2,10 +2,31 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module docker_certificate_request, whose answer is taken as data."""
+"""The module docker_certificate_request, whose answer is taken as data: the request, and nothing else.
+
+What the certificate is to say is the caller's, and is put beside the request here. The host does not even learn it.
+"""
 
 from __future__ import annotations
 
-from ansible_collections.bulkhead.docker.plugins.action.docker_module import ActionModule
+import typing as t
 
-__all__ = ["ActionModule"]
+from ansible_collections.bulkhead.docker.plugins.action import docker_module
+
+
+class ActionModule(docker_module.ActionModule):
+    """As every other module, and what docker_ca_sign takes."""
+
+    def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        sign = {
+            "name": options.get("common_name"),
+            "usage": "server",
+            "names": options.pop("names", []),
+            "valid_days": options.pop("valid_days", 365),
+        }
+        answer = super().answer_of(name, options, task_vars)
+        return (
+            answer
+            if answer.get("failed") or not answer.get("request")
+            else {**answer, "sign": {**sign, "request": answer["request"]}}
+        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_certificate_request
-short_description: Make a private key and a request for its certificate
+short_description: Make a private key and a request for a server's certificate
 version_added: "0.1.0"
 description:
   - Makes a new private key in a file of the host on which its certificate will be used, and returns a certificate request.
@@ -29,7 +29,8 @@ options:
     type: path
     required: true
   common_name:
-    description: Name in the request, 1 to 64 characters. It is for people; the CA takes nothing but the public key.
+    description: Name in the request and in RV(sign), 1 to 64 characters. In the request it is for people; the CA takes nothing of that but the
+      public key.
     type: str
     required: true
   key_type:
@@ -41,6 +42,16 @@ options:
     description: Bits of an RSA key, 2048 to 8192. Of no meaning for other types.
     type: int
     default: 3072
+  names:
+    description: Subject alternative names that the certificate is to have, each V(DNS:) with a host name or V(IP:) with an address. They are part
+      of RV(sign) and are not sent to the host.
+    type: list
+    elements: str
+    default: []
+  valid_days:
+    description: How long the certificate is to be valid. It is part of RV(sign) and is not sent to the host.
+    type: int
+    default: 365
 seealso:
   - module: bulkhead.docker.docker_ca_sign
   - module: bulkhead.docker.docker_daemon_config
@@ -51,8 +62,15 @@ EXAMPLES = r"""
   bulkhead.docker.docker_certificate_request:
     path: /var/lib/bulkhead/pending/server-key.pem
     common_name: web1
+    names: ["DNS:web1.example.com", "IP:192.0.2.10"]
   become: true
   register: requested
+
+- name: Sign the request on the CA host
+  bulkhead.docker.docker_ca_sign:
+    requests: ["{{ requested.sign }}"]
+  delegate_to: ca.example.com
+  become: false
 """
 
 RETURN = r"""
@@ -60,6 +78,10 @@ request:
   description: The request in PEM format.
   returned: success
   type: str
+sign:
+  description: The request with what its certificate is to say, as M(bulkhead.docker.docker_ca_sign) takes it. Made on the control node.
+  returned: success, when it is not check mode
+  type: dict
 """
 
 import pathlib
@@ -85,6 +107,8 @@ def main() -> None:
             "common_name": {"type": "str", "required": True},
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
+            "names": {"type": "list", "elements": "str", "default": []},
+            "valid_days": {"type": "int", "default": 365},
         },
         supports_check_mode=True,
     )

@@ -19,9 +19,9 @@ Values = t.Mapping[str, t.Any]
 
 def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, t.Any]:
     """``variables`` are those of each host; ``ca`` is what docker_ca_info said about the CA."""
-    failed = any("docker_engine_failed" in variables[name] for name in plan["engines"])
+    failed = any(change_failed(variables[name]) for name in plan["engines"])
     changes = [] if plan["check_mode"] or failed else plan["engines"]
-    changed = [name for name in changes if _engine_is_due(plan, _preview(variables[name]))]
+    changed = [name for name in changes if _engine_is_due(plan, variables[name])]
     # As many in each batch as the plan has, so that the first batch does something.
     in_run = [name for name in changed if plan["engines"][name]["batch"]]
     batches = engines.in_batches(in_run, [len(batch) for batch in plan["batches"]])
@@ -40,6 +40,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
             for name in changed
             if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
         },
+        "unused_keys": [name for name in plan["engines"] if _has_unused_key(variables[name])],
         "accounts": [name for name in plan["engines"] if not stays and _has_accounts(plan, name, variables[name])],
     }
 
@@ -93,12 +94,27 @@ def _is_incomplete(plan: Plan, name: str, variables: Values) -> bool:
     )
 
 
-def _engine_is_due(plan: Plan, preview: Values) -> bool:
-    """A renewal changes no engine for another reason than its certificate, and sets none up."""
-    if not preview.get("would_change"):
+def _engine_is_due(plan: Plan, variables: Values) -> bool:
+    """Not one that could not be prepared. A renewal is for certificates alone, and sets no engine up."""
+    preview = _preview(variables)
+    if not preview.get("would_change") or "docker_failure" in variables:
         return False
     is_renewal = bool(preview.get("certificate") and (preview.get("certificate_reasons") or preview.get("recovered")))
     return is_renewal or plan["playbook"] != "renew"
+
+
+def change_failed(variables: Values) -> bool:
+    """Whether an engine failed, or went away, while it was changed."""
+    return "docker_engine_failed" in variables or bool(
+        _mapping(variables.get("docker_engine_change")).get("unreachable")
+    )
+
+
+def _has_unused_key(variables: Values) -> bool:
+    """Whether an engine has made a key in this run and has not come to use it."""
+    has_key = bool(_mapping(variables.get("docker_engine_request")).get("request"))
+    change = _mapping(variables.get("docker_engine_change"))
+    return has_key and change.get("changed") is not True and not change.get("unreachable")
 
 
 def _has_accounts(plan: Plan, name: str, variables: Values) -> bool:

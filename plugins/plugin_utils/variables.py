@@ -214,7 +214,6 @@ ROLE_INPUTS = frozenset(
         "docker_verify_account",
         "docker_verify_connects_as",
         "docker_verify_engines",
-        "docker_verify_fail",
         "docker_verify_timeout",
         "docker_verify_host",
         "docker_verify_identity",

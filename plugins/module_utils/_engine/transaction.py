@@ -142,8 +142,11 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         differs = bool(changes or reason or waits)
         result.would_change = result.would_change or differs
         if waits and not check_mode:
-            result.warnings = []
-            return result
+            kept = "Only a change that was interrupted was undone." if result.recovered else "Nothing was changed."
+            raise inspect.EngineError(
+                f"a server certificate is due and none is given: {'; '.join(result.certificate_reasons)}. {kept} "
+                "Run the playbook again, or set server_certificate."
+            )
         result.changed = result.changed or differs
         result.restarted = bool(reason)
         result.reasons += [reason] if reason else []

@@ -65,6 +65,8 @@ PUBLIC_KEYS: dict[str, t.Callable[[Answer], list[Answer]]] = {
     "nothing": lambda own: [{**own, "public_key": HOSTILE}],
     "nobody": lambda own: [],
 }
+# By the kind of a host that is full, the module that fails there.
+REFUSALS = {"requestless": "docker_certificate_request", "changeless": "docker_daemon_config"}
 # The lists of text in answers.
 _TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
 
@@ -130,8 +132,10 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     reasons = [] if state.get("signer") == first(bundle) != "" else ["it is not from this CA"]
     if options.get("renew_force"):
         reasons = ["it is renewed in any case"]
+    if reasons and not options.get("server_certificate") and not check:
+        return {**base, "failed": True, "msg": f"a server certificate is due and none is given: {'; '.join(reasons)}."}
     would = bool(reasons or options.get("server_certificate")) or state.get("ca") != bundle
-    changed = would if check else would and (bool(options.get("server_certificate")) or not reasons)
+    changed = would
     if changed and not check:
         state.update(ca=bundle, signer=first(bundle))
     certificate = {"not_after": "2030-01-31T12:00:00Z", "days_left": 364} if state.get("signer") else None
@@ -246,7 +250,7 @@ def asking_for_more(answer: Answer, folder: pathlib.Path) -> Answer:
     return answer
 
 
-def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
+def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode: bool) -> Answer:
     if kind == "honest":
         return answer
     ours = module.startswith("bulkhead.docker.")
@@ -261,6 +265,9 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path) -> Answer:
     if kind in PUBLIC_KEYS:
         keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
         return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}
+    if kind in REFUSALS:
+        refuses = module.endswith(REFUSALS[kind]) and not check_mode
+        return {"changed": False, "failed": True, "msg": "There is no space left."} if refuses else answer
     if kind == "skipping":
         return {"changed": False, "skipped": True, "unreachable": False}
     if kind == "broken":
@@ -291,7 +298,7 @@ def main() -> None:
     told = {name: value for name, value in options.items() if not re.match("_ansible_(?!check_mode)", name)}
     with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps([module, told]) + "\n")
-    sys.stdout.write(json.dumps(lie(kind_of(folder, state), module, answer, folder)))
+    sys.stdout.write(json.dumps(lie(kind_of(folder, state), module, answer, folder, options["_ansible_check_mode"])))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.fake_fleet import Fleet
+from helpers.fake_fleet import Fleet, Run
 
 
 @pytest.mark.parametrize("in_place", [(), ("web1",)], ids=["all are due", "the first is not due"])
@@ -59,3 +59,37 @@ def test_check_mode_of_a_fleet_that_is_right_finds_nothing(secured: Fleet, playb
 
     assert not run.failed, run.output
     assert (secured.files(), run.problems("web1"), run.problems("web2")) == (before, [], [])
+
+
+def certificate_given(run: Run, engine: str) -> bool:
+    return any('"server_certificate": "<CERTIFICATE' in asked for asked in run.asked[engine])
+
+
+def key_removed(run: Run, engine: str) -> bool:
+    return any('"path": "/var/lib/bulkhead/pending"' in asked for asked in run.asked[engine])
+
+
+@pytest.mark.parametrize("full", ["web1", "web2"])
+def test_an_engine_that_cannot_make_a_key_keeps_no_other_from_its_turn(tmp_path: Path, full: str) -> None:
+    fleet = Fleet.make(tmp_path / "fleet")
+    other = "web2" if full == "web1" else "web1"
+
+    run = fleet.play("site", {full: "requestless"})
+
+    assert run.failed
+    assert "There is no space left" in " ".join(run.problems(full))
+    assert run.problems(other) == []
+    assert {engine: certificate_given(run, engine) for engine in (full, other)} == {full: False, other: True}
+    assert [issued.name for issued in run.issued if "serverAuth" in issued.usages] == [f"CN={other}"]
+
+
+def test_no_key_stays_where_an_engine_before_has_failed(tmp_path: Path) -> None:
+    fleet = Fleet.make(tmp_path / "fleet")
+
+    run = fleet.play("site", {"web1": "changeless"}, docker_engine_serial=1)
+
+    assert run.failed
+    assert "There is no space left" in " ".join(run.problems("web1"))
+    assert not certificate_given(run, "web2")
+    assert {engine: key_removed(run, engine) for engine in ("web1", "web2")} == {"web1": True, "web2": True}
+    assert not any(key_removed(fleet.play("site"), engine) for engine in ("web1", "web2"))

@@ -49,6 +49,8 @@ HOSTVARS = {
     "playbooks/vars/engine.yml": 2,
     # What hosts have answered, for the report and for the end of a phase; each answer counts for its host.
     "playbooks/internal/report.yml": 1,
+    # The requests of all engines, each beside what the plan has its certificate say.
+    "playbooks/internal/engines.yml": 1,
     "playbooks/internal/check_answers.yml": 1,
     "playbooks/internal/check_followed.yml": 1,
     "playbooks/remove.yml": 1,
@@ -56,7 +58,7 @@ HOSTVARS = {
     "playbooks/revoke_client.yml": 1,
     # The passphrase, for the CA host alone.
     "playbooks/internal/gather_ca.yml": 1,
-    "roles/docker_ca/tasks/sign.yml": 1,
+    "roles/docker_ca/tasks/sign_requests.yml": 1,
     # The requests of a batch; names, usages and validity in them are from the plan.
     "roles/docker_engine/tasks/certificate.yml": 1,
 }

@@ -267,12 +267,12 @@ def test_a_certificate_says_what_the_caller_says(fleet: Fleet, tmp_path: Path, p
         "CA host unreachable did not sign"
         in outcomes["gone"].tasks["sign | Check that the requests were signed"]["msg"]
     )
-    (refused,) = outcomes["nameless"].tasks["sign | Sign the requests on the CA host"]["certificates"]
+    (refused,) = outcomes["nameless"].tasks["sign_requests | Sign the requests on the CA host"]["certificates"]
     assert "The request for the server 'engine2' has no names" in refused["problem"]
     assert refused["certificate"] == ""
     good = outcomes["good"]
     assert (good.failed, good.changed) == (0, 1), good.message
-    assert good.executions == ["sign | Sign the requests on the CA host"]
+    assert good.executions == ["sign_requests | Sign the requests on the CA host"]
     certificates = good.tasks[good.executions[0]]["certificates"]
     assert [(one["name"], one["limited"]) for one in certificates] == [("engine/1", True), ("al@ce", False)]
     client, server_ = sorted((ca / "issued").iterdir())

@@ -233,7 +233,7 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
     # Once more there is nothing to change, and the name gets no certificate any more.
     again = play(host, [revoke, sign(ca, tmp_path, "al@ce")])["h"]
     assert (again.failed, again.changed) == (0, 0), again.message
-    (refused,) = again.tasks["sign | Sign the requests on the CA host"]["certificates"]
+    (refused,) = again.tasks["sign_requests | Sign the requests on the CA host"]["certificates"]
     assert refused["certificate"] == ""
     assert "The request for the client 'al@ce' is refused, because this client was revoked" in refused["problem"]
     assert revoked(ca) == [2]

@@ -60,16 +60,19 @@ def asked(outcomes: dict[str, Any], task: str) -> list[str]:
 
 def messages(outcomes: dict[str, Any]) -> dict[str, str]:
     """What each engine failed with; one that passed is not there."""
-    task = "report | Fail with the findings about this engine"
-    results = {name: outcome.tasks.get(task, {}) for name, outcome in outcomes.items()}
+    tasks = ("Fail with the findings about the TLS endpoint", "ssh | Fail with the findings about the account")
+    results = {
+        name: next((found for task in tasks if (found := outcome.tasks.get(task, {})).get("failed")), {})
+        for name, outcome in outcomes.items()
+    }
     assert [name for name, result in results.items() if result.get("failed")] == [
         name for name, outcome in outcomes.items() if outcome.failed
     ]
     return {name: result["msg"] for name, result in results.items() if result.get("failed")}
 
 
-GATHER_TLS = "Gather what the TLS endpoints answer to the verifying host"
-GATHER_SSH = "ssh | Gather what the restricted account can do from the verifying host"
+GATHER_TLS = "gather_tls | Gather what the TLS endpoints answer to the verifying host"
+GATHER_SSH = "gather_ssh | Gather what the restricted account can do from the verifying host"
 
 
 def test_one_execution_asks_for_all_and_each_engine_fails_with_its_own_findings(
@@ -88,8 +91,8 @@ def test_one_execution_asks_for_all_and_each_engine_fails_with_its_own_findings(
     assert failed["web2"].endswith(" does not ask for a client certificate.")
     assert failed["web3"].endswith(" cannot be reached (Connection refused).")
 
-    variables |= {"docker_verify_plain_ports": [proxy], "docker_verify_fail": False}
-    collected = play(inventory(), verify(tmp_path, **variables))
+    variables |= {"docker_verify_plain_ports": [proxy]}
+    collected = play(inventory(), verify(tmp_path, "report", **variables))
     assert messages(collected) == {}
     found = {name: collected[name].tasks["show"]["docker_verify_findings"] for name in ENGINES}
     assert found["web1"] == [

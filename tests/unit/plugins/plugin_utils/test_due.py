@@ -42,6 +42,7 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "batch": {},
         "sizes": [1],
         "certificates": {},
+        "unused_keys": [],
         "accounts": [],
     }
 
@@ -99,6 +100,37 @@ def test_after_a_failed_change_no_engine_is_due() -> None:
     engines["web1"] = {**engines["web1"], "docker_engine_failed": True}
     now = due.due(made, {**engines, "localhost": {}}, CA)
     assert (now["engines"], now["accounts"], now["certificates"]) == ([], [], {})
+
+
+def test_an_engine_that_went_away_while_it_was_changed_has_failed() -> None:
+    engines = {name: {"docker_engine_preview": NEW} for name in planned()["engines"]}
+    gone = {**engines, "web1": {**engines["web1"], "docker_engine_change": {"unreachable": True}}, "localhost": {}}
+    assert due.due(planned(), gone, CA)["engines"] == []
+
+
+def test_an_engine_that_could_not_be_prepared_keeps_no_other_from_its_turn() -> None:
+    engines: dict[str, Any] = {name: {"docker_engine_preview": NEW} for name in planned()["engines"]}
+    engines["web2"]["docker_failure"] = "It has made no certificate request."
+    now = due.due(planned(), {**engines, "localhost": {}}, CA)
+    assert (now["engines"], list(now["certificates"]), now["batches"]) == (["web1", "web3"], ["web1", "web3"], 2)
+
+
+@pytest.mark.parametrize(
+    ("request_", "change", "unused"),
+    [
+        ({"request": "PEM"}, None, True),
+        ({"request": "PEM"}, {"failed": True, "changed": False}, True),
+        ({"request": "PEM"}, {"changed": True}, False),
+        ({"request": "PEM"}, {"unreachable": True, "changed": False}, False),
+        ({"failed": True, "msg": "full"}, None, False),
+        ({"skipped": True}, None, False),
+    ],
+)
+def test_a_key_is_removed_where_it_did_not_come_into_use(request_: Any, change: Any, unused: bool) -> None:
+    made = planned()
+    engines = {name: {"docker_engine_preview": NEW} for name in made["engines"]}
+    engines["web2"] |= {"docker_engine_request": request_, "docker_engine_change": change}
+    assert due.due(made, {**engines, "localhost": {}}, CA)["unused_keys"] == (["web2"] if unused else [])
 
 
 @pytest.mark.parametrize("preview", [{"unreachable": True, "msg": "x"}, {"library_missing": True, "failed": False}])
