@@ -165,8 +165,12 @@ expired:
   returned: success
   type: list
   elements: str
+would_change:
+  description: Whether something differs from what is asked for. It stays true after the change.
+  returned: success
+  type: bool
 recovered:
-  description: Whether a change of sshd that an earlier execution left unconfirmed was undone first.
+  description: Whether a change of sshd that an earlier execution left unconfirmed was undone first, or would be in check mode.
   returned: success
   type: bool
 port:
@@ -259,6 +263,7 @@ def main() -> None:
         module.warn(warning)
     module.exit_json(
         changed=result.changed,
+        would_change=result.changed,
         users=result.users,
         removed=result.removed,
         expired=result.expired,

@@ -30,7 +30,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     return {
         "ca": _ca_is_due(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
-        "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, name, variables[name])],
+        "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
         "engines": changed,
         "batches": len(batches),
         "batch": {name: number for number, batch in enumerate(batches, 1) for name in batch},
@@ -41,7 +41,8 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
             if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
         },
         "unused_keys": [name for name in plan["engines"] if _has_unused_key(variables[name])],
-        "accounts": [name for name in plan["engines"] if not stays and _has_accounts(plan, name, variables[name])],
+        "ssh_previews": [name for name in plan["engines"] if _is_previewed(plan, name, variables[name])],
+        "accounts": [name for name in plan["engines"] if not stays and _access_is_due(plan, name, variables, ca)],
     }
 
 
@@ -72,24 +73,22 @@ def _ca_is_due(plan: Plan, ca: Values) -> bool:
 
 
 def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
-    """Also where SSH keys are asked for, which is for accounts on engines, and where a user failed."""
+    """Also where a user failed, or has no SSH key yet for the accounts on engines."""
     report = _mapping(variables.get("docker_client_report"))
     return (
         not report
         or bool(report.get("is_due") or report.get("failures"))
         or report.get("ca_certificate") != ca.get("bundle")
-        or "ssh" in plan["clients"][name]["transports"]
+        or ("ssh" in plan["clients"][name]["transports"] and not handover.has_all_keys(plan, name, variables))
     )
 
 
-def _is_incomplete(plan: Plan, name: str, variables: Values) -> bool:
-    """An engine that did not answer, that lacks a library, or whose sshd has not been looked at."""
+def _is_incomplete(plan: Plan, variables: Values) -> bool:
+    """An engine that did not answer, or that lacks a library."""
     preview = _preview(variables)
-    new_to_ssh = plan["playbook"] == "site" and not preview.get("ssh_accounts") and _uses_ssh(plan, name)
     return bool(preview) and bool(
         preview.get("unreachable")
         or preview.get("library_missing")
-        or new_to_ssh
         or (plan["check_mode"] and preview.get("certificate_reasons"))
     )
 
@@ -121,6 +120,24 @@ def _has_accounts(plan: Plan, name: str, variables: Values) -> bool:
     """Where somebody is let in over SSH, or was before, unless a rotation leaves the engine out."""
     has_accounts = _uses_ssh(plan, name) or bool(_preview(variables).get("ssh_accounts"))
     return has_accounts and name not in plan["rotate"]["exclude"]
+
+
+def _is_previewed(plan: Plan, name: str, variables: Values) -> bool:
+    """Whether sshd is asked, before anything is changed, what it would refuse and what would change."""
+    return plan["playbook"] == "site" and bool(_preview(variables)) and _has_accounts(plan, name, variables)
+
+
+def _access_is_due(plan: Plan, name: str, variables: t.Mapping[str, Values], ca: Values) -> bool:
+    """In check mode the preview has said it all; else it counts for the keys that it was made with."""
+    if not _has_accounts(plan, name, variables[name]):
+        return False
+    if not _is_previewed(plan, name, variables[name]):
+        return True
+    if plan["check_mode"]:
+        return False
+    preview = _mapping(variables[name].get("docker_ssh_server"))
+    is_right = preview.get("would_change") is False and not preview.get("unreachable")
+    return not is_right or handover.has_new_keys(plan, name, variables, ca.get("revoked") or ())
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:

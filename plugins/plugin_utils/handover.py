@@ -18,6 +18,10 @@ Plan = t.Mapping[str, t.Any]
 Record = dict[str, t.Any]
 
 
+# Where the public keys of a client host are: as the run has made them, or as they were before it changed anything.
+_MADE, _GATHERED = "docker_client_ssh", "docker_client_ssh_gathered"
+
+
 class HandoverError(Exception):
     """One sentence about what a host has not told in this run."""
 
@@ -48,15 +52,21 @@ def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def ssh_users(
-    plan: Plan, engine: str, hostvars: Hostvars | None = None, revoked: t.Collection[str] = ()
+    plan: Plan,
+    engine: str,
+    hostvars: Hostvars | None = None,
+    revoked: t.Collection[str] = (),
+    answers: t.Sequence[str] = (_MADE, _GATHERED),
 ) -> list[Record]:
     """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH.
 
-    These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet.
+    These get the keys that client hosts have answered in this run, the first of ``answers`` that there is; without
+    ``hostvars`` nobody was asked yet.
     """
-    clients = {client: _public_keys(hostvars, client) for client in _ssh_identities(plan, revoked)} if hostvars else {}
+    ours = _ssh_identities(plan, revoked)
+    clients = {client: _public_keys(hostvars, client, answers) for client in ours} if hostvars else {}
     users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
-    for client, identities in _ssh_identities(plan, revoked).items():
+    for client, identities in ours.items():
         for identity in identities:
             account = identity["ssh_account"]
             user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
@@ -64,6 +74,24 @@ def ssh_users(
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
     return list(users.values())
+
+
+def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any]) -> bool:
+    """Whether every identity of a client host had its SSH key before the run changed anything."""
+    try:
+        known = _public_keys({client: variables}, client, [_GATHERED])
+    except HandoverError:
+        return False
+    return all(known.get((entry["name"], entry["user"])) for entry in plan["clients"][client]["identities"])
+
+
+def has_new_keys(plan: Plan, engine: str, hostvars: Hostvars, revoked: t.Collection[str]) -> bool:
+    """Whether the accounts of an engine have other keys by now than before the run changed anything."""
+    try:
+        before = ssh_users(plan, engine, hostvars, revoked, [_GATHERED])
+        return ssh_users(plan, engine, hostvars, revoked) != before
+    except HandoverError:
+        return True
 
 
 def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_mode: bool) -> list[str]:
@@ -95,10 +123,11 @@ def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Re
     return {client: identities for client, identities in found.items() if identities}
 
 
-def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:
+def _public_keys(hostvars: Hostvars, client: str, answers: t.Sequence[str]) -> dict[tuple[str, str], str]:
     """By identity and OS user, what the client host answered in this run."""
-    answer = hostvars[client].get("docker_client_ssh")
-    if not isinstance(answer, t.Mapping):
+    given = (hostvars[client].get(name) for name in answers)
+    answer = next((one for one in given if isinstance(one, t.Mapping) and not one.get("skipped")), None)
+    if answer is None:
         raise HandoverError(
             f"The client host {client} was not asked for its SSH keys in this run, so that its users would lose "
             "access. Let the run reach it as well, or take it out of the client hosts."

@@ -116,6 +116,21 @@ def test_a_rotation_is_refused_before_it_shuts_somebody_out(lab: t.Any, ghost: t
     assert ca_files(lab) == before
 
 
+def test_what_sshd_refuses_is_refused_before_anything_is_changed_anywhere(lab: t.Any) -> None:
+    shut_out = "/etc/ssh/sshd_config.d/50-lab.conf"
+    with on(lab, "lt").sudo():
+        on(lab, "lt").check_output(f"echo DenyUsers docker-admin >{shut_out}")
+    state = "find /etc -type f -newer /root/keep.pid -exec sha256sum {} + | sort"
+    before, ca = sudo(lab, state), ca_files(lab)
+    changes = json.dumps({"docker_engine_daemon_options": {"debug": True}})
+    try:
+        says(lab.playbook(SITE, "-e", changes), f"DenyUsers in {shut_out} keeps docker-admin out; take it out there.")
+        assert (sudo(lab, state), ca_files(lab)) == (before, ca)
+    finally:
+        with on(lab, "lt").sudo():
+            on(lab, "lt").check_output(f"rm {shut_out}")
+
+
 CLIENT = "l12"  # which comes over SSH, too
 OLD_KEY = "ssh -F none -o BatchMode=yes -o UserKnownHostsFile=/tmp/old/bulkhead.known_hosts -i /tmp/old/{identity}"
 

@@ -36,7 +36,7 @@ def run(desired: _plan.Desired, check_mode: bool = False, over_ssh: bool = False
     via = _sshd.connection()
     with _locked(check_mode):
         service = _systemd()
-        if not check_mode and _commit.recover():
+        if _commit.is_open() if check_mode else _commit.recover():
             result.recovered = result.changed = True
         sshd = _sshd.Sshd()
         accounts = _accounts.Accounts.gather()

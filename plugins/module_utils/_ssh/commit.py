@@ -53,6 +53,11 @@ def recover() -> bool:
     return journal is not None
 
 
+def is_open() -> bool:
+    """Whether a change is not confirmed yet, or never was."""
+    return sshd_restore.JOURNAL.exists()
+
+
 def begin(sshd: Reloadable, targets: t.Sequence[_files.Target], via: _sshd.Connection | None) -> None:
     """Put the new files in place and have sshd read them, with the timer running."""
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -65,8 +65,12 @@ PUBLIC_KEYS: dict[str, t.Callable[[Answer], list[Answer]]] = {
     "nothing": lambda own: [{**own, "public_key": HOSTILE}],
     "nobody": lambda own: [],
 }
-# By the kind of a host that is full, the module that fails there.
-REFUSALS = {"requestless": "docker_certificate_request", "changeless": "docker_daemon_config"}
+# By the kind of a host that is full, the module that fails there; the last one in check mode, too.
+REFUSALS = {
+    "requestless": "docker_certificate_request",
+    "changeless": "docker_daemon_config",
+    "closed": "docker_ssh_access",
+}
 # The lists of text in answers.
 _TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
 
@@ -206,10 +210,13 @@ def _ssh_client(options: Answer, state: Answer) -> Answer:
 
 def _ssh_access(options: Answer, state: Answer) -> Answer:
     present = options.get("state", "present") == "present"
+    wanted = (options.get("users") or []) if present else []
+    would = state.get("accounts") != wanted
     if not options["_ansible_check_mode"]:
-        state["ssh"] = present
-    users = [user["name"] for user in options.get("users") or []] if present else []
-    return {"port": 22, "host_keys": [KEY] if present else [], "users": users, "confirm_within": 0}
+        state.update(ssh=present, accounts=wanted)
+    users = [user["name"] for user in wanted]
+    keys = [KEY] if present else []
+    return {"port": 22, "host_keys": keys, "users": users, "would_change": would, "changed": would, "confirm_within": 0}
 
 
 def poisoned(answer: Answer) -> Answer:
@@ -266,7 +273,7 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode
         keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
         return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}
     if kind in REFUSALS:
-        refuses = module.endswith(REFUSALS[kind]) and not check_mode
+        refuses = module.endswith(REFUSALS[kind]) and (kind == "closed" or not check_mode)
         return {"changed": False, "failed": True, "msg": "There is no space left."} if refuses else answer
     if kind == "skipping":
         return {"changed": False, "skipped": True, "unreachable": False}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.fake_fleet import Fleet, Run
@@ -93,3 +94,29 @@ def test_no_key_stays_where_an_engine_before_has_failed(tmp_path: Path) -> None:
     assert not certificate_given(run, "web2")
     assert {engine: key_removed(run, engine) for engine in ("web1", "web2")} == {"web1": True, "web2": True}
     assert not any(key_removed(fleet.play("site"), engine) for engine in ("web1", "web2"))
+
+
+def test_what_an_engine_with_accounts_refuses_is_refused_before_anything_is_changed(
+    secured: Fleet, tmp_path: Path
+) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    (fleet.root / "hosts/web1/state.json").write_text("{}", encoding="utf-8")  # as if it had been installed anew
+
+    def picture() -> list[Any]:
+        held = [(fleet.holds(name).get(what) for what in ("ca", "accounts", "identities")) for name in fleet.hosts]
+        return [fleet.files(), *map(list, held)]
+
+    before = picture()
+
+    run = fleet.play("site", {"web2": "closed"})
+
+    assert run.failed
+    assert "There is no space left." in run.output
+    assert picture() == before
+
+
+def test_an_engine_whose_accounts_are_right_is_asked_once(secured: Fleet) -> None:
+    run = secured.play("site")
+    assert not run.failed, run.output
+    asked = [line for line in run.asked["web1"] if "docker_ssh_access" in line]
+    assert ['"_ansible_check_mode": true' in line for line in asked] == [True]

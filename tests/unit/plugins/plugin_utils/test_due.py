@@ -43,6 +43,7 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "sizes": [1],
         "certificates": {},
         "unused_keys": [],
+        "ssh_previews": [],
         "accounts": [],
     }
 
@@ -149,11 +150,62 @@ def test_accounts_are_for_those_who_let_somebody_in_or_did() -> None:
     made = planned(hosts={"web1": {"docker_ssh_users": users, "docker_ssh_trusted_user_ca_keys": [KEY]}})
     had = {**PREVIEW, "ssh_accounts": True}
     now = found(made, web2=had)
-    assert now["accounts"] == ["web1", "web2"]
-    assert now["incomplete"] == ["web1"]  # its sshd has not been looked at
-    assert found(made, web1=had)["incomplete"] == []
+    assert now["accounts"] == now["ssh_previews"] == ["web1", "web2"]
+    assert found({**made, "playbook": "revoke_client"}, web2=had)["ssh_previews"] == []
     excluded = {**made, "rotate": {"exclude": ["web1"]}}
     assert found(excluded, web2=had)["accounts"] == ["web2"]
+
+
+def with_access(made: dict[str, Any], access: Any, **client: Any) -> dict[str, Any]:
+    """What is due where the preview of sshd on web1 says this, and the client this."""
+    engines = {name: {"docker_engine_preview": PREVIEW} for name in made["engines"]}
+    engines["web1"]["docker_ssh_server"] = access
+    return due.due(made, {**engines, "localhost": {"docker_client_report": CLIENT, **client}}, CA)
+
+
+ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
+DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
+
+
+@pytest.mark.parametrize(
+    ("access", "accounts"),
+    [
+        ({"would_change": False}, []),
+        ({"would_change": True}, ["web1"]),
+        ({"would_change": False, "unreachable": True}, ["web1"]),
+        ({"unreachable": True}, ["web1"]),
+        ({}, ["web1"]),
+        (None, ["web1"]),
+    ],
+)
+def test_access_that_is_right_is_left_alone(access: Any, accounts: list[str]) -> None:
+    assert with_access(planned(hosts=DECLARED), access)["accounts"] == accounts
+    assert with_access(planned(hosts=DECLARED, check_mode=True), access)["accounts"] == []
+
+
+def key_answer(key: str) -> dict[str, Any]:
+    return {"results": [{"item": {"user": ""}, "public_keys": [{"name": "admin", "public_key": key}]}]}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "clients", "accounts"),
+    [
+        (KEY, None, [], []),
+        ("", None, ["localhost"], []),
+        ("", KEY, ["localhost"], ["web1", "web2", "web3"]),
+        (KEY, KEY, [], []),
+    ],
+)
+def test_a_key_that_is_new_is_brought_to_the_engines(
+    before: str, now: str | None, clients: list[str], accounts: list[str]
+) -> None:
+    made = planned(extra={"docker_client_transports": ["ssh"]})
+    right = {"docker_engine_preview": PREVIEW, "docker_ssh_server": {"would_change": False}}
+    answers = {"docker_client_ssh_gathered": key_answer(before)}
+    answers |= {"docker_client_ssh": key_answer(now)} if now else {}
+    variables = {**dict.fromkeys(made["engines"], right), "localhost": {"docker_client_report": CLIENT, **answers}}
+    found_due = due.due(made, variables, CA)
+    assert (found_due["clients"], found_due["accounts"]) == (clients, accounts)
 
 
 @pytest.mark.parametrize(
