@@ -75,8 +75,8 @@ class Lab:
 
     @staticmethod
     def said(done: subprocess.CompletedProcess[str]) -> str:
-        """All that a command printed, on one line: Ansible's releases differ in where errors go and where lines end."""
-        return " ".join((done.stdout + done.stderr).split())
+        """All that a command printed, on one line: Ansible's releases differ in order, lines and quotes."""
+        return " ".join((done.stdout + done.stderr).replace("''", "'").split())
 
     def executions(self, playbook: str) -> list[dict[str, Any]]:
         """What the callback `executions` wrote down, one entry for each run of that playbook."""

@@ -100,7 +100,8 @@ class Fleet:
         command = [*self.command(only, check, arguments), "-e", json.dumps(extra)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
         self.diff = sorted(line for line in done.stdout.splitlines() if line.startswith(("+", "-", "@")))
-        self.warnings = " ".join(done.stderr.split())
+        # ansible-core 2.18 breaks its lines, behind hyphens, too.
+        self.warnings = " ".join(re.sub(r"(?<=\w-)\n", "", done.stderr).split())
         results = {}
         decoder = json.JSONDecoder()
         for match in re.finditer(r"^(\S+) \| (\w+)!? => (?=\{)", done.stdout, re.MULTILINE):
