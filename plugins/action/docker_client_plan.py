@@ -23,6 +23,7 @@ _SETTINGS: dict[str, t.Any] = {
     "connects_as": {"type": "str", "default": ""},
     "revoked": {"type": "list", "elements": "str", "default": []},
     "skip_revoked": {"type": "bool", "default": False},
+    "replace_ca": {"type": "bool", "default": False},
 }
 _ANSWERS: dict[str, t.Any] = {
     "answers": {"type": "list", "elements": "dict", "default": []},

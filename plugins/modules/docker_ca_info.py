@@ -92,6 +92,10 @@ bundle:
   description: The trust bundle in PEM format, the CA that signs first. Empty without a CA.
   returned: success
   type: str
+retired:
+  description: The certificates of CAs that rotations have replaced, in PEM format. Nothing trusts them but what was left behind.
+  returned: success
+  type: str
 certificates:
   description: The CA's own certificates, the one that signs first.
   returned: success

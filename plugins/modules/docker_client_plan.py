@@ -68,6 +68,10 @@ options:
     description: See C(docker_client_skip_revoked) of the role.
     type: bool
     default: false
+  replace_ca:
+    description: See C(docker_client_replace_ca) of the role.
+    type: bool
+    default: false
   answers:
     description: The results of M(bulkhead.docker.docker_identity_info) in a loop over RV(users).
     type: list

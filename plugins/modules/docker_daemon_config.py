@@ -63,6 +63,16 @@ options:
       - Empty stands for a CA that does not exist yet, so that a certificate is due.
     type: str
     default: ""
+  retired_cas:
+    description: Certificates in PEM format of CAs that the one that signs has replaced. An engine that still trusts one of them gets O(ca_certificate).
+    type: str
+    default: ""
+  replace_ca:
+    description:
+      - Whether O(ca_certificate) may take the place of a bundle of which no certificate is in it, nor in O(retired_cas).
+      - Without it such an engine is refused, because everybody who has an identity of that other CA would be shut out.
+    type: bool
+    default: false
   server_certificate:
     description: The server certificate in PEM format. Empty keeps the installed one, unless one is due; then nothing is changed.
     type: str
@@ -252,6 +262,8 @@ def main() -> None:
             "port": {"type": "int", "default": 2376},
             "daemon_options": {"type": "dict", "default": {}},
             "ca_certificate": {"type": "str", "default": ""},
+            "retired_cas": {"type": "str", "default": ""},
+            "replace_ca": {"type": "bool", "default": False},
             "server_certificate": {"type": "str", "default": ""},
             "private_key_path": {"type": "path", "no_log": False},
             "names": {"type": "list", "elements": "str", "default": []},
@@ -286,6 +298,8 @@ def main() -> None:
             certificate=given["server_certificate"],
             private_key=pathlib.Path(given["private_key_path"]) if given["private_key_path"] else None,
             names=tuple(given["names"]),
+            retired_cas=given["retired_cas"],
+            replace_ca=given["replace_ca"],
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
             absent=given["state"] == "absent",

@@ -41,6 +41,10 @@ options:
     description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is no CA yet.
     type: str
     default: ""
+  retired_cas:
+    description: Certificates in PEM format of CAs that the one that signs has replaced.
+    type: str
+    default: ""
   key_type:
     description: Type of the private keys. An identity that has another gets a new key.
     type: str
@@ -125,6 +129,12 @@ identities:
       description: Whether it gets a new key then.
       type: bool
       sample: false
+    other_ca:
+      description: >-
+        The CA that it is from, where its trust bundle has no certificate of O(ca_certificate) and none of O(retired_cas): subject, SHA-256 and
+        end. Empty for the CA of this run, and without a certificate.
+      type: str
+      sample: ""
     ca_outdated:
       description: Whether its trust bundle differs from O(ca_certificate).
       type: bool
@@ -217,6 +227,7 @@ def main() -> None:
                 },
             },
             "ca_certificate": {"type": "str", "default": ""},
+            "retired_cas": {"type": "str", "default": ""},
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
@@ -231,7 +242,7 @@ def main() -> None:
     home, found = pathlib.Path.home(), []
     if given["identities"]:
         key = key_types.label(given["key_type"], given["key_size"])
-        rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"])
+        rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"], given["retired_cas"])
         found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)
 

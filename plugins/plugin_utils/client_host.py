@@ -30,6 +30,7 @@ _STATUS = (
     "not_after",
     "reasons",
     "new_key",
+    "other_ca",
     "ca_outdated",
     "repairs",
 )
@@ -50,6 +51,7 @@ class Settings:
     connects_as: str = ""
     revoked: t.Collection[str] = ()
     skip_revoked: bool = False
+    replace_ca: bool = False
 
     def user(self, identity: Data) -> str:
         """The OS user; '' for the one that Ansible connects as."""
@@ -221,6 +223,15 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
             failed[user] = (
                 f"Ansible connects to {settings.host} as {answer.get('user')}, not as {settings.connects_as}, whose "
                 f"identities would end up in another home. Set ansible_user of {settings.host}."
+            )
+            continue
+        others = [status for status in told if status["other_ca"] and not settings.replace_ca]
+        if others:
+            failed[user] = (
+                f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} on "
+                f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. Point docker_ca_host and "
+                "docker_ca_dir at that CA, or bring its directory back from a backup. To replace them, set "
+                "docker_client_replace_ca to true for this host; they open no engine of that CA any more then."
             )
             continue
         for entry, status in zip(asked, told):

@@ -39,6 +39,7 @@ def client(name: str, reader: Reader, renew_force: bool) -> Client:
         "ssh_jump": values["docker_client_ssh_jump"],
         "require_host_keys": values["docker_client_require_host_keys"],
         "skip_revoked": values["docker_client_skip_revoked"],
+        "replace_ca": values["docker_client_replace_ca"],
         "connects_as": connects_as,
         "given": reader.given(name, _variables.CLIENT),
     }

@@ -53,6 +53,7 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "renew_force": values["docker_engine_renew_force"] or renew_force,
         "key_type": values["docker_engine_key_type"],
         "key_size": values["docker_engine_key_size"],
+        "replace_ca": values["docker_engine_replace_ca"],
         "allow_container_restart": values["docker_engine_allow_container_restart"],
         "restart_timeout": values["docker_engine_restart_timeout"],
         "ssh_port": _ssh_port(name, address == ansible_address, reader),

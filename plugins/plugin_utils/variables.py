@@ -129,6 +129,7 @@ ENGINE = (
     Variable("docker_engine_renew_force", "bool", False),
     Variable("docker_engine_key_type", "str", "P-256", choices=_KEY_TYPES),
     Variable("docker_engine_key_size", "int", 3072),
+    Variable("docker_engine_replace_ca", "bool", False),
     Variable("docker_engine_allow_container_restart", "bool", False),
     Variable("docker_engine_restart_timeout", "int", 60),
 )
@@ -186,6 +187,7 @@ CLIENT = (
     Variable("docker_client_ssh_jump", "str", ""),
     Variable("docker_client_require_host_keys", "bool", True),
     Variable("docker_client_skip_revoked", "bool", False),
+    Variable("docker_client_replace_ca", "bool", False),
 )
 
 # Secrets are read where they are used and are no part of the plan.
@@ -205,10 +207,12 @@ ROLE_INPUTS = frozenset(
         "docker_client_ca_certificate",
         "docker_client_connects_as",
         "docker_client_engines",
+        "docker_client_retired_cas",
         "docker_client_revoked_names",
         "docker_engine_ca_certificate",
         "docker_engine_certificate_names",
         "docker_engine_foreign_names",
+        "docker_engine_retired_cas",
         "docker_ssh_absent_names",
         "docker_ssh_state",
         "docker_verify_account",

@@ -138,9 +138,7 @@ class _Maker:
     def _list_revoked(self, place: ca.Directory, issued: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
         """A list keeps what it has, and gets every certificate of a client that was revoked, whoever revoked it."""
         entry = place.load_certificate()
-        mine = {
-            int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == inspect.fingerprint(entry)
-        }
+        mine = {int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == x509.fingerprint(entry)}
         present = inspect.revocation_list(place)
         listed = {one.serial_number: one for one in present or ()}
         if present is not None and mine <= set(listed):

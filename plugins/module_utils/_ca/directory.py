@@ -59,6 +59,11 @@ class Directory:
         return self.path / "revoked"
 
     @property
+    def retired(self) -> pathlib.Path:
+        """The certificates of CAs that a rotation has replaced. An engine that was left behind still trusts one of them."""
+        return self.path / "retired.pem"
+
+    @property
     def rotation(self) -> pathlib.Path:
         return self.path / "rotation"
 

@@ -54,7 +54,7 @@ def gather(directory: ca.Directory, passphrase: str, files: Files) -> dict[str, 
 def _compare(
     directory: ca.Directory, known: t.Collection[str], entries: t.Sequence[x509.Entry], path: pathlib.Path
 ) -> dict[str, t.Any]:
-    same = [entry for entry in entries if inspect.fingerprint(entry) in known]
+    same = [entry for entry in entries if x509.fingerprint(entry) in known]
     if same or not entries:
         return _report(next(iter(same), None), True, [])
     another = (
@@ -81,7 +81,7 @@ def _known(directory: ca.Directory) -> set[str]:
     if not directory.certificate.exists():
         return set()
     places = [directory, directory.next] if directory.next.certificate.exists() else [directory]
-    return {inspect.fingerprint(place.load_certificate()) for place in places}
+    return {x509.fingerprint(place.load_certificate()) for place in places}
 
 
 def _certificates(path: pathlib.Path, may_be_gone: bool) -> list[x509.Entry]:

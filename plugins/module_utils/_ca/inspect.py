@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import stat
 import typing as t
 
@@ -31,14 +30,10 @@ class _Authority:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.entry)
+        return x509.fingerprint(self.entry)
 
     def report(self) -> dict[str, t.Any]:
         return {"role": self.role, **describe(self.entry)}
-
-
-def fingerprint(entry: x509.Entry) -> str:
-    return hashlib.sha256(entry.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 def describe(entry: x509.Entry) -> dict[str, t.Any]:
@@ -46,7 +41,7 @@ def describe(entry: x509.Entry) -> dict[str, t.Any]:
     return {
         "subject": described["subject"],
         "common_name": next(iter(entry.common_names), ""),
-        "fingerprint_sha256": fingerprint(entry),
+        "fingerprint_sha256": x509.fingerprint(entry),
         "serial": described["serial"],
         "not_after": described["not_after"],
         "days_left": described["days_left"],
@@ -80,6 +75,7 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         and key["mode"] == "0600",
         "phase": phase,
         "bundle": bundle,
+        "retired": retired(directory),
         "certificates": [one.report() for one in authorities],
         "key": key,
         "crl": listed is not None,
@@ -87,6 +83,16 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         "issued": issued,
         "problems": problems,
     }
+
+
+def retired(directory: ca.Directory) -> str:
+    """The certificates of CAs that were replaced; '' where there are none that can be read."""
+    try:
+        return "".join(
+            f"{entry.pem}\n" for entry in x509.load_bundle(pem.decode(_files.content(directory.retired) or b""))
+        )
+    except x509.CertificateError:
+        return ""
 
 
 def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:

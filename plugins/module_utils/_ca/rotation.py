@@ -17,6 +17,7 @@ import shutil
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 
 ORDER = (*ca.PHASES, "done")
@@ -83,6 +84,8 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         phase = wanted
     if _swap_is_due(directory, phase):
         _swap(directory)
+    if phase == "retire":
+        _record_retired(directory)
     publish(directory)
     if (phase, wanted) == ("retire", "done"):
         for folder in (directory.next.path, directory.previous.path):
@@ -91,6 +94,16 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         _files.sync_folder(directory.path)
         directory.rotation.unlink()
         _files.sync_folder(directory.path)
+
+
+def _record_retired(directory: ca.Directory) -> None:
+    """Keep the certificate of the old CA, so that what still trusts it is known as ours."""
+    if not directory.previous.certificate.exists():
+        return
+    known = inspect.retired(directory)
+    old = f"{directory.previous.load_certificate().pem}\n"
+    if old not in known:
+        ca.replace(directory.retired, f"{known}{old}".encode())
 
 
 def finish(directory: ca.Directory) -> None:

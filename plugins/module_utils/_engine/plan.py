@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line, inspect, report
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
@@ -56,6 +56,8 @@ class Desired:
     names: tuple[str, ...]  # that the certificate must cover
     allow_container_restart: bool
     timeout: float
+    retired_cas: str = ""  # PEM; CAs that this run's CA has replaced
+    replace_ca: bool = False  # whether a CA that is neither of these may go
     absent: bool = False  # everything that this collection did is taken back
     renewal: Renewal = dataclasses.field(default_factory=Renewal)
 
@@ -94,6 +96,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
             f"docker.socket listens on {addresses}, which this collection does not undo; remove that ListenStream "
             "('systemctl cat docker.socket' shows its file) and restart docker.socket."
         )
+    _refuse_unknown_ca(engine, desired)
     remote = engine.command_line.remote_flags
     drop_in = engine.service.own_drop_in()
     if remote and drop_in is None:
@@ -139,6 +142,19 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
         certificate=certificate,
         warnings=tuple(warnings),
     )
+
+
+def _refuse_unknown_ca(engine: inspect.Engine, desired: Desired) -> None:
+    """Whoever has an identity of the CA that the engine trusts would be shut out."""
+    path = report.trusted_ca(engine)
+    trusted = _files.content(path) if path and not desired.replace_ca else None
+    strangers = x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas)
+    if strangers:
+        raise inspect.EngineError(
+            f"this engine trusts another CA than this run's, in {path}: {x509.described(strangers)}. Point "
+            "docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. To replace it, set "
+            "docker_engine_replace_ca to true for this engine; whoever has an identity of that CA alone is shut out then."
+        )
 
 
 def _pem(text: str) -> str:

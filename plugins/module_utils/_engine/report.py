@@ -84,6 +84,15 @@ def _ssh_server() -> dict[str, t.Any] | None:
     return {"port": port, "host_keys": host_keys}
 
 
+def trusted_ca(found: inspect.Engine) -> pathlib.Path | None:
+    """The file with the CA whose clients get in; None where clients need no certificate of a CA that is named."""
+    if not _verifies(found):
+        return None
+    flag = found.command_line.last("tlscacert")
+    path = str(found.daemon_json.get("tlscacert") or (flag.value if flag else ""))
+    return pathlib.Path(path) if path else None
+
+
 def _verifies(found: inspect.Engine) -> bool:
     """Whether clients need a certificate of a CA that is named; without one, dockerd takes any CA of the system."""
     if daemon_json.asks_for_client_certificates(found.daemon_json):

@@ -37,6 +37,7 @@ class Rule:
     key: str  # P-256, P-384 or RSA 3072
     renew_days: int
     force: bool = False
+    retired: str = ""  # CAs that the one that signs has replaced
     now: datetime.datetime | None = None
 
 
@@ -94,6 +95,7 @@ def status(layout: Layout, rule: Rule) -> dict[str, t.Any]:
         "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}" if entry else "",
         "reasons": reasons,
         "new_key": new_key,
+        "other_ca": x509.described(x509.strangers(files[CA].text, rule.bundle, rule.retired)) if entry else "",
         "ca_outdated": not rule.bundle or blocks(files[CA].text) != blocks(rule.bundle),
         "repairs": _repairs(layout, files, bool(reasons)),
     }

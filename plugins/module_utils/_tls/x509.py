@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import ipaddress
 import ssl
 import typing as t
@@ -140,6 +141,30 @@ def report(entry: Entry) -> dict[str, t.Any]:
         "days_left": days_left(certificate),
         "key": key_label(certificate),
     }
+
+
+def fingerprint(entry: Entry) -> str:
+    """SHA-256 of a certificate, in hexadecimal digits."""
+    return hashlib.sha256(entry.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def strangers(installed: str, *known: str) -> list[Entry]:
+    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none."""
+    try:
+        trusted = load_bundle(installed)
+    except CertificateError:
+        return []
+    fingerprints = {fingerprint(entry) for text in known if text.strip() for entry in load_bundle(text)}
+    return [] if any(fingerprint(entry) in fingerprints for entry in trusted) else trusted
+
+
+def described(entries: t.Iterable[Entry]) -> str:
+    """Certificates as a person tells them apart: subject, fingerprint and end of each."""
+    return ", ".join(
+        f"{entry.certificate.subject.rfc4514_string()} (SHA-256 {fingerprint(entry)}, valid until "
+        f"{entry.not_after:%Y-%m-%d})"
+        for entry in entries
+    )
 
 
 def describe(content: bytes) -> str:

@@ -163,6 +163,7 @@ def _identity_info(options: Answer, state: Answer) -> Answer:
                 "not_after": "2030-01-31T12:00:00Z" if name in held else "",
                 "reasons": ["it is renewed in any case"] if options.get("force") else reasons,
                 "new_key": bool(options.get("force")) or bool(reasons),
+                "other_ca": "",
                 "ca_outdated": state.get("ca") != bundle,
                 "repairs": [],
             }
