@@ -124,7 +124,7 @@ def test_what_sshd_refuses_is_refused_before_anything_is_changed_anywhere(lab: t
     before, ca = sudo(lab, state), ca_files(lab)
     changes = json.dumps({"docker_engine_daemon_options": {"debug": True}})
     try:
-        says(lab.playbook(SITE, "-e", changes), f"DenyUsers in {shut_out} keeps docker-admin out; take it out there.")
+        says(lab.playbook(SITE, "-e", changes), f"DenyUsers in {shut_out}:1 keeps docker-admin out; take it out there.")
         assert (sudo(lab, state), ca_files(lab)) == (before, ca)
     finally:
         with on(lab, "lt").sudo():

@@ -16,6 +16,7 @@ SUCCESS: dict[str, t.Any] = {
     "users": ["docker-alice"],
     "removed": [],
     "expired": [],
+    "would_change": True,
     "recovered": False,
     "port": 22,
     "host_keys": [],
