@@ -144,10 +144,10 @@ def nothing_comes(address: tuple[str, int] | str, request: bytes = b"") -> bool:
     with socket.socket(family) as client:
         client.settimeout(60)
         client.connect(address)
-        client.sendall(request)
         try:
+            client.sendall(request)
             return client.recv(100) == b""
-        except ConnectionResetError:
+        except (BrokenPipeError, ConnectionResetError):  # ssh was told so before it had read the request, or after
             return True
 
 
