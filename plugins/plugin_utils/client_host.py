@@ -228,10 +228,11 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         others = [status for status in told if status["other_ca"] and not settings.replace_ca]
         if others:
             failed[user] = (
-                f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} on "
-                f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. Point docker_ca_host and "
-                "docker_ca_dir at that CA, or bring its directory back from a backup. To replace them, set "
-                "docker_client_replace_ca to true for this host; they open no engine of that CA any more then."
+                f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} "
+                f"on {settings.host} are from another CA than this run's: {others[0]['other_ca']}. "
+                "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. "
+                "To replace them, set docker_client_replace_ca to true for this host; they then open no engine of that "
+                "CA any more."
             )
             continue
         for entry, status in zip(asked, told):

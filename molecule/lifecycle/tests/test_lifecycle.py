@@ -299,6 +299,39 @@ def test_a_free_strategy_and_a_slow_engine_end_well(lab: t.Any) -> None:
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
 
 
+def test_a_ca_that_has_vanished_is_not_replaced_unless_somebody_says_so(lab: t.Any) -> None:
+    """As from a control node that was set up anew: nobody who gets in today may be shut out by it."""
+    ca, away, old = lab.home / ".bulkhead/ca", lab.folder / "vanished", lab.folder / "shut-out"
+    shutil.copytree(lab.identity, old)
+    files = "sha256sum /etc/docker/tls/* /etc/docker/daemon.json"
+    before = sudo(lab, files)
+    fingerprint = subprocess.run(
+        ["openssl", "x509", "-in", ca / "ca-cert.pem", "-noout", "-fingerprint", "-sha256"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.partition("=")[2]
+    ca.rename(away)
+    done = lab.playbook(SITE)
+    says(done, "this engine trusts another CA than this run's, in /etc/docker/tls/ca.pem: CN=bulkhead.docker CA ")
+    says(done, fingerprint.strip().replace(":", "").lower())
+    assert (sudo(lab, files), ca.exists()) == (before, False)
+    assert all(accepted(lab, engine, old) for engine in lab.engines)
+
+    says(lab.playbook(SITE, "-e", "docker_engine_replace_ca=true"), "are from another CA than this run's")
+    assert (sudo(lab, files), sha(lab.identity)) == (before, sha(old))
+    shutil.rmtree(ca)
+
+    succeeds(lab.playbook(SITE, "-e", "docker_engine_replace_ca=true", "-e", "docker_client_replace_ca=true"))
+    assert all(accepted(lab, engine, lab.identity) for engine in lab.engines)
+    assert not any(accepted(lab, engine, old) for engine in lab.engines)
+    assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
+
+
+def sha(folder: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_remove_gives_everything_back(lab: t.Any, ghost: tuple[str, ...]) -> None:
     snapshot = "sh /root/snapshot"
     before = sudo(lab, snapshot)

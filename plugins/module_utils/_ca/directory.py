@@ -60,7 +60,7 @@ class Directory:
 
     @property
     def retired(self) -> pathlib.Path:
-        """The certificates of CAs that a rotation has replaced. An engine that was left behind still trusts one of them."""
+        """The certificates of CAs that were replaced: an engine that was left behind still trusts one of them."""
         return self.path / "retired.pem"
 
     @property

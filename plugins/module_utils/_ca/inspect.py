@@ -14,7 +14,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
-from cryptography.hazmat.primitives import serialization
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,9 +151,10 @@ def _refuse_unknown_ca(engine: inspect.Engine, desired: Desired) -> None:
     strangers = x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas)
     if strangers:
         raise inspect.EngineError(
-            f"this engine trusts another CA than this run's, in {path}: {x509.described(strangers)}. Point "
-            "docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. To replace it, set "
-            "docker_engine_replace_ca to true for this engine; whoever has an identity of that CA alone is shut out then."
+            f"this engine trusts another CA than this run's, in {path}: {x509.described(strangers)}. "
+            "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. "
+            "To replace it, set docker_engine_replace_ca to true for this engine; whoever has an identity of that CA "
+            "alone is shut out then."
         )
 
 

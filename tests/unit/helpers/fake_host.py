@@ -232,7 +232,7 @@ def hostile(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, list):
         texts = [*HOST_KEYS, HOSTILE] if key in _TEXTS else []
         return [*(hostile(entry, key) for entry in value), *texts]
-    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys"):
+    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys", "other_ca"):
         return value
     return HOSTILE if isinstance(value, str) else 10**30 if isinstance(value, int) else value
 

@@ -145,7 +145,8 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     assert (outcomes["between"].failed, outcomes["between"].changed) == (0, 0), outcomes["between"].message
     assert_whole(ca, "opensesame")
     assert old not in subjects(ca / "ca.pem")
-    assert sorted(content(ca)) == sorted(first)
+    assert sorted(content(ca)) == sorted([*first, "retired.pem"])
+    assert subjects(ca / "retired.pem") == [old]
     assert "secp384r1" in openssl("x509", "-in", ca / "ca-cert.pem", "-noout", "-text")
     again = play({"h": host("ca", **new)}, [CA])["h"]
     assert (again.failed, again.changed) == (0, 0), again.message

@@ -474,7 +474,14 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     key = new_key(tmp_path / "key")
     request = openssl("req", "-new", "-key", key, "-subj", "/CN=web1", "-addext", "extendedKeyUsage=serverAuth")
     status = {"name": "admin", "folder": "/f", "pending": "/p", "exists": True, "days_left": 1, "not_after": "never"}
-    status |= {"reasons": ["x"], "new_key": True, "ca_outdated": False, "repairs": [], "valid_days": 9999}
+    status |= {
+        "reasons": ["x"],
+        "new_key": True,
+        "other_ca": "",
+        "ca_outdated": False,
+        "repairs": [],
+        "valid_days": 9999,
+    }
     lie = {"changed": False, "home": "/", "user": "root", "identities": [status]}
     # Beside the request that it was asked for, one for another name; both ask for what a server gets.
     lie |= {"requests": [{"name": name, "request": request} for name in ("web1", "admin")]}

@@ -59,7 +59,9 @@ def test_the_phases_follow_each_other(home: ca.Directory) -> None:
         ("retire", ["new"]),
         ("none", ["new"]),
     ]
-    assert sorted(authority.content(home.path)) == [name for name in before if not name.startswith("next/")]
+    kept = [name for name in before if not name.startswith("next/")]
+    assert sorted(authority.content(home.path)) == sorted([*kept, "retired.pem"])
+    assert [entry.common_names for entry in x509.load_bundle(inspect.retired(home))] == [["old"]]
     # A phase that was passed is not entered again.
     assert not rotation.advance(home, "done").changed
     assert list(home.issued.iterdir())

@@ -497,8 +497,8 @@ def test_an_engine_that_is_right_costs_one_call(daemon: Daemon, tmp_path: pathli
     ("wish", "reason"),
     [
         ({"names": ("elsewhere.example",)}, "it lacks the names elsewhere.example"),
-        ({"ca": Authority().pem}, "it is not issued by the CA of the trust bundle"),
-        ({"ca": ""}, "there is no CA yet"),
+        ({"ca": Authority().pem, "replace_ca": True}, "it is not issued by the CA of the trust bundle"),
+        ({"ca": "", "replace_ca": True}, "there is no CA yet"),
         ({"renewal": Renewal(key="P-384")}, "its key is P-256 instead of P-384"),
         ({"renewal": Renewal(renew_days=365)}, "it expires on "),
         ({"renewal": Renewal(force=True)}, "its renewal is asked for"),
@@ -512,6 +512,33 @@ def test_why_a_certificate_is_due(daemon: Daemon, tmp_path: pathlib.Path, wish: 
     assert [each.startswith(reason) for each in told.certificate_reasons] == [True]
     assert told.would_change
     assert stamps(tmp_path) == before
+
+
+def test_no_engine_leaves_a_ca_that_the_run_does_not_know(daemon: Daemon) -> None:
+    old, new = Authority(), Authority()
+    transaction.change(desired(old, old.pair(inspect.PENDING_KEY)))
+    pair, before = new.pair(inspect.PENDING_KEY), picture(daemon)
+    for check_mode in (True, False):
+        for ca in ("", new.pem):
+            with pytest.raises(
+                inspect.EngineError, match=r"another CA than this run's, in .*ca.pem: CN=.* \(SHA-256 \w{64}"
+            ):
+                transaction.change(desired(new, pair, ca=ca), check_mode)
+    assert picture(daemon) == before
+
+    # A rotation, a CA that was replaced by one while the engine was away, and whoever says so.
+    for more in ({"ca": new.pem + old.pem}, {"retired_cas": old.pem}, {"replace_ca": True}):
+        assert transaction.change(desired(new, pair, **more), check_mode=True).would_change
+    assert transaction.change(desired(new, pair, retired_cas=old.pem)).changed
+    assert inspect.CA.read_text(encoding="ascii") == new.pem
+
+
+def test_a_trust_bundle_that_is_damaged_keeps_nobody_s_access(daemon: Daemon) -> None:
+    authority, other = Authority(), Authority()
+    transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    inspect.CA.unlink()
+    inspect.CA.write_bytes(b"\xff")
+    assert transaction.change(desired(other, other.pair(inspect.PENDING_KEY))).changed
 
 
 @pytest.mark.parametrize(
@@ -560,7 +587,7 @@ def test_check_mode_tells_of_the_certificate_that_an_undo_gives_back(daemon: Dae
 
     other = Authority()
     transaction.change(first)
-    assert die_at_restart(lambda: transaction.change(desired(other, other.pair(inspect.PENDING_KEY))))
+    assert die_at_restart(lambda: transaction.change(desired(other, other.pair(inspect.PENDING_KEY), replace_ca=True)))
     assert inspect.CA.read_text(encoding="ascii") == other.pem
     told = transaction.change(desired(authority), check_mode=True)
     assert (told.recovered, told.would_change, told.certificate_reasons) == (True, True, [])
@@ -871,7 +898,7 @@ def test_a_caller_whose_output_nobody_reads_ends_and_its_work_knows(tmp_path: pa
 def test_the_module_returns_what_it_documents(daemon: Daemon) -> None:
     authority = Authority()
     first = transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY), options={"mtu": 1400}))
-    told = transaction.change(desired(authority, ca=""), check_mode=True)
+    told = transaction.change(desired(authority, ca="", replace_ca=True), check_mode=True)
     second = dataclasses.replace(told, ssh_accounts=True, ssh_server={"port": 22, "host_keys": ["ssh-ed25519 AAAA"]})
     failed = {"failed": True, "msg": "no", "log": ["level=fatal"], "rolled_back": True}
     without_library = {"failed": True, "log": [], "rolled_back": False, "library_missing": True}

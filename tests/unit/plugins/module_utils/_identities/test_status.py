@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -10,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import status
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout import Layout, is_name
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from helpers.pki import Authority
@@ -28,6 +30,7 @@ def test_a_whole_identity_needs_nothing(issued: Issued) -> None:
         "not_after": found["not_after"],
         "reasons": [],
         "new_key": False,
+        "other_ca": "",
         "ca_outdated": False,
         "repairs": [],
     }
@@ -168,11 +171,32 @@ def test_modes_are_repaired(issued: Issued) -> None:
     ]
 
 
+def test_whose_identity_it_is(issued: Issued) -> None:
+    other = Authority("Other CA")
+    theirs = dataclasses.replace(issued.rule(), bundle=other.pem)
+    mine = issued.rule().bundle
+    found = status.status(issued.layout, theirs)["other_ca"]
+    assert found.startswith(x509.load_bundle(mine)[0].certificate.subject.rfc4514_string())
+    assert x509.fingerprint(x509.load_bundle(mine)[0]) in found
+    for rule in (
+        issued.rule(),
+        dataclasses.replace(theirs, bundle=other.pem + mine),
+        dataclasses.replace(theirs, retired=mine),
+    ):
+        assert status.status(issued.layout, rule)["other_ca"] == ""
+    assert status.status(issued.layout, dataclasses.replace(theirs, bundle=""))["other_ca"] == found
+    assert status.status(Layout(issued.layout.home, "nobody"), theirs)["other_ca"] == ""
+
+
 def test_a_fresh_home(tmp_path: pathlib.Path) -> None:
     layout = Layout(tmp_path, "alice")
     found = status.status(layout, status.Rule("", "P-256", 30))
     assert (found["exists"], found["days_left"], found["not_after"]) == (False, None, "")
-    assert (found["reasons"], found["new_key"], found["ca_outdated"]) == (["it does not exist yet"], True, True)
+    assert (found["reasons"], found["new_key"], found["ca_outdated"]) == (
+        ["it does not exist yet"],
+        True,
+        True,
+    )
     assert [repair["path"] for repair in found["repairs"]] == [str(layout.folder), str(layout.pending)]
     assert list(tmp_path.iterdir()) == []
 
