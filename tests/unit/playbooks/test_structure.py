@@ -162,3 +162,10 @@ def test_the_transaction_is_five_files_away_at_most() -> None:
         if any("bulkhead.docker.docker_daemon_config" in task for task in tasks(load(path)))
     }
     assert found["daemon"] <= 5, found
+
+
+def test_no_play_ends_for_all_by_a_template() -> None:
+    """ansible-core 2.18 takes a template for true. Where a playbook may go on, plays have max_fail_percentage."""
+    for path in PLAYBOOKS.rglob("*.yml"):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "any_errors_fatal" in line]
+        assert {line.strip() for line in lines} <= {"any_errors_fatal: true"}, path
