@@ -212,6 +212,19 @@ def test_an_answer_of_no_use_is_that_user_s_failure(broken: dict[str, t.Any]) ->
     assert [(user["user"], user["failed"]) for user in users] == [("", False), ("bob", True)]
 
 
+def test_identities_of_another_ca_are_kept_unless_somebody_says_so() -> None:
+    theirs = told("bob", other_ca="CN=Elsewhere (SHA-256 00)")
+    asked = settings()
+    answers = [answer(asked, "", told("alice")), answer(asked, "bob", theirs, told("ci"))]
+    found, failed = client_host.statuses(asked, answers)
+    assert [record["name"] for record in found] == ["alice"]
+    assert "The identities bob of bob on " in failed["bob"]
+    assert "are from another CA than this run's: CN=Elsewhere (SHA-256 00)." in failed["bob"]
+    replacing = settings(replace_ca=True)
+    found, failed = client_host.statuses(replacing, answers)
+    assert ([record["name"] for record in found], failed) == (["alice", "bob", "ci"], {})
+
+
 def test_revoked_identities_are_left_out_and_the_others_keep_their_names() -> None:
     asked = settings(revoked=["bob"], skip_revoked=True, transports=["tls", "ssh"])
     users = {user["user"]: user for user in client_host.users(asked, [], (), check_mode=False)}
