@@ -4,7 +4,8 @@
 
 """What is left to do after the first look at all hosts, so that a play ends at once where there is nothing.
 
-An answer decides about its own host alone.
+What an engine answers decides about that engine alone. One that fails ends the changes of all others; a new SSH key of
+a client is brought to all engines.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ Values = t.Mapping[str, t.Any]
 
 def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, t.Any]:
     """``variables`` are those of each host; ``ca`` is what docker_ca_info said about the CA."""
-    failed = any(change_failed(variables[name]) for name in plan["engines"])
+    unprepared = [name for name in plan["engines"] if "docker_engine_unprepared" in variables[name]]
+    no_certificate = bool(unprepared) and unprepared == _in_need_of_a_certificate(plan, variables)
+    failed = no_certificate or any("docker_engine_failed" in variables[name] for name in plan["engines"])
     changes = [] if plan["check_mode"] or failed else plan["engines"]
     changed = [name for name in changes if _engine_is_due(plan, variables[name])]
     # As many in each batch as the plan has, so that the first batch does something.
@@ -27,6 +30,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     batches = engines.in_batches(in_run, [len(batch) for batch in plan["batches"]])
     # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
     stays = failed and plan["playbook"] != "revoke_client"
+    new_keys = handover.has_new_keys(plan, variables, ca.get("revoked") or ())
     return {
         "ca": _ca_is_due(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
@@ -42,7 +46,9 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
         },
         "unused_keys": [name for name in plan["engines"] if _has_unused_key(variables[name])],
         "ssh_previews": [name for name in plan["engines"] if _is_previewed(plan, name, variables[name])],
-        "accounts": [name for name in plan["engines"] if not stays and _access_is_due(plan, name, variables, ca)],
+        "accounts": [
+            name for name in plan["engines"] if not stays and _access_is_due(plan, name, variables[name], new_keys)
+        ],
     }
 
 
@@ -79,7 +85,10 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
         not report
         or bool(report.get("is_due") or report.get("failures"))
         or report.get("ca_certificate") != ca.get("bundle")
-        or ("ssh" in plan["clients"][name]["transports"] and not handover.has_all_keys(plan, name, variables))
+        or (
+            "ssh" in plan["clients"][name]["transports"]
+            and not handover.has_all_keys(plan, name, variables, ca.get("revoked") or ())
+        )
     )
 
 
@@ -96,17 +105,10 @@ def _is_incomplete(plan: Plan, variables: Values) -> bool:
 def _engine_is_due(plan: Plan, variables: Values) -> bool:
     """Not one that could not be prepared. A renewal is for certificates alone, and sets no engine up."""
     preview = _preview(variables)
-    if not preview.get("would_change") or "docker_failure" in variables:
+    if not preview.get("would_change") or "docker_engine_unprepared" in variables:
         return False
     is_renewal = bool(preview.get("certificate") and (preview.get("certificate_reasons") or preview.get("recovered")))
     return is_renewal or plan["playbook"] != "renew"
-
-
-def change_failed(variables: Values) -> bool:
-    """Whether an engine failed, or went away, while it was changed."""
-    return "docker_engine_failed" in variables or bool(
-        _mapping(variables.get("docker_engine_change")).get("unreachable")
-    )
 
 
 def _has_unused_key(variables: Values) -> bool:
@@ -127,17 +129,20 @@ def _is_previewed(plan: Plan, name: str, variables: Values) -> bool:
     return plan["playbook"] == "site" and bool(_preview(variables)) and _has_accounts(plan, name, variables)
 
 
-def _access_is_due(plan: Plan, name: str, variables: t.Mapping[str, Values], ca: Values) -> bool:
+def _access_is_due(plan: Plan, name: str, variables: Values, new_keys: bool) -> bool:
     """In check mode the preview has said it all; else it counts for the keys that it was made with."""
-    if not _has_accounts(plan, name, variables[name]):
+    if not _has_accounts(plan, name, variables) or "docker_engine_unprepared" in variables:
         return False
-    if not _is_previewed(plan, name, variables[name]):
+    if not _is_previewed(plan, name, variables):
         return True
     if plan["check_mode"]:
         return False
-    preview = _mapping(variables[name].get("docker_ssh_server"))
-    is_right = preview.get("would_change") is False and not preview.get("unreachable")
-    return not is_right or handover.has_new_keys(plan, name, variables, ca.get("revoked") or ())
+    preview = _mapping(variables.get("docker_ssh_server"))
+    return new_keys or bool(preview.get("unreachable")) or preview.get("would_change") is not False
+
+
+def _in_need_of_a_certificate(plan: Plan, variables: t.Mapping[str, Values]) -> list[str]:
+    return [name for name in plan["engines"] if _preview(variables[name]).get("certificate_reasons")]
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:

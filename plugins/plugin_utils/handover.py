@@ -52,19 +52,14 @@ def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def ssh_users(
-    plan: Plan,
-    engine: str,
-    hostvars: Hostvars | None = None,
-    revoked: t.Collection[str] = (),
-    answers: t.Sequence[str] = (_MADE, _GATHERED),
+    plan: Plan, engine: str, hostvars: Hostvars | None = None, revoked: t.Collection[str] = ()
 ) -> list[Record]:
     """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH.
 
-    These get the keys that client hosts have answered in this run, the first of ``answers`` that there is; without
-    ``hostvars`` nobody was asked yet.
+    These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet.
     """
     ours = _ssh_identities(plan, revoked)
-    clients = {client: _public_keys(hostvars, client, answers) for client in ours} if hostvars else {}
+    clients = {client: _public_keys(hostvars, client) for client in ours} if hostvars else {}
     users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
     for client, identities in ours.items():
         for identity in identities:
@@ -76,22 +71,20 @@ def ssh_users(
     return list(users.values())
 
 
-def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any]) -> bool:
+def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any], revoked: t.Collection[str]) -> bool:
     """Whether every identity of a client host had its SSH key before the run changed anything."""
-    try:
-        known = _public_keys({client: variables}, client, [_GATHERED])
-    except HandoverError:
-        return False
-    return all(known.get((entry["name"], entry["user"])) for entry in plan["clients"][client]["identities"])
+    known = _known_keys({client: variables}, client, [_GATHERED])
+    wanted = _ssh_identities(plan, revoked).get(client, [])
+    return known is not None and all(known.get((entry["name"], entry["user"])) for entry in wanted)
 
 
-def has_new_keys(plan: Plan, engine: str, hostvars: Hostvars, revoked: t.Collection[str]) -> bool:
-    """Whether the accounts of an engine have other keys by now than before the run changed anything."""
-    try:
-        before = ssh_users(plan, engine, hostvars, revoked, [_GATHERED])
-        return ssh_users(plan, engine, hostvars, revoked) != before
-    except HandoverError:
-        return True
+def has_new_keys(plan: Plan, hostvars: Hostvars, revoked: t.Collection[str]) -> bool:
+    """Whether a client has other SSH keys by now than before the run changed anything, or was not asked for them."""
+    for client in _ssh_identities(plan, revoked):
+        before = _known_keys(hostvars, client, [_GATHERED])
+        if before is None or before != _known_keys(hostvars, client, [_MADE, _GATHERED]):
+            return True
+    return False
 
 
 def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_mode: bool) -> list[str]:
@@ -123,15 +116,23 @@ def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Re
     return {client: identities for client, identities in found.items() if identities}
 
 
-def _public_keys(hostvars: Hostvars, client: str, answers: t.Sequence[str]) -> dict[tuple[str, str], str]:
+def _public_keys(hostvars: Hostvars, client: str) -> dict[tuple[str, str], str]:
     """By identity and OS user, what the client host answered in this run."""
-    given = (hostvars[client].get(name) for name in answers)
-    answer = next((one for one in given if isinstance(one, t.Mapping) and not one.get("skipped")), None)
-    if answer is None:
+    known = _known_keys(hostvars, client, [_MADE, _GATHERED])
+    if known is None:
         raise HandoverError(
             f"The client host {client} was not asked for its SSH keys in this run, so that its users would lose "
             "access. Let the run reach it as well, or take it out of the client hosts."
         )
+    return known
+
+
+def _known_keys(hostvars: Hostvars, client: str, answers: t.Sequence[str]) -> dict[tuple[str, str], str] | None:
+    """The same, by the first of these answers that there is; None without one. Users who failed have no key."""
+    given = [one for one in (hostvars[client].get(name) for name in answers) if isinstance(one, t.Mapping)]
+    answer = next((one for one in given if not one.get("skipped")), given[0] if given else None)
+    if answer is None:
+        return None
     found = {}
     for result in _listed(answer.get("results")):
         item = result.get("item") or {}

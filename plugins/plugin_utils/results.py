@@ -51,7 +51,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
 
 def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
     """Engines and clients."""
-    stopped_by = next((name for name in plan["engines"] if _due.change_failed(hostvars.get(name, {}))), "")
+    stopped_by = next((name for name in plan["engines"] if "docker_engine_failed" in hostvars.get(name, {})), "")
     return {
         "engines": {
             name: _engine(plan, name, hostvars[name], stopped_by)
@@ -137,8 +137,8 @@ def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record
     last: Values = answers[0] if answers else {}
     certificate = _first(answers, "certificate") or {}
     return {
-        "reachable": not any(answer.get("unreachable") for answer in answers) or bool(_went_away(variables)),
-        "failed": variables.get("docker_failure") or _went_away(variables) or _failure(variables),
+        "reachable": not any(answer.get("unreachable") for answer in answers),
+        "failed": variables.get("docker_failure") or _failure(variables),
         "changed": any(answer.get("changed") is True for answer in answers),
         "version": _first(answers, "version") or (_first(answers, "engine") or {}).get("version"),
         "days_left": None if name in plan["remove"]["engines"] else certificate.get("days_left"),
@@ -154,17 +154,6 @@ def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record
 def _first(answers: t.Iterable[Values], key: str) -> t.Any:
     """A change that failed was undone and says nothing, so what was gathered before it still holds."""
     return next((answer[key] for answer in answers if answer.get(key)), None)
-
-
-def _went_away(variables: Values) -> str:
-    """An engine that could not be reached any more while it was changed."""
-    for change in _answers(variables, "docker_engine_change"):
-        if change.get("unreachable"):
-            return (
-                f"it could not be reached while it was changed: {_report.clean(change.get('msg'))}. Run the playbook "
-                "again when it is back: a change that had begun is completed or undone there"
-            )
-    return ""
 
 
 def _failure(variables: Values) -> str:

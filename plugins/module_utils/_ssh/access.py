@@ -81,7 +81,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
     result = _plan.Result()
     via = _sshd.connection()
     with _locked(check_mode):
-        if not check_mode and _commit.recover():
+        if _commit.is_open() if check_mode else _commit.recover():
             result.recovered = result.changed = True
         found = _service.service()
         service = found if isinstance(found, _service.Systemd) else None

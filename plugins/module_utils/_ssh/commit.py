@@ -55,7 +55,7 @@ def recover() -> bool:
 
 def is_open() -> bool:
     """Whether a change is not confirmed yet, or never was."""
-    return sshd_restore.JOURNAL.exists()
+    return sshd_restore.JOURNAL.exists() or sshd_restore.CLAIMED.exists()
 
 
 def begin(sshd: Reloadable, targets: t.Sequence[_files.Target], via: _sshd.Connection | None) -> None:

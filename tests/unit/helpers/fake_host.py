@@ -40,6 +40,7 @@ POISON = {
     "docker_ca_gathered": {"bundle": "mine", "revoked": [], "phase": "none"},
     "docker_due": {"ca": False, "clients": [], "engines": [], "accounts": [], "certificates": {}, "incomplete": []},
     "docker_engine_failed": True,
+    "docker_engine_unprepared": True,
     "docker_ssh_users": [{"name": "docker-mallory", "public_keys": [KEY]}],
     "docker_verify_host": "web1",
 }
@@ -258,6 +259,14 @@ def asking_for_more(answer: Answer, folder: pathlib.Path) -> Answer:
     return answer
 
 
+def sign_this(kind: str, folder: pathlib.Path) -> Answer:
+    """Says itself what its certificate is to say, beside a request that is none or a failure."""
+    _, name, usage, *failed = kind.split("-")
+    request = (folder.parent / "request.pem").read_text(encoding="ascii")
+    wanted = {"name": name, "usage": usage, "names": ["DNS:web2", "DNS:evil.example.com"], "valid_days": 2900}
+    return {"changed": True, "failed": bool(failed), "request": "", "sign": {**wanted, "request": request}}
+
+
 def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode: bool) -> Answer:
     if kind == "honest":
         return answer
@@ -273,6 +282,8 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode
     if kind in PUBLIC_KEYS:
         keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
         return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}
+    if kind.startswith("signing"):
+        return sign_this(kind, folder) if module.endswith("docker_certificate_request") else answer
     if kind in REFUSALS:
         refuses = module.endswith(REFUSALS[kind]) and (kind == "closed" or not check_mode)
         return {"changed": False, "failed": True, "msg": "There is no space left."} if refuses else answer

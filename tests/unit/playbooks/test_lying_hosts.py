@@ -229,6 +229,18 @@ def test_hostile_values_of_the_right_types_stay_with_their_host(fresh: Fleet, st
         assert user["public_keys"] == [KEY]
 
 
+@pytest.mark.parametrize("kind", ["signing-web1-server", "signing-web2-server", "signing-ops1-client-failed"])
+def test_an_engine_does_not_say_what_its_certificate_is_to_say(
+    fresh: Fleet, start: tuple[Fleet, Run], kind: str
+) -> None:
+    run = fresh.play("site", liars={"web1": kind})
+
+    assert run.failed
+    assert run.problems("web1")
+    assert "CN=web1" not in [issued.name for issued in run.issued]
+    assert_nobody_else_differs(run, start[1], "web1")
+
+
 @pytest.fixture(scope="module")
 def renewals(start: tuple[Fleet, Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """An honest renewal, and one with an engine and an OS user who lie."""

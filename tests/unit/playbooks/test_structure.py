@@ -59,7 +59,7 @@ HOSTVARS = {
     # The passphrase, for the CA host alone.
     "playbooks/internal/gather_ca.yml": 1,
     "roles/docker_ca/tasks/sign_requests.yml": 1,
-    # The requests of a batch; names, usages and validity in them are from the plan.
+    # The requests of all hosts of a play; names, usages and validity in them are from the plan.
     "roles/docker_engine/tasks/certificate.yml": 1,
 }
 

@@ -26,3 +26,17 @@ def test_site_names_who_cannot_be_reached(tmp_path: Path, gone: str, extra: dict
     assert says in " ".join(run.output.split())
     assert "Nothing was changed" in " ".join(run.output.split())
     assert (run.issued, run.files) == ([], before)
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "broken"])
+def test_a_client_that_does_not_answer_is_named_and_no_engine_for_it(tmp_path: Path, trouble: str) -> None:
+    fleet = Fleet.make(tmp_path / "fleet", users=())
+
+    run = fleet.play("site", liars={"build1": trouble})
+
+    assert run.failed
+    said = " ".join(run.output.split())
+    assert ("build1 cannot be reached as the connecting user" in said) == (trouble == "unreachable")
+    assert "was not asked for its SSH keys" not in said
+    assert "fatal: [web" not in said
+    assert [name for name in ("web1", "web2") if fleet.holds(name).get("ca")] == []

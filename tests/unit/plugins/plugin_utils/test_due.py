@@ -20,6 +20,8 @@ CA: dict[str, Any] = {
     "certificates": [{"role": "previous"}, {"role": "signing", "days_left": 3000}],
     "bundle": "B",
 }
+ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
+DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
 CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B"}
 
 
@@ -103,17 +105,22 @@ def test_after_a_failed_change_no_engine_is_due() -> None:
     assert (now["engines"], now["accounts"], now["certificates"]) == ([], [], {})
 
 
-def test_an_engine_that_went_away_while_it_was_changed_has_failed() -> None:
-    engines = {name: {"docker_engine_preview": NEW} for name in planned()["engines"]}
-    gone = {**engines, "web1": {**engines["web1"], "docker_engine_change": {"unreachable": True}}, "localhost": {}}
-    assert due.due(planned(), gone, CA)["engines"] == []
-
-
 def test_an_engine_that_could_not_be_prepared_keeps_no_other_from_its_turn() -> None:
-    engines: dict[str, Any] = {name: {"docker_engine_preview": NEW} for name in planned()["engines"]}
-    engines["web2"]["docker_failure"] = "It has made no certificate request."
-    now = due.due(planned(), {**engines, "localhost": {}}, CA)
-    assert (now["engines"], list(now["certificates"]), now["batches"]) == (["web1", "web3"], ["web1", "web3"], 2)
+    made = planned(hosts=DECLARED)
+    engines: dict[str, Any] = {name: {"docker_engine_preview": NEW} for name in made["engines"]}
+    engines["web1"] |= {"docker_engine_unprepared": True, "docker_failure": "It has made no certificate request."}
+    engines["web2"]["docker_failure"] = "An identity of this host failed."
+    now = due.due(made, {**engines, "localhost": {}}, CA)
+    assert (now["engines"], list(now["certificates"]), now["batches"]) == (["web2", "web3"], ["web2", "web3"], 2)
+    assert now["accounts"] == []  # web1 is the only one with an account
+
+
+def test_where_nobody_got_a_certificate_nothing_is_changed() -> None:
+    drift = {"docker_engine_preview": DRIFT, "docker_ssh_server": {"would_change": True}}
+    unprepared = {"docker_engine_preview": NEW, "docker_engine_unprepared": True}
+    variables = {"web1": drift, "web2": unprepared, "web3": unprepared, "localhost": {}}
+    now = due.due(planned(hosts=DECLARED), variables, CA)
+    assert (now["engines"], now["accounts"]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -161,10 +168,6 @@ def with_access(made: dict[str, Any], access: Any, **client: Any) -> dict[str, A
     engines = {name: {"docker_engine_preview": PREVIEW} for name in made["engines"]}
     engines["web1"]["docker_ssh_server"] = access
     return due.due(made, {**engines, "localhost": {"docker_client_report": CLIENT, **client}}, CA)
-
-
-ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
-DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
 
 
 @pytest.mark.parametrize(

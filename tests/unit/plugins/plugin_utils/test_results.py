@@ -94,16 +94,6 @@ def test_engines_after_one_that_failed_say_who_it_was() -> None:
     assert found == ["web1: It is full.", "web2: it was not changed, because web1 failed before it."]
 
 
-def test_an_engine_that_goes_away_while_it_is_changed_is_named_and_is_the_last() -> None:
-    gone = {"docker_engine_preview": DUE, "docker_engine_change": UNREACHABLE}
-    found = problems(planned("renew"), hostvars(web1=gone, web2={"docker_engine_preview": DUE}))
-    assert found == [
-        "web1: it could not be reached while it was changed: no route. Run the playbook again when it is back: a "
-        "change that had begun is completed or undone there.",
-        "web2: it was not changed, because web1 failed before it.",
-    ]
-
-
 def test_a_change_that_was_undone_leaves_what_was_gathered_before() -> None:
     undone = {"failed": True, "changed": False, "msg": "It was undone."}
     web1 = {"docker_engine_preview": DUE, "docker_engine_change": undone, "docker_failure": "It was undone."}

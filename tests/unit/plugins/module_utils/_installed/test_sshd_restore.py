@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
 
 
 @pytest.fixture
@@ -53,6 +54,16 @@ def test_the_timer_restores_and_tells_sshd(folder: pathlib.Path) -> None:
     told.unlink()
     assert_restored(folder)
     assert sshd_restore.main([]) == 0, "nothing is left to do"
+
+
+def test_a_change_is_open_until_it_is_kept_or_undone(folder: pathlib.Path) -> None:
+    write(folder)
+    assert commit.is_open()
+    sshd_restore.claim()
+    assert not sshd_restore.JOURNAL.exists()
+    assert commit.is_open(), "whoever has claimed it may have been killed"
+    sshd_restore.CLAIMED.unlink()
+    assert not commit.is_open()
 
 
 def test_after_a_reboot_sshd_is_not_running_yet_and_not_told(folder: pathlib.Path) -> None:
