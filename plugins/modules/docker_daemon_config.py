@@ -15,9 +15,9 @@ description:
     only when it starts.
   - When the engine fails verification afterwards, the previous files come back and the module fails with
     dockerd's own log lines. A run that was killed is undone by the next run, before it does anything else.
-  - Where a server certificate is due and none is given, it fails and changes nothing, but that an interrupted change is undone; in check mode RV(certificate_reasons) says why one is due.
-    An engine that is right therefore costs one execution, and the first one for an engine that is not says everything that speaks against a
-    change.
+  - Where a server certificate is due and none is given, it fails and changes nothing, but that an interrupted change is undone. In check mode
+    RV(certificate_reasons) says why one is due.
+  - An engine that is right costs one execution, and the first one for an engine that is not says everything that speaks against a change.
   - Listeners without TLS that are found in C(daemon.json), in C(DOCKER_OPTS) or in a foreign drop-in are taken over, with a warning.
 author:
   - The bulkhead.docker maintainers (@bulkhead)

@@ -30,6 +30,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     batches = engines.in_batches(in_run, [len(batch) for batch in plan["batches"]])
     # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
     stays = failed and plan["playbook"] != "revoke_client"
+    with_accounts = [name for name in plan["engines"] if _has_accounts(plan, name, variables[name])]
     new_keys = handover.has_new_keys(plan, variables, ca.get("revoked") or ())
     return {
         "ca": _ca_is_due(plan, ca),
@@ -45,10 +46,8 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
             if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
         },
         "unused_keys": [name for name in plan["engines"] if _has_unused_key(variables[name])],
-        "ssh_previews": [name for name in plan["engines"] if _is_previewed(plan, name, variables[name])],
-        "accounts": [
-            name for name in plan["engines"] if not stays and _access_is_due(plan, name, variables[name], new_keys)
-        ],
+        "ssh_previews": [name for name in with_accounts if _is_previewed(plan, variables[name])],
+        "accounts": [name for name in with_accounts if not stays and _access_is_due(plan, variables[name], new_keys)],
     }
 
 
@@ -124,16 +123,16 @@ def _has_accounts(plan: Plan, name: str, variables: Values) -> bool:
     return has_accounts and name not in plan["rotate"]["exclude"]
 
 
-def _is_previewed(plan: Plan, name: str, variables: Values) -> bool:
+def _is_previewed(plan: Plan, variables: Values) -> bool:
     """Whether sshd is asked, before anything is changed, what it would refuse and what would change."""
-    return plan["playbook"] == "site" and bool(_preview(variables)) and _has_accounts(plan, name, variables)
+    return plan["playbook"] == "site" and bool(_preview(variables))
 
 
-def _access_is_due(plan: Plan, name: str, variables: Values, new_keys: bool) -> bool:
+def _access_is_due(plan: Plan, variables: Values, new_keys: bool) -> bool:
     """In check mode the preview has said it all; else it counts for the keys that it was made with."""
-    if not _has_accounts(plan, name, variables) or "docker_engine_unprepared" in variables:
+    if "docker_engine_unprepared" in variables:
         return False
-    if not _is_previewed(plan, name, variables):
+    if not _is_previewed(plan, variables):
         return True
     if plan["check_mode"]:
         return False

@@ -67,7 +67,8 @@ class CallbackModule(CallbackBase):
         name = result._task.get_name().split(" : ")[-1]
         # What is delegated costs the host that does it; ansible-core 2.18 says it in the task alone.
         delegated = result._result.get("_ansible_delegated_vars") or {}
-        host = delegated.get("ansible_delegated_host") or result._task_fields.get("delegate_to")
+        does_it = delegated.get("ansible_delegated_host") or result._task_fields.get("delegate_to")
+        host = does_it or result._host.get_name()
         if (result._task.resolved_action or result._task.action) not in FREE:
             self._tasks.setdefault(host, []).append(name)
         if result._result.get("changed"):
