@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         found = client_host.problems(settings)
         if found:
             raise AnsibleActionFail(f"On {host}: {' '.join(found)}")
-        identities, failed = client_host.statuses(settings, given["answers"])
+        identities, failed, other_ca = client_host.statuses(settings, given["answers"])
         due = [identity for identity in identities if identity["reasons"]]
         requested, without = client_host.requested(due, given["requests"])
         left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
@@ -64,6 +64,7 @@ class ActionModule(ActionBase):
             identities=identities,
             due=due,
             requested=requested,
+            other_ca=other_ca,
             ssh_engines=client_host.ssh_engines(settings.engines),
             failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],
         )

@@ -137,6 +137,11 @@ failures:
   returned: when O(absent=false)
   type: list
   elements: str
+other_ca:
+  description: Those of RV(failures) that are about identities of another CA than this run's, which O(replace_ca) would let go.
+  returned: when O(absent=false)
+  type: list
+  elements: str
 removals:
   description: The OS users with what each of them loses.
   returned: when O(absent=true)

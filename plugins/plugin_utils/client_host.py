@@ -192,10 +192,14 @@ def _request(status: Data) -> str:
     return "new_key" if status["new_key"] else "present_key"
 
 
-def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record], dict[str, str]]:
-    """The identities with what their users answered, and a sentence for each user who gave no answer to use."""
+def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record], dict[str, str], list[str]]:
+    """The identities with what their users answered, and a sentence for each user who gave no answer to use.
+
+    The last are those of the sentences that are about identities of another CA.
+    """
     found: list[Record] = []
     failed: dict[str, str] = {}
+    other_cas: list[str] = []
     for answer in answers:
         item = answer.get("item") or {}
         user, asked = str(item.get("user") or ""), list(item.get("identities") or [])
@@ -225,20 +229,27 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
                 f"identities would end up in another home. Set ansible_user of {settings.host}."
             )
             continue
-        others = [status for status in told if status["other_ca"] and not settings.replace_ca]
-        if others:
-            failed[user] = (
-                f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} "
-                f"on {settings.host} are from another CA than this run's: {others[0]['other_ca']}. "
-                "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. "
-                "To replace them, set docker_client_replace_ca to true for this host; they then open no engine of that "
-                "CA any more."
-            )
+        other_ca = _other_ca(settings, user, told)
+        if other_ca:
+            failed[user] = other_ca
+            other_cas.append(other_ca)
             continue
         for entry, status in zip(asked, told):
             record = {"name": entry["name"], "user": user, "become": bool(user), "valid_days": entry["valid_days"]}
             found.append({**record, **{key: status[key] for key in _STATUS}})
-    return [record for record in found if record["name"] not in settings.revoked], failed
+    return [record for record in found if record["name"] not in settings.revoked], failed, other_cas
+
+
+def _other_ca(settings: Settings, user: str, told: t.Iterable[Data]) -> str:
+    others = [status for status in told if status["other_ca"] and not settings.replace_ca]
+    if not others:
+        return ""
+    return (
+        f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} on "
+        f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. Point docker_ca_host and "
+        "docker_ca_dir at that CA, or bring its directory back from a backup. To replace them, set "
+        "docker_client_replace_ca to true for this host; they then open no engine of that CA any more."
+    )
 
 
 def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Record], list[str]]:

@@ -153,6 +153,7 @@ def test_an_engine_that_is_its_own_control_node(lab: Any) -> None:
         unpack = f"mkdir -p {place}/{target} && tar -C {place}/{target} -xz"
         subprocess.run([*login(lab).split(), f"ops@{lab.address('d13')}", unpack], input=packed, check=True)
     itself = {"ansible_connection": "local", "docker_engine_address": "127.0.0.1", "docker_ssh_max_sessions": 33}
+    itself |= {"docker_engine_replace_ca": True, "docker_client_replace_ca": True}  # by one of its own
     inventory = {
         "docker_engines": {"hosts": {"box": itself}},
         "docker_clients": {"hosts": {"box": {}}, "vars": {"docker_client_transports": ["tls", "ssh"]}},

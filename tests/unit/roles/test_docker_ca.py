@@ -232,6 +232,18 @@ def test_a_ca_that_would_not_work_is_refused(fleet: Fleet, name: str) -> None:
     assert not (fleet.root / "ca" / name).exists()
 
 
+@pytest.mark.parametrize("variable", ["LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR"])
+def test_a_ca_that_would_be_gone_with_the_job_is_not_made(
+    variable: str, tmp_path: Path, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    outcomes = play({"localhost": {}, "lasting": {"docker_ca_dir": str(tmp_path / "mounted")}}, ROLE)
+    assert (outcomes["localhost"].failed, outcomes["localhost"].changed) == (1, 0)
+    assert "would be gone with the execution environment" in outcomes["localhost"].message
+    assert not (tmp_path / "home/.bulkhead").exists()
+    assert (outcomes["lasting"].failed, outcomes["lasting"].changed) == (0, 1), outcomes["lasting"].message
+
+
 def test_a_certificate_says_what_the_caller_says(fleet: Fleet, tmp_path: Path, play: Play) -> None:
     """Whatever a request asks for; `tests/unit/plugins/module_utils/_ca/test_signing.py` tries hundreds."""
     openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "key")

@@ -158,7 +158,7 @@ def answer(asked: Settings, user: str, *identities: dict[str, t.Any], **others: 
 def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
     asked = settings()
     lie = told("alice", valid_days=9999, user="root", become=False, reasons=["me too"])
-    found, failed = client_host.statuses(
+    found, failed, _ = client_host.statuses(
         asked, [answer(asked, "", told("alice")), answer(asked, "bob", lie, told("ci"))]
     )
     assert [record["name"] for record in found] == ["alice"]
@@ -166,7 +166,7 @@ def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
     assert "The identities of bob on client cannot be read" in failed["bob"]
 
     lie = told("bob", valid_days=9999, user="root", become=False, reasons=["again"], names=["DNS:web1"])
-    found, failed = client_host.statuses(asked, [answer(asked, "bob", lie, told("ci"))])
+    found, failed, _ = client_host.statuses(asked, [answer(asked, "bob", lie, told("ci"))])
     assert (failed, [record["name"] for record in found]) == ({}, ["bob", "ci"])
     assert (found[0]["valid_days"], found[0]["user"], found[0]["become"]) == (365, "bob", True)
     assert "names" not in found[0]
@@ -175,26 +175,26 @@ def test_a_user_answers_for_the_identities_of_that_user_alone() -> None:
 def test_a_host_that_cannot_be_reached_is_no_user_who_does_not_exist() -> None:
     asked = settings()
     lost = {"item": answer(asked, "bob")["item"], "unreachable": True, "msg": "no route"}
-    _, failed = client_host.statuses(asked, [lost])
+    _, failed, _ = client_host.statuses(asked, [lost])
     assert failed == {"bob": "client cannot be reached as bob: no route"}
 
 
 def test_nobody_gets_the_identities_of_another_user() -> None:
     """The plan may be wrong about who Ansible connects as, such as where ~/.ssh/config says it."""
     asked = settings([{"name": "bob", "user": "bob"}, {"name": "x"}], connects_as="bob", transports=["ssh"])
-    found, failed = client_host.statuses(asked, [answer(asked, "") | {"user": "root"}])
+    found, failed, _ = client_host.statuses(asked, [answer(asked, "") | {"user": "root"}])
     assert found == []
     assert "Ansible connects to client as root, not as bob" in failed[""]
-    assert client_host.statuses(asked, [answer(asked, "") | {"user": "bob"}]) == ([], {})
+    assert client_host.statuses(asked, [answer(asked, "") | {"user": "bob"}]) == ([], {}, [])
     nobody = settings([{"name": "x"}], connects_as="bob", transports=["ssh"])
-    assert client_host.statuses(nobody, [answer(nobody, "") | {"user": "root"}]) == ([], {})
+    assert client_host.statuses(nobody, [answer(nobody, "") | {"user": "root"}]) == ([], {}, [])
 
 
 def test_an_answer_that_lacks_something_is_none() -> None:
     asked = settings()
     short = {key: value for key, value in told("alice").items() if key != "reasons"}
     for identities in ([], [short], [told("alice"), told("eve")]):
-        found, failed = client_host.statuses(asked, [answer(asked, "", *identities)])
+        found, failed, _ = client_host.statuses(asked, [answer(asked, "", *identities)])
         assert (found, list(failed)) == ([], [""])
         assert "about other identities than were asked for" in failed[""]
 
@@ -205,7 +205,7 @@ def test_an_answer_that_lacks_something_is_none() -> None:
 )
 def test_an_answer_of_no_use_is_that_user_s_failure(broken: dict[str, t.Any]) -> None:
     asked = settings()
-    found, failed = client_host.statuses(asked, [answer(asked, "", told("alice")), answer(asked, "bob") | broken])
+    found, failed, _ = client_host.statuses(asked, [answer(asked, "", told("alice")), answer(asked, "bob") | broken])
     assert [record["name"] for record in found] == ["alice"]
     assert str(broken.get("msg") or "it says nothing") in failed["bob"]
     users = client_host.users(asked, found, failed, check_mode=False)
@@ -216,12 +216,13 @@ def test_identities_of_another_ca_are_kept_unless_somebody_says_so() -> None:
     theirs = told("bob", other_ca="CN=Elsewhere (SHA-256 00)")
     asked = settings()
     answers = [answer(asked, "", told("alice")), answer(asked, "bob", theirs, told("ci"))]
-    found, failed = client_host.statuses(asked, answers)
+    found, failed, other_ca = client_host.statuses(asked, answers)
     assert [record["name"] for record in found] == ["alice"]
+    assert other_ca == [failed["bob"]]
     assert "The identities bob of bob on " in failed["bob"]
     assert "are from another CA than this run's: CN=Elsewhere (SHA-256 00)." in failed["bob"]
     replacing = settings(replace_ca=True)
-    found, failed = client_host.statuses(replacing, answers)
+    found, failed, _ = client_host.statuses(replacing, answers)
     assert ([record["name"] for record in found], failed) == (["alice", "bob", "ci"], {})
 
 
@@ -246,7 +247,7 @@ def test_what_has_to_be_done_is_done_for_those_who_need_it() -> None:
         answer(asked, "", told("alice", reasons=["x"], new_key=True)),
         answer(asked, "bob", told("bob", ca_outdated=True), told("ci")),
     ]
-    found, failed = client_host.statuses(asked, answers)
+    found, failed, _ = client_host.statuses(asked, answers)
     users = {user["user"]: user for user in client_host.users(asked, found, failed, check_mode=False)}
     assert users[""]["prepare"] == [{"name": "alice", "request": "new_key"}]
     assert users["bob"]["prepare"] == [{"name": "bob", "request": "none"}]
@@ -255,7 +256,7 @@ def test_what_has_to_be_done_is_done_for_those_who_need_it() -> None:
 
 def test_what_check_mode_knows_to_change_is_looked_for_where_nothing_is() -> None:
     asked = settings([{"name": "alice"}])
-    found, _ = client_host.statuses(asked, [answer(asked, "", told("alice", reasons=["x"]))])
+    found, _, _ = client_host.statuses(asked, [answer(asked, "", told("alice", reasons=["x"]))])
     (user,) = client_host.users(asked, found, (), check_mode=True)
     assert "/pending/" in user["contexts"][0]["client_cert"]
     assert "/identities/" in user["contexts"][0]["client_key"]

@@ -213,7 +213,7 @@ def test_a_rotation_does_not_begin_without_everybody() -> None:
 
 def test_a_rotation_goes_on_when_all_have_followed() -> None:
     made = planned("rotate_ca")
-    late = {"docker_client_report": {"identities": [{**IDENTITY, "other_ca": "", "ca_outdated": True}], "failures": []}}
+    late = {"docker_client_report": {"identities": [{**IDENTITY, "ca_outdated": True}], "failures": []}}
     variables = hostvars(web1={"docker_engine_preview": DUE}, web2={"docker_engine_preview": DRIFT}, localhost=late)
     assert results.results(made, variables)["left_over"] == [
         "web1: it expires on 2026-12-01",
