@@ -15,7 +15,7 @@ import pathlib
 import re
 import typing as t
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 _Documented = t.Mapping[str, t.Mapping[str, t.Any]]
 Answer = dict[str, t.Any]
@@ -54,7 +54,7 @@ def documented(module: pathlib.Path) -> _Documented:
     """The keys of the module's RETURN section."""
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RETURN"]:
-            return yaml.safe_load(ast.literal_eval(node.value)) or {}
+            return yaml_load(ast.literal_eval(node.value)) or {}
     return {}
 
 

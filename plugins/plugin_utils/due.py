@@ -56,7 +56,7 @@ def _sizes(plan: Plan, batches: t.Sequence[t.Sequence[str]]) -> list[int]:
     left_out = plan["rotate"]["exclude"]
     order = [name for name, engine in plan["engines"].items() if engine["batch"] or name in left_out]
     ends = [order.index(batch[-1]) + 1 for batch in batches]
-    return [end - begin for begin, end in zip([0, *ends], ends)] or [1]
+    return [end - begin for begin, end in zip([0, *ends], ends)] or [max(1, len(order))]
 
 
 def _preview(variables: Values) -> Values:

@@ -42,7 +42,7 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "engines": [],
         "batches": 0,
         "batch": {},
-        "sizes": [1],
+        "sizes": [3],
         "certificates": {},
         "unused_keys": [],
         "ssh_previews": [],
