@@ -56,11 +56,12 @@ def ssh_users(
 ) -> list[Record]:
     """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH.
 
-    These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet.
+    These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet. The
+    account of an identity that was revoked is left out, also where the inventory declares it.
     """
     ours = _ssh_identities(plan, revoked)
     clients = {client: _public_keys(hostvars, client) for client in ours} if hostvars else {}
-    users = {user["name"]: dict(user) for user in plan["engines"][engine]["ssh"]["users"]}
+    users = {user["name"]: dict(user) for user in _declared(plan, engine, revoked)}
     for client, identities in ours.items():
         for identity in identities:
             account = identity["ssh_account"]
@@ -69,6 +70,20 @@ def ssh_users(
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
     return list(users.values())
+
+
+def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:
+    declared = plan["engines"][engine]["ssh"]["users"]
+    ended = {_users.account({"name": name}): name for name in revoked}
+    still = [user["name"] for user in declared if user["name"] in ended and user.get("state") != "absent"]
+    if still and plan.get("playbook") == "site":
+        name = ended[still[0]]
+        raise HandoverError(
+            f"docker_ssh_users of {engine} has {', '.join(still)}, and {name} was revoked on the CA host. Take the "
+            "account out of the list, or take the mark away with the playbook bulkhead.docker.revoke_client, "
+            f"-e docker_revoke_name={name} -e docker_revoke_state=absent."
+        )
+    return [user for user in declared if user["name"] not in still]
 
 
 def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any], revoked: t.Collection[str]) -> bool:

@@ -292,8 +292,10 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         for identity in client["identities"] if "ssh" in client["transports"] else ():
             users.setdefault(identity["ssh_account"], set()).add(identity["name"])
     declared = {user["name"] for engine in engines.values() for user in engine["ssh"]["users"]}
-    theirs = {account for account, names in users.items() if name in names} | {_users.account({"name": name})}
-    shared = {account for account in theirs if users.get(account, set()) - {name} or account in declared}
+    named_after = _users.account({"name": name})  # theirs, also where it is declared
+    theirs = {account for account, names in users.items() if name in names} | {named_after}
+    others = declared - {named_after}
+    shared = {account for account in theirs if users.get(account, set()) - {name} or account in others}
     return {
         "name": name,
         "state": state,

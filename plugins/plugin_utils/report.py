@@ -78,6 +78,7 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     for name in plan["clients"]:
         if name in plan["asked"]["clients"] or name in said_by_clients:
             rows += _client(name, said_by_clients.get(name), check)
+    rows += _left_behind(plan)
     rows += _ca(plan["ca"], ca)
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
@@ -166,6 +167,20 @@ def _client(name: str, said: t.Any, check: bool) -> list[Row]:
             found.append("it does not hold the trust bundle of the CA host")
         rows.append(_identity_row(f"{who}@{name}", name, user, days, contexts, changed, found, "", check))
     return rows
+
+
+def _left_behind(plan: Values) -> list[Row]:
+    """What docker_rotate_exclude keeps from a revocation, which has not ended for it."""
+    name = plan["revoke"]["name"]
+    if plan["playbook"] != "revoke_client" or plan["revoke"]["state"] != "present":
+        return []
+    advice = "run the playbook again without docker_rotate_exclude, or take the host out of the inventory for good"
+    of_engine = f"it was left out and lets {name} in as before; {advice}"
+    of_client = f"it was left out and keeps the key of {name}; {advice}"
+    excluded = plan["rotate"]["exclude"]
+    engines = [_engine(host, plan, {"findings": [of_engine]}) for host in plan["engines"] if host in excluded]
+    clients = [_client(host, {"findings": [of_client]}, False) for host in plan["clients"] if host in excluded]
+    return [*engines, *(row for rows in clients for row in rows)]
 
 
 def _identity_row(

@@ -163,3 +163,15 @@ def test_who_was_revoked_or_uses_tls_alone_has_no_account() -> None:
     users = handover.ssh_users(plan(**clients), "web2", {"build1": {}, "build2": {}}, revoked=["alice"])
 
     assert users == []
+
+
+def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None:
+    made = plan(build1=client({"name": "dave", "user": "", "ssh_account": "docker-carol"}))
+    made["engines"]["web1"]["ssh"]["users"].append({"name": "docker-carol", "public_keys": [KEY], "state": "present"})
+
+    users = handover.ssh_users(made, "web1", {"build1": answer()}, revoked=["carol"])
+
+    # Without the key that was declared for carol.
+    assert [(user["name"], user["public_keys"]) for user in users] == [("ops", [KEY]), ("docker-carol", [])]
+    with pytest.raises(handover.HandoverError, match="docker_ssh_users of web1 has docker-carol, and carol was revoked"):
+        handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["carol"])

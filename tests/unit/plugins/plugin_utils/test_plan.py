@@ -549,7 +549,7 @@ def test_accounts_that_a_revocation_ends_and_those_that_others_share() -> None:
                 {"name": "dan"},
             ],
         },
-        "web1": {"docker_ssh_users": [{"name": "docker-carol"}]},
+        "web1": {"docker_ssh_users": [{"name": "docker-carol"}, {"name": "docker-ops"}]},
     }
 
     def revoked(name: str) -> dict[str, Any]:
@@ -557,7 +557,7 @@ def test_accounts_that_a_revocation_ends_and_those_that_others_share() -> None:
         return {"known": made["known"], **made["accounts"]}
 
     assert revoked("eve") == {"known": True, "own": ["docker-eve"], "shared": ["docker-ops"]}
-    assert revoked("carol") == {"known": True, "own": [], "shared": ["docker-carol"]}
+    assert revoked("carol") == {"known": True, "own": ["docker-carol"], "shared": []}
     assert revoked("dan") == {"known": True, "own": ["docker-dan"], "shared": []}
     assert revoked("gone") == {"known": False, "own": ["docker-gone"], "shared": []}
 

@@ -185,3 +185,13 @@ def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
     assert "Left out (docker_rotate_exclude): web3. Engines among them trust the CA that they did before" in said
     assert "SSH accounts on web1, web2: docker-admin" in made.lines
     assert made.problems == []
+
+
+def test_a_revocation_has_not_ended_where_somebody_was_left_out() -> None:
+    extra = {"docker_rotate_exclude": ["web3"], "docker_revoke_name": "eve"}
+    engines = {"web1": engine(), "web2": engine()}
+    made = report.make(planned("revoke_client", extra=extra), engines, {"localhost": client()}, CA)
+    (problem,) = made.problems
+    assert problem.startswith("web3: it was left out and lets eve in as before; run the playbook again without")
+    back = planned("revoke_client", extra={**extra, "docker_revoke_state": "absent"})
+    assert report.make(back, engines, {"localhost": client()}, CA).problems == []
