@@ -45,7 +45,11 @@ class ActionModule(ActionBase):
         host = str((task_vars or {}).get("inventory_hostname", ""))
         settings = client_host.Settings(host=host, **{name: given[name] for name in _SETTINGS})
         if given["absent"]:
-            result.update(changed=False, removals=client_host.removals(settings, given["absent_names"]))
+            result.update(
+                changed=False,
+                removals=client_host.removals(settings, given["absent_names"]),
+                failures=client_host.failures(settings, given["results"]),
+            )
             return result
         found = client_host.problems(settings)
         if found:

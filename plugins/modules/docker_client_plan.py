@@ -133,8 +133,8 @@ ssh_engines:
   type: list
   elements: dict
 failures:
-  description: A sentence about each OS user and identity without a usable answer.
-  returned: when O(absent=false)
+  description: A sentence about each OS user and identity without a usable answer, or with O(absent) about each task that failed for a user.
+  returned: success
   type: list
   elements: str
 other_ca:

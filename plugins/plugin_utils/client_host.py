@@ -151,13 +151,16 @@ def _context_problems(settings: Settings) -> t.Iterator[str]:
 def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[str], check_mode: bool) -> list[Record]:
     """Each OS user with what the tasks do as that user.
 
-    Identities that were revoked are left out, and the names of the others' contexts are the same as with them.
+    Identities that were revoked are left out, and the names of the others' contexts are the same as with them. A user
+    without any other is not asked: that one could keep a rotation from ending what was revoked.
     ``statuses`` say what has to be done, and in check mode where the files of this run would be.
     """
     of_user = {(status["user"], status["name"]): status for status in statuses}
     found = []
     for user, identities in settings.by_user().items():
         staying = [identity for identity in identities if identity["name"] not in settings.revoked]
+        if not staying:
+            continue
         ahead = {identity["name"]: of_user.get((user, identity["name"]), {}) for identity in identities}
         every = list(_contexts_of(settings, identities, ahead if check_mode else {}))
         contexts = [context for name, context in every if name not in settings.revoked]

@@ -111,7 +111,7 @@ def _trouble(kind: str, result: Record | None, variables: Values) -> str:
         return "it cannot be reached"
     if result["failed"]:
         return str(result["failed"]).rstrip(".")
-    return "; ".join(str(finding).rstrip(".") for finding in result["findings"]) if kind == "clients" else ""
+    return "; ".join(str(failure).rstrip(".") for failure in result["failures"]) if kind == "clients" else ""
 
 
 def _behind(kind: str, result: Record | None, variables: Values) -> str:
@@ -206,7 +206,8 @@ def _client(playbook: str, variables: Values) -> Record:
         "changed": any(answer.get("changed") is True for answer in answers),
         "contexts": sum(len(_entries(answer.get("contexts"))) for answer in contexts) if contexts else None,
         "identities": _identities(playbook, _entries(report.get("identities"))),
-        "findings": _entries(report.get("failures")),
+        "failures": _entries(report.get("failures")),
+        "findings": [*_entries(report.get("failures")), *filter(None, [variables.get("docker_client_not_removed")])],
     }
 
 

@@ -349,6 +349,24 @@ def test_a_client_is_revoked_whoever_lies(start: tuple[Fleet, Run], tmp_path: Pa
     assert [options["absent_names"] for options in told(run, "web2", "docker_ssh_access")] == [["docker-build1"]]
 
 
+def test_a_user_who_lies_does_not_keep_a_rotation_from_ending_his_identity(
+    start: tuple[Fleet, Run], tmp_path: Path
+) -> None:
+    fleet = start[0].copy(tmp_path / "lied")
+    options: dict[str, Any] = {"docker_revoke_name": "jenkins", "docker_revoke_by_rotation": True}
+
+    run = fleet.play("revoke_client", liars={"jenkins@build1": "broken"}, **options)
+
+    assert run.failed  # his own files are left
+    assert_blamed(run, "build1", "as jenkins: ")
+    assert not [name for name in run.files if re.search("/(next|previous|rotation)", name)]
+    (new,) = {fleet.holds(name)["ca"] for name in ("web1", "web2", *CLIENTS)}
+    assert (new.count("-----END"), first(new) != start[0].holds("web1")["signer"]) == (1, True)
+    names = [issued.name for issued in run.issued]
+    assert (names.count("CN=jenkins"), names.count("CN=build1")) == (1, 2)
+    assert_clean(run)
+
+
 def test_verify_has_a_finding_about_the_liar_alone(start: tuple[Fleet, Run]) -> None:
     honest = start[0].play("verify")
     assert not honest.failed, honest.output
