@@ -43,6 +43,8 @@ class ActionModule(ActionBase):
 
     def _run(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
         """A module, or the action of that name where Ansible has one, as for copy and package."""
+        if any(value for option, value in options.items() if "passphrase" in option):
+            self._refuse_files(task_vars)
         if name.startswith(_COLLECTION) or not self._shared_loader_obj.action_loader.has_plugin(name):
             return self._execute_module(module_name=name, module_args=options, task_vars=task_vars)  # type: ignore[no-any-return]
         task = self._task.copy()
@@ -57,6 +59,16 @@ class ActionModule(ActionBase):
             shared_loader_obj=self._shared_loader_obj,
         )
         return action.run(task_vars=task_vars)  # type: ignore[no-any-return]
+
+    def _refuse_files(self, task_vars: dict[str, t.Any] | None) -> None:
+        """Without pipelining, Ansible writes a module and its options into a file on the host."""
+        if not self._is_pipelining_enabled("new"):
+            host = self._task.delegate_to or str((task_vars or {}).get("inventory_hostname", "the host"))
+            raise AnsibleActionFail(
+                f"The passphrase would be in a file on the host for a moment, because {host} has no pipelining for its "
+                f"connection ({self._connection.transport}). Set ansible_pipelining and ansible_ssh_pipelining to true "
+                "for the CA host, and leave ANSIBLE_KEEP_REMOTE_FILES alone."
+            )
 
     def _asked(self) -> tuple[str, dict[str, t.Any]]:
         action = str(self._task.action).rpartition(".")[2]

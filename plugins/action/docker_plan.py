@@ -93,6 +93,9 @@ class ActionModule(ActionBase):
             user=pwd.getpwuid(os.geteuid()).pw_name,
             remote_user=str(constants.DEFAULT_REMOTE_USER or ""),
             check_mode=bool(task_vars.get("ansible_check_mode")),
+            command_line=" ".join(
+                text for text in context.CLIARGS.get("extra_vars") or () if not str(text).startswith("@")
+            ),
         )
 
     @staticmethod

@@ -25,7 +25,7 @@ _NOT_FOR_ALL = (
     "ansible_ssh_host",
     "ansible_delegated_vars",
 )
-_OF_CA = frozenset(variable.name for variable in _variables.CA) | {"docker_ca_passphrase"}
+_OF_CA = frozenset(variable.name for variable in _variables.CA) | _variables.SECRETS
 _FOR_ALL_HOSTS = frozenset(variable.name for variable in _variables.FLEET) - {"docker_engine_serial"}
 
 
@@ -46,6 +46,16 @@ def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[s
             yield (
                 f"The extra variable {name} does nothing in the playbook {playbook}; it belongs to "
                 f"{listed(playbooks[name])}. Remove it, or run that playbook."
+            )
+
+
+def secrets_on_command_line(command_line: str) -> t.Iterator[str]:
+    for name in sorted(_variables.SECRETS):
+        if re.search(rf"\b{name}\b", command_line):
+            yield (
+                f"{name} is on the command line, where ps shows it to every user of this machine. Change that "
+                "passphrase, and give it in a file that ansible-vault has encrypted: as a variable of the CA host, or "
+                "with -e @FILE."
             )
 
 

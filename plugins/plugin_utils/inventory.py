@@ -37,6 +37,7 @@ class Inventory:
     user: str = ""  # who runs Ansible
     remote_user: str = ""  # as whom Ansible connects where the inventory says nothing
     check_mode: bool = False
+    command_line: str = ""  # what -e says itself, not in a file
 
 
 class Reader:

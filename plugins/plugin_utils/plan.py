@@ -38,7 +38,9 @@ def make(inventory: Inventory, playbook: str) -> Plan:
     if playbook not in _variables.PLAYBOOKS:
         raise PlanError([f"The playbook {playbook!r} is none of {', '.join(_variables.PLAYBOOKS)}."])
     reader = Reader(inventory)
-    reader.say(*_checks.extra_variables(inventory.extra, playbook))
+    reader.say(
+        *_checks.extra_variables(inventory.extra, playbook), *_checks.secrets_on_command_line(inventory.command_line)
+    )
     fleet = reader.fleet()
     ca_host = _ca_host(reader, fleet["docker_ca_host"])
     engine_names, client_names = _engine_names(reader, fleet, playbook), _client_names(reader, fleet)

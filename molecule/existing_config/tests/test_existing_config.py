@@ -166,7 +166,8 @@ def test_a_ca_host_that_cannot_be_reached_ends_the_run(lab: Any, tmp_path: pathl
 
 
 def test_a_passphrase_that_does_not_open_the_ca_ends_the_run(lab: Any, tmp_path: pathlib.Path) -> None:
-    said = refused(lab, tmp_path, {}, *DUE, "-e", "docker_ca_passphrase=wrong-passphrase")
+    (tmp_path / "secret.json").write_text(json.dumps({"docker_ca_passphrase": "wrong-passphrase"}))
+    said = refused(lab, tmp_path, {}, *DUE, "-e", f"@{tmp_path}/secret.json")
     assert "cannot be read with the docker_ca_passphrase that was given" in said
 
 

@@ -107,3 +107,15 @@ def test_what_every_module_answers_has_its_type_in_foreign_modules_too(run: Any)
     assert seen["answer"]["failed"]
     assert "unreachable" not in seen["answer"]
     assert "web1 does not answer as the module ansible.builtin.ping does: 'msg' is no str" in seen["answer"]["msg"]
+
+
+@pytest.mark.parametrize("pipelining", [{}, {"ansible_pipelining": True, "ansible_ssh_pipelining": False}])
+def test_a_passphrase_goes_to_no_host_that_would_keep_it_in_a_file(run: Any, pipelining: dict[str, Any]) -> None:
+    options = {"dir": "/srv/ca", "passphrase": "correct horse"}
+    task: dict[str, Any] = {"bulkhead.docker.docker_ca_info": options}
+
+    seen = run({**task, "vars": {"ansible_connection": "ssh", "ansible_host": "192.0.2.1", **pipelining}}, {})
+
+    assert seen["answer"]["msg"].startswith("The passphrase would be in a file on the host for a moment, because web1 ")
+    # With it, the host is asked.
+    assert "does not answer as" in run({**task, "vars": {"ansible_pipelining": True}}, {"msg": "well"})["answer"]["msg"]

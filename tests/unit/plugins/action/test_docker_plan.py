@@ -164,3 +164,15 @@ def test_extra_variables_are_checked(run: Run) -> None:
     inventory = {"docker_engines": {"hosts": {"web1": {"ansible_host": "192.0.2.1"}}}}
     options = ("-e", "docker_renew_froce=true ansible_become=true", "-e", "playbook=renew")
     assert len(run(inventory, *options)["problems"]) == 2
+
+
+def test_a_secret_is_not_taken_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    inventory = {"docker_engines": {"hosts": {"web1": {"ansible_host": "192.0.2.1"}}}}
+    secret = {"docker_ca_passphrase": "correct horse"}
+    (tmp_path / "secret.json").write_text(json.dumps(secret), encoding="utf-8")
+
+    (problem,) = run(inventory, "-e", json.dumps(secret))["problems"]
+    assert problem.startswith("docker_ca_passphrase is on the command line, where ps shows it")
+    assert "correct horse" not in problem
+
+    assert run(inventory, "-e", f"@{tmp_path}/secret.json")["problems"] == []
