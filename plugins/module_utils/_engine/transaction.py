@@ -123,6 +123,8 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 _describe(result, inspect.gather(), desired, journal.pair())
                 return result
             result.reasons.append(f"a change that was interrupted is undone. {_undo(journal, desired.timeout)}")
+        if desired.absent and not _has_traces():
+            return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
         waits = bool(result.certificate_reasons) and not desired.certificate
@@ -159,6 +161,11 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 result.running = result.running or result.restarted
                 result.certificate = certificate.Pair.installed().end()
     return result
+
+
+def _has_traces() -> bool:
+    """Whether this collection has changed the engine. Where it has not, there need not be a Docker either."""
+    return any(path.exists() for path in (inspect.STATE, *_service.Systemd.own_drop_ins))
 
 
 def _refuse_unreadable_bundle(ca: str) -> None:

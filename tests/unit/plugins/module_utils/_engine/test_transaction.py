@@ -331,6 +331,27 @@ def reset(daemon: Daemon, text: str | None) -> None:
     daemon.boot()
 
 
+def test_there_is_nothing_to_take_back_where_nothing_was_done(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Docker itself has gone meanwhile."""
+    authority = Authority()
+    monkeypatch.setattr(_service.Systemd, "own_drop_ins", (daemon.own_drop_in(),))
+    before = picture(daemon)
+
+    def gone() -> t.NoReturn:
+        raise inspect.EngineError("this host has no service docker.")
+
+    monkeypatch.setattr(inspect, "gather", gone)
+    done = transaction.change(desired(authority, absent=True))
+    assert (done.changed, done.would_change, picture(daemon)) == (False, False, before)
+    with pytest.raises(inspect.EngineError, match="no service docker"):
+        transaction.change(desired(authority))
+
+    daemon.own_drop_in().parent.mkdir(parents=True, exist_ok=True)
+    daemon.own_drop_in().write_text("[Service]", encoding="utf-8")
+    with pytest.raises(inspect.EngineError, match="no service docker"):
+        transaction.change(desired(authority, absent=True))
+
+
 @pytest.mark.parametrize("text", [None, '{"debug":  true}\n', '{"live-restore": true}'])
 def test_a_first_run_that_is_killed_at_any_step_is_undone(daemon: Daemon, text: str | None) -> None:
     authority = Authority()
