@@ -213,7 +213,7 @@ def _ca(planned: Values, said: t.Any) -> list[Row]:
         return []
     answer = _Answer(said, [])
     name, days = answer.text("common_name") or "CA", answer.number("days_left")
-    findings = [*answer.findings]
+    findings = [*(clean(entry).rstrip(".") for entry in answer.entries("findings")), *answer.findings]
     if days is not None and days < planned["minimum_days"]:
         findings.append(
             f"it ends in {days} days, less than docker_ca_minimum_days ({planned['minimum_days']}), and every "

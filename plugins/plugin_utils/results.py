@@ -39,7 +39,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     ca = _ca_state(plan, hostvars)
     # Ansible puts the variables of a host together each time that it is asked for them.
     hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
-    known = {**collected(plan, hostvars), "ca": _ca(ca)}
+    known = {**collected(plan, hostvars), "ca": _ca(plan, ca)}
     return {
         **known,
         "due": _due.due(plan, hostvars, ca),
@@ -226,15 +226,31 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     return on_host[0] if on_host else next(read, {})
 
 
-def _ca(state: Values) -> Record:
+def _ca(plan: Plan, state: Values) -> Record:
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
-    if not signing:
+    findings = _ca_findings(plan, state, bool(signing)) if state else []
+    if not signing and not findings:
         return {}
     return {
-        "common_name": signing[0].get("common_name"),
-        "days_left": signing[0].get("days_left"),
+        "common_name": signing[0].get("common_name") if signing else "",
+        "days_left": signing[0].get("days_left") if signing else None,
         "revoked": _entries(state.get("revoked")),
+        "findings": findings,
     }
+
+
+def _ca_findings(plan: Plan, state: Values, has_certificate: bool) -> list[str]:
+    """What `renew` and `verify` say about the CA beside its end. Who verifies need not have the passphrase."""
+    if plan["playbook"] not in ("renew", "verify"):
+        return []
+    key = state.get("key")
+    opens = isinstance(key, t.Mapping) and key.get("opens") is True
+    found = [str(problem) for problem in _entries(state.get("problems")) if opens or plan["playbook"] == "renew"]
+    if not has_certificate and not found:
+        found.append(f"there is no CA in {plan['ca']['dir']}; correct docker_ca_host or docker_ca_dir")
+    if state.get("phase") not in ("none", "", None):
+        found.append("its rotation was interrupted; run bulkhead.docker.rotate_ca, which goes on where it stopped")
+    return found
 
 
 def _answers(variables: Values, name: str) -> list[t.Mapping[str, t.Any]]:

@@ -187,6 +187,18 @@ def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
     assert made.problems == []
 
 
+def test_what_is_wrong_with_the_ca_is_a_problem_of_its_row() -> None:
+    ca = {
+        "common_name": "",
+        "days_left": None,
+        "findings": ["there is no CA in ~/.bulkhead/ca; correct docker_ca_dir."],
+    }
+    made = report.make(
+        planned("verify"), dict.fromkeys(("web1", "web2", "web3"), engine()), {"localhost": client()}, ca
+    )
+    assert made.problems == ["CA: there is no CA in ~/.bulkhead/ca."]
+
+
 def test_a_revocation_has_not_ended_where_somebody_was_left_out() -> None:
     extra = {"docker_rotate_exclude": ["web3"], "docker_revoke_name": "eve"}
     engines = {"web1": engine(), "web2": engine()}

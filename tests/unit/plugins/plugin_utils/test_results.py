@@ -193,6 +193,23 @@ def test_the_ca_is_the_one_that_the_run_has_left_or_else_has_read() -> None:
     assert results.results(made, hostvars())["ca"] == {}
 
 
+@pytest.mark.parametrize("playbook", ["renew", "verify"])
+def test_a_ca_that_is_not_there_or_in_a_rotation_is_a_finding(playbook: str) -> None:
+    def findings(**state: Any) -> list[str]:
+        variables = hostvars(localhost={**CLIENT, "docker_ca_gathered": {"phase": "none", "problems": [], **state}})
+        return list(results.results(planned(playbook), variables)["ca"]["findings"])
+
+    assert findings() == ["there is no CA in ~/.bulkhead/ca; correct docker_ca_host or docker_ca_dir"]
+    signing = [{"role": "signing", "common_name": "CA", "days_left": 900}]
+    assert findings(certificates=signing) == []
+    (said,) = findings(certificates=signing, phase="trust")
+    assert said.startswith("its rotation was interrupted; run bulkhead.docker.rotate_ca")
+    damaged = {"certificates": signing, "problems": ["issued/x.pem cannot be read."]}
+    assert findings(**damaged, key={"opens": True}) == ["issued/x.pem cannot be read."]
+    # Whoever verifies need not have the passphrase.
+    assert bool(findings(**damaged, key={"opens": False})) == (playbook == "renew")
+
+
 def test_a_rotation_does_not_begin_without_everybody() -> None:
     made = planned("rotate_ca", extra={"docker_rotate_exclude": ["web3"]})
     mute = {"docker_client_report": {"identities": [], "failures": ["The identities of ops cannot be read."]}}
