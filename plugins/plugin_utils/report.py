@@ -84,7 +84,7 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
     lines = [*_tables(rows, check), "", *_access(plan, ca), *_left_out(plan)]
-    lines += [*_problem_lines(problems), *_next(plan, rows, problems)]
+    lines += [*_still_valid(plan, ca), *_problem_lines(problems), *_next(plan, rows, problems)]
     return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
 
 
@@ -337,6 +337,18 @@ def _left_out(plan: Values) -> list[str]:
     return _wrapped(
         f"Left out (docker_rotate_exclude): {listed(names)}. Engines among them trust the CA that they did before, and "
         "let in the same accounts; nothing was taken from anybody there."
+    )
+
+
+def _still_valid(plan: Values, ca: t.Any) -> list[str]:
+    """What a revocation cannot end: no release of dockerd reads a revocation list."""
+    count = _Answer(ca, []).number("still_valid") if isinstance(ca, t.Mapping) else None
+    revoke = plan["revoke"]
+    if plan["playbook"] != "revoke_client" or revoke["state"] != "present" or not count:
+        return []
+    return _wrapped(
+        f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list: "
+        "whoever has a copy of the key gets in until they expire. docker_revoke_by_rotation=true ends that now."
     )
 
 

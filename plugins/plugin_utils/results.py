@@ -37,9 +37,10 @@ _NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.
 def results(plan: Plan, hostvars: Hostvars) -> Record:
     """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
     ca = _ca_state(plan, hostvars)
+    still_valid = hostvars.get(plan["ca"]["host"], {}).get("docker_ca_still_valid")
     # Ansible puts the variables of a host together each time that it is asked for them.
     hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
-    known = {**collected(plan, hostvars), "ca": _ca(plan, ca)}
+    known = {**collected(plan, hostvars), "ca": _ca(plan, ca, still_valid)}
     return {
         **known,
         "due": _due.due(plan, hostvars, ca),
@@ -226,7 +227,8 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     return on_host[0] if on_host else next(read, {})
 
 
-def _ca(plan: Plan, state: Values) -> Record:
+def _ca(plan: Plan, state: Values, still_valid: t.Any) -> Record:
+    """``still_valid`` are the certificates of an identity that is being revoked, which engines accept as before."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     findings = _ca_findings(plan, state, bool(signing)) if state else []
     if not signing and not findings:
@@ -235,6 +237,7 @@ def _ca(plan: Plan, state: Values) -> Record:
         "common_name": signing[0].get("common_name") if signing else "",
         "days_left": signing[0].get("days_left") if signing else None,
         "revoked": _entries(state.get("revoked")),
+        "still_valid": len(_entries(still_valid)),
         "findings": findings,
     }
 

@@ -173,7 +173,5 @@ def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None
 
     # Without the key that was declared for carol.
     assert [(user["name"], user["public_keys"]) for user in users] == [("ops", [KEY]), ("docker-carol", [])]
-    with pytest.raises(
-        handover.HandoverError, match="has docker-carol, and carol was revoked"
-    ):
+    with pytest.raises(handover.HandoverError, match="has docker-carol, and carol was revoked"):
         handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["carol"])

@@ -187,6 +187,14 @@ def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
     assert made.problems == []
 
 
+def test_a_revocation_says_what_engines_accept_as_before() -> None:
+    engines = dict.fromkeys(("web1", "web2", "web3"), engine())
+    revoke = planned("revoke_client", extra={"docker_revoke_name": "eve"})
+    made = report.make(revoke, engines, {"localhost": client()}, {**CA, "still_valid": 2})
+    assert "Engines still accept 2 certificates of eve, because dockerd reads no" in " ".join(made.lines)
+    assert "still accept" not in " ".join(report.make(revoke, engines, {"localhost": client()}, CA).lines)
+
+
 def test_what_is_wrong_with_the_ca_is_a_problem_of_its_row() -> None:
     ca = {
         "common_name": "",
@@ -196,7 +204,7 @@ def test_what_is_wrong_with_the_ca_is_a_problem_of_its_row() -> None:
     made = report.make(
         planned("verify"), dict.fromkeys(("web1", "web2", "web3"), engine()), {"localhost": client()}, ca
     )
-    assert made.problems == ["CA: there is no CA in ~/.bulkhead/ca."]
+    assert made.problems == ["CA: there is no CA in ~/.bulkhead/ca; correct docker_ca_dir."]
 
 
 def test_a_revocation_has_not_ended_where_somebody_was_left_out() -> None:
