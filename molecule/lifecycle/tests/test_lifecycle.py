@@ -335,6 +335,17 @@ def sha(folder: pathlib.Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_a_declared_account_ends_with_its_identity(lab: t.Any) -> None:
+    account = "getent passwd docker-carol >/dev/null && echo there || echo gone"
+    assert set(sudo(lab, account).values()) == {"there"}
+    succeeds(lab.playbook(REVOKE, "-e", "docker_revoke_name=carol"))
+    assert set(sudo(lab, account).values()) == {"gone"}
+    says(lab.playbook(SITE), "has docker-carol, and carol was revoked on the CA host.")
+    succeeds(lab.playbook(REVOKE, "-e", "docker_revoke_name=carol", "-e", "docker_revoke_state=absent"))
+    succeeds(lab.playbook(SITE))
+    assert set(sudo(lab, account).values()) == {"there"}
+
+
 def test_remove_gives_everything_back(lab: t.Any, ghost: tuple[str, ...]) -> None:
     snapshot = "sh /root/snapshot"
     before = sudo(lab, snapshot)
