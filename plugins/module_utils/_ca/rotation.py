@@ -108,6 +108,8 @@ def _record_retired(directory: ca.Directory) -> None:
 
 def finish(directory: ca.Directory) -> None:
     """End the exchange of files that a killed run has begun; whoever calls this holds the lock."""
+    for place in (directory, directory.next, directory.previous):
+        _files.sweep(place.key)  # a key that was about to be written, maybe without a passphrase
     if _swap_is_due(directory, directory.phase()):
         _swap(directory)
 

@@ -1,4 +1,4 @@
-"""The three modules of the CA as Ansible runs them."""
+"""The modules of the CA as Ansible runs them."""
 
 from __future__ import annotations
 
@@ -57,6 +57,22 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
     assert "opensesame" not in text
 
 
+def test_the_passphrase_is_changed_and_not_told(home: Path) -> None:
+    secrets = {"dir": str(home), "passphrase": "another secret", "old_passphrase": "opensesame"}
+    checked = returns.run("docker_ca_passphrase", secrets, check=True)
+    done = returns.run("docker_ca_passphrase", secrets)
+    again = returns.run("docker_ca_passphrase", secrets)
+    assert [(one["changed"], len(one["changed_keys"])) for one in (checked, done, again)] == [
+        (True, 2),
+        (True, 2),
+        (False, 0),
+    ]
+    returns.assert_documented("docker_ca_passphrase", checked, done, again)
+    assert not returns.run("docker_ca_info", {"dir": str(home), "passphrase": "another secret"})["problems"]
+    text = json.dumps([checked, done, again])
+    assert not [one for one in ("PRIVATE KEY", "opensesame", "another secret") if one in text]
+
+
 @pytest.mark.parametrize(
     ("module", "options", "says"),
     [
@@ -64,6 +80,9 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
         ("docker_ca_rotation", {"phase": "retire"}, "is in the phase none and cannot go to retire at once"),
         ("docker_ca_rotation", {"phase": "trust", "dir": "ca"}, "has to start with / or ~/"),
         ("docker_ca_info", {"dir": "ca"}, "has to start with / or ~/"),
+        ("docker_ca_passphrase", {"passphrase": "another secret"}, "can be read neither with docker_ca_passphrase"),
+        ("docker_ca_passphrase", {"dir": "/nonexistent"}, "is not there. Correct docker_ca_dir"),
+        ("docker_ca_passphrase", {"passphrase": "ca-key", "old_passphrase": "opensesame"}, "would be masked"),
     ],
 )
 def test_a_refusal_is_one_sentence(home: Path, module: str, options: dict[str, object], says: str) -> None:
