@@ -51,6 +51,12 @@ options:
     description: Days that a new CA is valid.
     type: int
     default: 3650
+  successor:
+    description: >-
+      Whether to make the successor of the CA in O(dir) instead, in the directory C(next) below it and under the lock of that CA. It is an error
+      when there is no CA, or when its rotation has begun.
+    type: bool
+    default: false
   assume_revoked:
     description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
     type: list
@@ -87,7 +93,7 @@ written:
   elements: str
   sample: [ca-key.pem, ca-cert.pem, crl.pem, ca.pem]
 state:
-  description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
+  description: The CA as it is now, with O(successor) the successor, with the keys that M(bulkhead.docker.docker_ca_info) returns.
   returned: success
   type: dict
 """
@@ -116,6 +122,7 @@ def main() -> None:
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "valid_days": {"type": "int", "default": 3650},
+            "successor": {"type": "bool", "default": False},
             "assume_revoked": {"type": "list", "elements": "str", "default": []},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
@@ -141,12 +148,16 @@ def main() -> None:
     files = existing.files(given)
     wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
     try:
-        directory = ca.open_directory(given["dir"])
-        for secret in (given["passphrase"], given["existing_passphrase"]):
-            ca.refuse_masking(secret, [given["common_name"], inspect.gather(directory, given["passphrase"])])
-        written = create.ensure(directory, given["passphrase"], wanted, given["assume_revoked"], module.check_mode)
-        state = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
-        state["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
+        directory, passphrase = ca.open_directory(given["dir"]), given["passphrase"]
+        made = directory.next if given["successor"] else directory
+        for secret in (passphrase, given["existing_passphrase"]):
+            ca.refuse_masking(secret, [given["common_name"], inspect.gather(made, passphrase)])
+        if given["successor"]:
+            written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
+        else:
+            written = create.ensure(directory, passphrase, wanted, given["assume_revoked"], module.check_mode)
+        state = inspect.gather(made, passphrase, given["assume_revoked"])
+        state["existing"] = existing.gather(made, passphrase, files) if files else None
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

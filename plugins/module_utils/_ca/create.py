@@ -53,6 +53,35 @@ def ensure(
         return maker.make(assume_revoked)
 
 
+def ensure_successor(
+    directory: ca.Directory,
+    passphrase: str,
+    wanted: Wanted,
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """The same for the successor of a CA, which is made under the lock of the CA and only while no rotation has begun.
+
+    Otherwise somebody who was suspended in between would put a CA that nobody knows where another one is awaited.
+    """
+    maker = _Maker(directory.next, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
+    if not directory.certificate.exists():
+        raise ca.CaError(
+            f"There is no CA in {directory.path} that could have a successor. Make one with the role docker_ca, or "
+            "correct docker_ca_dir."
+        )
+    with ca.lock(directory, shared=check_mode):
+        phase = directory.phase()
+        if phase != "none":
+            raise ca.CaError(
+                f"The CA in {directory.path} is being replaced by another run, whose rotation is in the phase {phase}; "
+                "no successor was made. Run the playbook bulkhead.docker.rotate_ca again: it goes on from there."
+            )
+        if not check_mode:
+            _files.make_folder(directory.next.path, 0o700)
+        return maker.make(())
+
+
 @dataclasses.dataclass(frozen=True)
 class _Maker:
     directory: ca.Directory

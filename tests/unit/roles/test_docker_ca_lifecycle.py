@@ -115,6 +115,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     assert "There is no CA in" in outcomes["none"].message
     assert not (tmp_path / "none").exists()
     assert_whole(ca, "opensesame")
+    assert not (ca / "next/.lock").exists()  # the successor was made under the lock of the CA
     assert len(subjects(ca / "ca.pem")) == 2
     assert subjects(ca / "ca.pem")[0] == old
 

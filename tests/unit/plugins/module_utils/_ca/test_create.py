@@ -178,6 +178,21 @@ def test_an_exchange_of_files_that_was_killed_is_ended_first(signed: Path, tmp_p
     assert not home.next.path.exists()
 
 
+def test_a_successor_is_made_or_taken_over(home: ca.Directory, tmp_path: Path) -> None:
+    create.ensure(home, "", NEW)
+    brought = Authority("brought along")
+    (tmp_path / "c.pem").write_text(brought.pem)
+    (tmp_path / "k.pem").write_bytes(authority.key_text(brought.key))
+    files = existing.Files(tmp_path / "c.pem", tmp_path / "k.pem", "")
+    before = authority.content(home.path)
+    assert create.ensure_successor(home, "a secret one", create.Wanted("x", "P-256", 3072, 9, files)) == EVERYTHING
+    after = authority.content(home.path)
+    assert {name: text for name, text in after.items() if not name.startswith("next/")} == before
+    assert home.next.load_certificate().common_names == ["brought along"]
+    assert home.next.path.stat().st_mode & 0o777 == 0o700
+    assert inspect.gather(home.next, "a secret one")["complete"]
+
+
 class Killed(BaseException):
     """The process ends here."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, inspect, passphrase, rotation, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from helpers import authority
@@ -188,3 +188,83 @@ def test_a_step_that_is_killed_anywhere_is_completed_by_the_next_call(
         assert found == expected, f"killed before change {kills - 1}"
         names(killed)
     assert kills > 5
+
+
+WANTED = create.Wanted("late", "P-256", 3072, 3650)
+
+
+@pytest.mark.parametrize("reached", [1, 2, 3])
+def test_no_successor_is_made_once_a_rotation_has_begun(home: ca.Directory, reached: int) -> None:
+    """By an operator who has read the CA before another one began, and was suspended."""
+    for step in STEPS[:reached]:
+        rotation.advance(home, step)
+    before = authority.content(home.path)
+    for check_mode in (True, False):
+        with pytest.raises(ca.CaError, match=f"rotation is in the phase {STEPS[reached - 1]}; no successor was made"):
+            create.ensure_successor(home, "", WANTED, check_mode)
+    assert authority.content(home.path) == before
+
+
+def test_the_successor_is_made_under_the_lock_of_the_ca(home: ca.Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(home.next.path)
+    monkeypatch.setattr(ca, "_LOCK_LIMIT", 0)
+    with ca.lock(home), pytest.raises(ca.CaError, match="is in use by process"):
+        create.ensure_successor(home, "", WANTED)
+    assert not home.next.path.exists()
+    with pytest.raises(ca.CaError, match="There is no CA in"):
+        create.ensure_successor(home.next, "", WANTED)
+    made = create.ensure_successor(home, "", WANTED, check_mode=True)
+    assert not home.next.path.exists()
+    assert create.ensure_successor(home, "", WANTED) == made == ["ca-key.pem", "ca-cert.pem", "crl.pem", "ca.pem"]
+    assert create.ensure_successor(home, "", WANTED) == []
+    for step in STEPS:
+        rotation.advance(home, step)
+    assert inspect.gather(home, "")["complete"]
+    assert not home.next.path.exists()
+
+
+@pytest.mark.parametrize("reached", [2, 3])
+@pytest.mark.parametrize("files", [("ca-key.pem", "ca-cert.pem", "crl.pem"), ("ca-key.pem",), ("ca-cert.pem",)])
+def test_a_successor_that_nobody_knows_takes_no_place(
+    home: ca.Directory, tmp_path: Path, reached: int, files: tuple[str, ...]
+) -> None:
+    for step in STEPS[:reached]:
+        rotation.advance(home, step)
+    stray = authority.make(tmp_path / "stray", Authority("stray"))
+    home.next.path.mkdir()
+    for name in files:
+        shutil.copy(stray / name, home.next.path)
+    before = authority.content(home.path)
+    for change in (
+        *(lambda step=step: rotation.advance(home, step) for step in STEPS[reached - 1 : reached + 1]),
+        lambda: create.ensure(home, "", WANTED),
+        lambda: passphrase.change(home, "another secret", ""),
+    ):
+        with pytest.raises(ca.CaError, match="is not in the trust bundle"):
+            change()
+    assert authority.content(home.path) == before
+    shutil.rmtree(home.next.path)
+    for step in STEPS[reached:]:
+        rotation.advance(home, step)
+    assert names(home) == ["new"]
+
+
+def test_a_successor_is_published_before_it_signs(home: ca.Directory) -> None:
+    """Also where the call that was to publish it was killed."""
+    home.rotation.write_text("trust\n")
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match="is not in the trust bundle .* which publishes it first"):
+        rotation.advance(home, "reissue")
+    assert authority.content(home.path) == before
+    for step in STEPS[:2]:
+        rotation.advance(home, step)
+    assert names(home) == ["new", "old"]
+
+
+def test_the_files_of_another_old_ca_are_no_copy_of_this_one(home: ca.Directory) -> None:
+    rotation.advance(home, "trust")
+    authority.make(home.previous.path, Authority("before"))
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match=r"previous/ca-key.pem is not a copy of .*, which would be lost"):
+        rotation.advance(home, "reissue")
+    assert authority.content(home.path) == before
