@@ -57,6 +57,26 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
     assert "opensesame" not in text
 
 
+def test_a_client_is_revoked_in_one_call(home: Path) -> None:
+    secret = {"dir": str(home), "passphrase": "opensesame"}
+    returns.run("docker_ca_sign", {**secret, "requests": [request("client")]})
+    checked = returns.run("docker_ca_revocation", {**secret, "name": "alice"}, check=True)
+    assert not (home / "revoked/alice").exists()
+    done = returns.run("docker_ca_revocation", {**secret, "name": "alice"})
+    again = returns.run("docker_ca_revocation", {**secret, "name": "alice"})
+    absent = returns.run("docker_ca_revocation", {**secret, "name": "alice", "state": "absent"})
+    assert [(one["changed"], one["written"]) for one in (checked, done, again, absent)] == [
+        (True, ["revoked/alice", "crl.pem"]),
+        (True, ["revoked/alice", "crl.pem"]),
+        (False, []),
+        (True, ["revoked/alice"]),
+    ]
+    assert checked["state"]["revoked"] == done["state"]["revoked"] == ["alice"]
+    assert [one["state"]["issued"][0]["revoked"] for one in (checked, done, absent)] == [True, True, True]
+    assert set(done["state"]) >= set(returns.run("docker_ca_info", secret)) - returns.COMMON
+    returns.assert_documented("docker_ca_revocation", checked, done, again, absent)
+
+
 def test_the_passphrase_is_changed_and_not_told(home: Path) -> None:
     secrets = {"dir": str(home), "passphrase": "another secret", "old_passphrase": "opensesame"}
     checked = returns.run("docker_ca_passphrase", secrets, check=True)
@@ -81,6 +101,9 @@ def test_the_passphrase_is_changed_and_not_told(home: Path) -> None:
         ("docker_ca_rotation", {"phase": "trust", "dir": "ca"}, "has to start with / or ~/"),
         ("docker_ca_info", {"dir": "ca"}, "has to start with / or ~/"),
         ("docker_ca_passphrase", {"passphrase": "another secret"}, "can be read neither with docker_ca_passphrase"),
+        ("docker_ca_revocation", {"name": "alice"}, "is encrypted, and docker_ca_passphrase is not set"),
+        ("docker_ca_revocation", {"name": "../alice"}, "is not the name of an identity"),
+        ("docker_ca_revocation", {"name": "alice", "dir": "/nonexistent"}, "There is no CA in /nonexistent"),
         ("docker_ca_passphrase", {"dir": "/nonexistent"}, "is not there. Correct docker_ca_dir"),
         ("docker_ca_passphrase", {"passphrase": "ca-key", "old_passphrase": "opensesame"}, "would be masked"),
     ],
