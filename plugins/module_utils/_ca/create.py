@@ -46,10 +46,9 @@ def ensure(
 ) -> list[str]:
     """The files that were written, or in check mode would be."""
     maker = _Maker(directory, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
-    if not check_mode:
-        for folder in (directory.path, directory.issued):
-            _files.make_folder(folder, 0o700)
-    with ca.lock(directory, shared=check_mode):
+    with ca.lock(directory, shared=check_mode, make=not check_mode):
+        if not check_mode:
+            _files.make_folder(directory.issued, 0o700)
         return maker.make(assume_revoked)
 
 
@@ -65,12 +64,9 @@ def ensure_successor(
     Otherwise somebody who was suspended in between would put a CA that nobody knows where another one is awaited.
     """
     maker = _Maker(directory.next, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path} that could have a successor. Make one with the role docker_ca, or "
-            "correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     with ca.lock(directory, shared=check_mode):
+        ca.check_exists(directory)
         phase = directory.phase()
         if phase != "none":
             raise ca.CaError(

@@ -36,11 +36,9 @@ def revoke(
             f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter or "
             "digit. Nothing was changed."
         )
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     with ca.lock(directory, shared=check_mode):
+        ca.check_exists(directory)
         if not check_mode:
             rotation.finish(directory)
             _load_key(directory, passphrase)  # or there would be a mark and no list

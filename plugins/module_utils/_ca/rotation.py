@@ -53,10 +53,7 @@ def _check(directory: ca.Directory, phase: str, wanted: str) -> None:
             f"The rotation of the CA in {directory.path} is in the phase {phase} and cannot go to {wanted} at once: "
             "trust, reissue, retire and done follow each other. Nothing was changed."
         )
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     if (phase, wanted) == ("none", "trust"):
         missing = [name for name in _MOVED if not (directory.next.path / name).exists()]
         if missing:

@@ -113,11 +113,9 @@ def sign(
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
         return [answer for request in requests if (answer := _refused(directory.marks(), request))]
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     with ca.lock(directory):
+        ca.check_exists(directory)
         issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
         answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
         _record(directory, [answer for answer in answers if isinstance(answer, Certificate)], now)

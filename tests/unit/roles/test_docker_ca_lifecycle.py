@@ -332,3 +332,23 @@ def test_the_passphrase_changes_alone(made: Path, tmp_path: Path, play: Play) ->
     assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 0), outcomes["h"].message
     assert outcomes["decrypted"].failed == 0, outcomes["decrypted"].message
     assert_whole(plain)
+
+    # What nobody needs any more is removed, with its folder, and nothing is to do where nothing is.
+    (wrong / "notes.txt").touch()
+    absent = entry("absent")
+    hosts = {name: host(tmp_path / name, "", "") for name in ("plain", "wrong", "none")}
+    checked = play(hosts, [absent], "--check")
+    assert {name: (one.failed, one.changed) for name, one in checked.items()} == {
+        "plain": (0, 1),
+        "wrong": (0, 1),
+        "none": (0, 0),
+    }
+    assert (plain / "ca-key.pem").exists()
+    outcomes = play(hosts, [absent])
+    assert {name: (one.failed, one.changed) for name, one in outcomes.items()} == {
+        "plain": (0, 1),
+        "wrong": (0, 1),
+        "none": (0, 0),
+    }
+    assert not plain.exists()
+    assert [path.name for path in wrong.iterdir()] == ["notes.txt"]

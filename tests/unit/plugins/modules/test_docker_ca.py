@@ -57,6 +57,25 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
     assert "opensesame" not in text
 
 
+def test_a_ca_is_made_gets_a_successor_and_is_removed(home: Path, tmp_path: Path) -> None:
+    options = {"dir": str(tmp_path / "made"), "passphrase": "opensesame"}
+    made = returns.run("docker_ca", options)
+    successor = returns.run("docker_ca", {**options, "successor": True})
+    assert (made["state"]["path"], successor["state"]["path"]) == (options["dir"], f"{options['dir']}/next")
+    assert made["written"] == successor["written"] == ["ca-key.pem", "ca-cert.pem", "crl.pem", "ca.pem"]
+    checked = returns.run("docker_ca", {**options, "state": "absent"}, check=True)
+    absent = returns.run("docker_ca", {**options, "state": "absent"})
+    again = returns.run("docker_ca", {**options, "state": "absent"})
+    assert [(one["changed"], one["state"]["exists"]) for one in (checked, absent, again)] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
+    assert checked["removed"] == absent["removed"]
+    assert not Path(options["dir"]).exists()
+    returns.assert_documented("docker_ca", made, successor, checked, absent, again)
+
+
 def test_a_client_is_revoked_in_one_call(home: Path) -> None:
     secret = {"dir": str(home), "passphrase": "opensesame"}
     returns.run("docker_ca_sign", {**secret, "requests": [request("client")]})
