@@ -158,7 +158,7 @@ def publish(directory: ca.Directory, check_mode: bool = False) -> bool:
 def _swap(directory: ca.Directory) -> None:
     """The successor signs from now on; the old CA stays known."""
     _check_exchange(directory)
-    directory.previous.path.mkdir(mode=0o700, exist_ok=True)
+    _files.make_folder(directory.previous.path, 0o700)
     for name in _MOVED:
         successor, present, old = _places(directory, name)
         if not successor.exists():

@@ -246,7 +246,7 @@ def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now:
     """One file for each, on the disk before anybody gets the certificate."""
     written: list[pathlib.Path] = []
     try:
-        directory.issued.mkdir(mode=0o700, exist_ok=True)
+        _files.make_folder(directory.issued, 0o700)
         for leftover in directory.issued.glob(".*.bulkhead-new"):
             leftover.unlink()
         for certificate in certificates:
@@ -256,7 +256,6 @@ def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now:
             new.replace(path)
             written.append(path)
         _files.sync_folder(directory.issued)
-        _files.sync_folder(directory.path)
     except OSError as error:
         for path in written:
             path.unlink()
