@@ -120,7 +120,7 @@ def make_folder(path: pathlib.Path, folder_mode: int = 0o755) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(folder_mode)  # never open to more than that, also after a kill
             folder.chmod(folder_mode)
             sync_folder(folder.parent)
 

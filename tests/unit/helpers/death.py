@@ -12,8 +12,8 @@ Subject = t.TypeVar("Subject")
 _KILLED = 9
 # Whatever changes files goes through one of these, shutil.rmtree included. pathlib of Python 3.9 keeps its own of them.
 _STEPS = (
-    (os, ("link", "open", "mkdir", "fchmod", "replace", "rename", "unlink", "rmdir")),
-    (pathlib.Path, ("replace", "rename", "unlink", "mkdir", "rmdir")),
+    (os, ("link", "open", "mkdir", "chmod", "fchmod", "replace", "rename", "unlink", "rmdir")),
+    (pathlib.Path, ("replace", "rename", "unlink", "mkdir", "chmod", "rmdir")),
 )
 
 
