@@ -242,17 +242,24 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
     assert revoked(ca) == [2]
 
     # A list that was lost comes back with both, and a run that was killed between mark and list is completed.
-    lost, killed = tmp_path / "lost", tmp_path / "killed"
-    for copy in (lost, killed):
+    # So is a rotation that was killed between the key and the certificate of the successor.
+    lost, killed, moved = tmp_path / "lost", tmp_path / "killed", tmp_path / "moved"
+    for copy in (lost, killed, moved):
         shutil.copytree(ca, copy)
     (lost / "crl.pem").unlink()
     shutil.copy(made / "begun/crl.pem", killed)
-    hosts = {copy.name: {"docker_ca_dir": str(copy)} for copy in (lost, killed)}
-    on_lost, on_killed = ({"when": f"inventory_hostname == '{name}'"} for name in hosts)
-    completed = play(hosts, [CA | on_lost, revoke | on_killed])
-    for copy in (lost, killed):
+    step(moved, "trust")
+    (moved / "rotation").write_text("reissue\n")
+    (moved / "previous").mkdir()
+    (moved / "previous/ca-key.pem").hardlink_to(moved / "ca-key.pem")
+    (moved / "next/ca-key.pem").replace(moved / "ca-key.pem")
+    hosts = {copy.name: {"docker_ca_dir": str(copy)} for copy in (lost, killed, moved)}
+    on_lost = {"when": "inventory_hostname == 'lost'"}
+    completed = play(hosts, [CA | on_lost, revoke | {"when": "inventory_hostname != 'lost'"}])
+    for copy, serials in ((lost, [2]), (killed, [2]), (moved, [0, 2])):
         assert completed[copy.name].failed == 0, completed[copy.name].message
-        assert revoked(copy) == [2], copy.name
+        assert revoked(copy) == serials, copy.name
+    assert_whole(moved)
 
     # The other name still gets one. A certificate of the old CA is listed while the CA is replaced, too, and the
     # successor's list is kept beside it.
