@@ -113,12 +113,16 @@ def replace(path: pathlib.Path, data: bytes, file_mode: int) -> None:
 
 
 def make_folder(path: pathlib.Path, folder_mode: int = 0o755) -> None:
-    """Make what is missing of ``path`` with this mode, whatever the umask; what is there already stays as it is."""
+    """Make what is missing of ``path`` with this mode, whatever the umask; what is there already stays as it is.
+
+    Each new folder is known on the disk before something is put into it.
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(folder_mode)  # never open to more than that, also after a kill
             folder.chmod(folder_mode)
+            sync_folder(folder.parent)
 
 
 def place(source: pathlib.Path, path: pathlib.Path) -> None:

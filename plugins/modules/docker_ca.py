@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_ca
-short_description: Make what is missing of a certificate authority of this collection
+short_description: Make what is missing of a certificate authority of this collection, or remove it
 version_added: "0.1.0"
 description:
   - Makes the key, the certificate, the revocation lists and the trust bundle of a CA in a directory of the CA host, as the user whose directory
@@ -30,6 +30,14 @@ options:
     description: Directory of the CA, absolute or starting with V(~/).
     type: path
     default: ~/.bulkhead/ca
+  state:
+    description:
+      - V(present) makes what is missing.
+      - V(absent) removes the CA, its key first, with all records, a rotation that is under way, and the directory where nothing else is in it. Nothing
+        that the CA has signed can be renewed or revoked afterwards. All other options are of no meaning then.
+    type: str
+    choices: [present, absent]
+    default: present
   passphrase:
     description: Passphrase of the CA's key, which a new key is encrypted with. Empty, the key is protected by its file mode alone.
     type: str
@@ -51,6 +59,12 @@ options:
     description: Days that a new CA is valid.
     type: int
     default: 3650
+  successor:
+    description: >-
+      Whether to make the successor of the CA in O(dir) instead, in the directory C(next) below it and under the lock of that CA. It is an error
+      when there is no CA, or when its rotation has begun.
+    type: bool
+    default: false
   assume_revoked:
     description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
     type: list
@@ -77,6 +91,12 @@ EXAMPLES = r"""
     dir: ~/.bulkhead/ca
     passphrase: "{{ docker_ca_passphrase }}"
   become: false
+
+- name: Remove a CA that no engine trusts any more
+  bulkhead.docker.docker_ca:
+    dir: ~/.bulkhead/ca
+    state: absent
+  become: false
 """
 
 RETURN = r"""
@@ -86,8 +106,14 @@ written:
   type: list
   elements: str
   sample: [ca-key.pem, ca-cert.pem, crl.pem, ca.pem]
+removed:
+  description: Names of what was removed, and the directory if it was, or in check mode would be. Empty with O(state=present).
+  returned: success
+  type: list
+  elements: str
+  sample: [ca-key.pem, ca-cert.pem, ca.pem, crl.pem, issued, .lock, /home/ops/.bulkhead/ca]
 state:
-  description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
+  description: The CA as it is now, with O(successor) the successor, with the keys that M(bulkhead.docker.docker_ca_info) returns.
   returned: success
   type: dict
 """
@@ -99,7 +125,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, removal
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
@@ -111,11 +137,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "passphrase": {"type": "str", "default": "", "no_log": True},
             "common_name": {"type": "str", "default": "bulkhead.docker CA"},
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "valid_days": {"type": "int", "default": 3650},
+            "successor": {"type": "bool", "default": False},
             "assume_revoked": {"type": "list", "elements": "str", "default": []},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
@@ -140,20 +168,28 @@ def main() -> None:
         module.fail_json(msg=problem)
     files = existing.files(given)
     wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
+    removed: list[str] = []
+    written: list[str] = []
     try:
-        directory = ca.open_directory(given["dir"])
-        for secret in (given["passphrase"], given["existing_passphrase"]):
-            ca.refuse_masking(secret, [given["common_name"], inspect.gather(directory, given["passphrase"])])
-        written = create.ensure(directory, given["passphrase"], wanted, given["assume_revoked"], module.check_mode)
-        state = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
-        state["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
+        directory, passphrase = ca.open_directory(given["dir"]), given["passphrase"]
+        made = directory.next if given["successor"] else directory
+        for secret in (passphrase, given["existing_passphrase"]):
+            ca.refuse_masking(secret, [given["common_name"], inspect.gather(made, passphrase)])
+        if given["state"] == "absent":
+            removed = removal.remove(directory, module.check_mode)
+        elif given["successor"]:
+            written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
+        else:
+            written = create.ensure(directory, passphrase, wanted, given["assume_revoked"], module.check_mode)
+        state = inspect.gather(made, passphrase, given["assume_revoked"])
+        state["existing"] = existing.gather(made, passphrase, files) if files else None
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
             msg=f"The CA in {given['dir']} could not be written ({error}). Run this again: it goes on where it stopped."
         )
-    module.exit_json(changed=bool(written), written=written, state=state)
+    module.exit_json(changed=bool(written or removed), written=written, removed=removed, state=state)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect, rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, revocation, rotation
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import serialization
@@ -46,11 +46,36 @@ def ensure(
 ) -> list[str]:
     """The files that were written, or in check mode would be."""
     maker = _Maker(directory, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
-    if not check_mode:
-        for folder in (directory.path, directory.issued):
-            _files.make_folder(folder, 0o700)
-    with ca.lock(directory, shared=check_mode):
+    with ca.lock(directory, shared=check_mode, make=not check_mode):
+        if not check_mode:
+            _files.make_folder(directory.issued, 0o700)
         return maker.make(assume_revoked)
+
+
+def ensure_successor(
+    directory: ca.Directory,
+    passphrase: str,
+    wanted: Wanted,
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """The same for the successor of a CA, which is made under the lock of the CA and only while no rotation has begun.
+
+    Otherwise somebody who was suspended in between would put a CA that nobody knows where another one is awaited.
+    """
+    maker = _Maker(directory.next, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
+    ca.check_exists(directory)
+    with ca.lock(directory, shared=check_mode):
+        ca.check_exists(directory)
+        phase = directory.phase()
+        if phase != "none":
+            raise ca.CaError(
+                f"The CA in {directory.path} is being replaced by another run, whose rotation is in the phase {phase}; "
+                "no successor was made. Run the playbook bulkhead.docker.rotate_ca again: it goes on from there."
+            )
+        if not check_mode:
+            _files.make_folder(directory.next.path, 0o700)
+        return maker.make(())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +105,7 @@ class _Maker:
             if self.check_mode:
                 return [*made, directory.crl.name, directory.bundle.name]
             ca.replace(directory.certificate, taken_over or self._certificate(key))
-        issued = inspect.issued(directory, assume_revoked)
-        for place in (directory, directory.previous):
-            if place.certificate.exists():
-                made += self._list_revoked(place, issued)
-        if directory.crl.exists() and rotation.publish(directory, self.check_mode):
-            made.append(directory.bundle.name)
-        return made
+        return made + revocation.update_lists(directory, self.passphrase, assume_revoked, self.check_mode, self.now)
 
     def _key(self) -> list[str]:
         path = self.directory.key
@@ -134,31 +153,3 @@ class _Maker:
             .sign(key, x509.signing_algorithm(key))
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
-
-    def _list_revoked(self, place: ca.Directory, issued: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-        """A list keeps what it has, and gets every certificate of a client that was revoked, whoever revoked it."""
-        entry = place.load_certificate()
-        mine = {int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == x509.fingerprint(entry)}
-        present = inspect.revocation_list(place)
-        listed = {one.serial_number: one for one in present or ()}
-        if present is not None and mine <= set(listed):
-            return []
-        if not self.check_mode:
-            builder = (
-                cx509.CertificateRevocationListBuilder()
-                .issuer_name(entry.certificate.subject)
-                .last_update(self.now - x509.CLOCK_SKEW)
-                # An expired list refuses everyone; that of an expired CA has to have some end, too.
-                .next_update(max(entry.not_after, self.now + datetime.timedelta(days=1)))
-            )
-            for revoked in listed.values():
-                builder = builder.add_revoked_certificate(revoked)
-            for serial in sorted(mine - set(listed)):
-                one = cx509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now)
-                builder = builder.add_revoked_certificate(one.build())
-            key = ca.load_key(place.key, self.passphrase)
-            if not x509.same_key(entry.certificate.public_key(), key.public_key()):
-                raise ca.CaError(f"{place.key} is not the key of {place.certificate}. Bring it back from a backup.")
-            signed = builder.sign(key, x509.signing_algorithm(key))
-            ca.replace(place.crl, signed.public_bytes(serialization.Encoding.PEM))
-        return [place.crl.name]

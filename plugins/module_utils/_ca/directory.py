@@ -64,6 +64,10 @@ class Directory:
         return self.path / "retired.pem"
 
     @property
+    def lock(self) -> pathlib.Path:
+        return self.path / ".lock"
+
+    @property
     def rotation(self) -> pathlib.Path:
         return self.path / "rotation"
 
@@ -156,27 +160,30 @@ def replace(path: pathlib.Path, data: bytes, mode: int = 0o644) -> None:
     _files.replace(path, data, mode)
 
 
+def check_exists(directory: Directory) -> None:
+    if not directory.certificate.exists():
+        raise CaError(
+            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
+        )
+
+
 @contextlib.contextmanager
 def lock(
     directory: Directory,
     shared: bool = False,
     clock: t.Callable[[], float] = time.monotonic,
     sleep: t.Callable[[float], None] = time.sleep,
+    make: bool = False,
 ) -> t.Iterator[None]:
-    """Keep others from changing the directory. Reading shares the lock, and needs none where nobody has made one."""
-    path = directory.path / ".lock"
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        if not shared:
-            raise CaError(f"There is no CA in {directory.path}.") from None
+    """Keep others from changing the directory. Reading shares the lock, and needs none where nobody has made one.
+
+    The directory may be gone afterwards, because whoever had the lock has removed the CA; ``make`` brings it back.
+    """
+    descriptor = _open_locked(directory, shared, make, clock, sleep)
+    if descriptor is None:
         yield
         return
-    except OSError as error:
-        raise CaError(f"{path} cannot be opened ({error.strerror}).") from error
     try:
-        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, clock, sleep)
         if shared:
             yield
             return
@@ -191,14 +198,52 @@ def lock(
         os.close(descriptor)
 
 
+def _open_locked(
+    directory: Directory, shared: bool, make: bool, clock: t.Callable[[], float], sleep: t.Callable[[float], None]
+) -> int | None:
+    """The lock that others would take, too: whoever removes the CA takes its file along, while others wait for it."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
+    end = clock() + _LOCK_LIMIT
+    while True:
+        try:
+            if make:
+                _files.make_folder(directory.path, 0o700)
+            descriptor = os.open(directory.lock, flags, 0o600)
+        except FileNotFoundError:
+            if make and clock() <= end:
+                sleep(0.1)
+                continue
+            if not shared:
+                raise CaError(f"There is no CA in {directory.path}.") from None
+            return None
+        except OSError as error:
+            raise CaError(f"{directory.lock} cannot be opened ({error.strerror}).") from error
+        is_taken = False
+        try:
+            _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, end, clock, sleep)
+            is_taken = _is_still_there(directory.lock, descriptor)
+        finally:
+            if not is_taken:
+                os.close(descriptor)
+        if is_taken:
+            return descriptor
+
+
+def _is_still_there(path: pathlib.Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def _acquire(
     descriptor: int,
     kind: int,
     directory: Directory,
+    end: float,
     clock: t.Callable[[], float],
     sleep: t.Callable[[float], None],
 ) -> None:
-    end = clock() + _LOCK_LIMIT
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -53,14 +53,47 @@ def _check(directory: ca.Directory, phase: str, wanted: str) -> None:
             f"The rotation of the CA in {directory.path} is in the phase {phase} and cannot go to {wanted} at once: "
             "trust, reissue, retire and done follow each other. Nothing was changed."
         )
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     if (phase, wanted) == ("none", "trust"):
         missing = [name for name in _MOVED if not (directory.next.path / name).exists()]
         if missing:
             raise ca.CaError(f"{directory.next.path} holds no whole CA to change to; missing: {', '.join(missing)}.")
+    if (phase, wanted) == ("trust", "reissue") or _swap_is_due(directory, phase):
+        _check_exchange(directory)
+
+
+def _check_exchange(directory: ca.Directory) -> None:
+    """Only the CA that was published in the phase `trust` takes the place of the one that signs, whose files stay."""
+    if not _is_published(directory, directory.next):
+        raise ca.CaError(
+            f"The CA in {directory.next.path} is not in the trust bundle {directory.bundle}, so that hosts do not know "
+            "it, and it does not take the place of the one that signs. "
+            + (
+                "Run the playbook bulkhead.docker.rotate_ca, which publishes it first."
+                if directory.phase() == "trust"
+                else "Move that directory away if it is not the successor of this rotation, else bring the trust "
+                "bundle back from a backup; then run the playbook bulkhead.docker.rotate_ca again."
+            )
+        )
+    for name in _MOVED:
+        successor, present, old = _places(directory, name)
+        if successor.exists() and old.exists() and old.read_bytes() != present.read_bytes():
+            raise ca.CaError(
+                f"{old} is not a copy of {present}, which would be lost when the successor takes its place. Move "
+                f"{old.parent} away, and run the playbook bulkhead.docker.rotate_ca again."
+            )
+
+
+def _is_published(directory: ca.Directory, successor: ca.Directory) -> bool:
+    if not successor.certificate.exists():
+        return not successor.key.exists()  # the key is moved first, the certificate next
+    certificate = successor.load_certificate().pem
+    return certificate in _present_bundle(directory) and certificate != directory.load_certificate().pem
+
+
+def _places(directory: ca.Directory, name: str) -> tuple[pathlib.Path, pathlib.Path, pathlib.Path]:
+    """A file of the successor, of the CA that signs and of the old one."""
+    return directory.next.path / name, directory.path / name, directory.previous.path / name
 
 
 def _would_change(directory: ca.Directory, wanted: str) -> bool:
@@ -88,9 +121,8 @@ def _apply(directory: ca.Directory, phase: str, wanted: str) -> None:
         _record_retired(directory)
     publish(directory)
     if (phase, wanted) == ("retire", "done"):
-        for folder in (directory.next.path, directory.previous.path):
-            if folder.exists():
-                shutil.rmtree(folder)
+        if directory.previous.path.exists():
+            shutil.rmtree(directory.previous.path)
         _files.sync_folder(directory.path)
         directory.rotation.unlink()
         _files.sync_folder(directory.path)
@@ -108,6 +140,8 @@ def _record_retired(directory: ca.Directory) -> None:
 
 def finish(directory: ca.Directory) -> None:
     """End the exchange of files that a killed run has begun; whoever calls this holds the lock."""
+    for place in (directory, directory.next, directory.previous):
+        _files.sweep(place.key)  # a key that was about to be written, maybe without a passphrase
     if _swap_is_due(directory, directory.phase()):
         _swap(directory)
 
@@ -123,9 +157,10 @@ def publish(directory: ca.Directory, check_mode: bool = False) -> bool:
 
 def _swap(directory: ca.Directory) -> None:
     """The successor signs from now on; the old CA stays known."""
-    directory.previous.path.mkdir(mode=0o700, exist_ok=True)
+    _check_exchange(directory)
+    _files.make_folder(directory.previous.path, 0o700)
     for name in _MOVED:
-        successor, present, old = (folder.path / name for folder in (directory.next, directory, directory.previous))
+        successor, present, old = _places(directory, name)
         if not successor.exists():
             continue
         if not old.exists():

@@ -113,11 +113,9 @@ def sign(
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
         return [answer for request in requests if (answer := _refused(directory.marks(), request))]
-    if not directory.certificate.exists():
-        raise ca.CaError(
-            f"There is no CA in {directory.path}. Make one with the role docker_ca, or correct docker_ca_dir."
-        )
+    ca.check_exists(directory)
     with ca.lock(directory):
+        ca.check_exists(directory)
         issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
         answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
         _record(directory, [answer for answer in answers if isinstance(answer, Certificate)], now)
@@ -248,7 +246,7 @@ def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now:
     """One file for each, on the disk before anybody gets the certificate."""
     written: list[pathlib.Path] = []
     try:
-        directory.issued.mkdir(mode=0o700, exist_ok=True)
+        _files.make_folder(directory.issued, 0o700)
         for leftover in directory.issued.glob(".*.bulkhead-new"):
             leftover.unlink()
         for certificate in certificates:
@@ -258,7 +256,6 @@ def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now:
             new.replace(path)
             written.append(path)
         _files.sync_folder(directory.issued)
-        _files.sync_folder(directory.path)
     except OSError as error:
         for path in written:
             path.unlink()

@@ -115,6 +115,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
     assert "There is no CA in" in outcomes["none"].message
     assert not (tmp_path / "none").exists()
     assert_whole(ca, "opensesame")
+    assert not (ca / "next/.lock").exists()  # the successor was made under the lock of the CA
     assert len(subjects(ca / "ca.pem")) == 2
     assert subjects(ca / "ca.pem")[0] == old
 
@@ -224,11 +225,12 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
     before = content(ca)
     revoke = entry("revoke", docker_ca_revoke_name="al@ce")
     checked = play(host, [revoke], "--check")["h"]
-    assert (checked.failed, checked.changed) == (0, 3), checked.message
+    assert (checked.failed, checked.changed) == (0, 1), checked.message
+    assert len(still_valid(checked)) == 2
     assert content(ca) == before
 
     done = play(host, [revoke])["h"]
-    assert (done.failed, done.changed) == (0, 3), done.message
+    assert (done.failed, done.changed) == (0, 1), done.message
     assert revoked(ca) == [2]
     assert len(still_valid(done)) == 2
     # Once more there is nothing to change, and the name gets no certificate any more.
@@ -240,17 +242,24 @@ def test_a_revoked_client_is_listed_and_gets_nothing_any_more(made: Path, tmp_pa
     assert revoked(ca) == [2]
 
     # A list that was lost comes back with both, and a run that was killed between mark and list is completed.
-    lost, killed = tmp_path / "lost", tmp_path / "killed"
-    for copy in (lost, killed):
+    # So is a rotation that was killed between the key and the certificate of the successor.
+    lost, killed, moved = tmp_path / "lost", tmp_path / "killed", tmp_path / "moved"
+    for copy in (lost, killed, moved):
         shutil.copytree(ca, copy)
     (lost / "crl.pem").unlink()
     shutil.copy(made / "begun/crl.pem", killed)
-    hosts = {copy.name: {"docker_ca_dir": str(copy)} for copy in (lost, killed)}
-    on_lost, on_killed = ({"when": f"inventory_hostname == '{name}'"} for name in hosts)
-    completed = play(hosts, [CA | on_lost, revoke | on_killed])
-    for copy in (lost, killed):
+    step(moved, "trust")
+    (moved / "rotation").write_text("reissue\n")
+    (moved / "previous").mkdir()
+    (moved / "previous/ca-key.pem").hardlink_to(moved / "ca-key.pem")
+    (moved / "next/ca-key.pem").replace(moved / "ca-key.pem")
+    hosts = {copy.name: {"docker_ca_dir": str(copy)} for copy in (lost, killed, moved)}
+    on_lost = {"when": "inventory_hostname == 'lost'"}
+    completed = play(hosts, [CA | on_lost, revoke | {"when": "inventory_hostname != 'lost'"}])
+    for copy, serials in ((lost, [2]), (killed, [2]), (moved, [0, 2])):
         assert completed[copy.name].failed == 0, completed[copy.name].message
-        assert revoked(copy) == [2], copy.name
+        assert revoked(copy) == serials, copy.name
+    assert_whole(moved)
 
     # The other name still gets one. A certificate of the old CA is listed while the CA is replaced, too, and the
     # successor's list is kept beside it.
@@ -330,3 +339,23 @@ def test_the_passphrase_changes_alone(made: Path, tmp_path: Path, play: Play) ->
     assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 0), outcomes["h"].message
     assert outcomes["decrypted"].failed == 0, outcomes["decrypted"].message
     assert_whole(plain)
+
+    # What nobody needs any more is removed, with its folder, and nothing is to do where nothing is.
+    (wrong / "notes.txt").touch()
+    absent = entry("absent")
+    hosts = {name: host(tmp_path / name, "", "") for name in ("plain", "wrong", "none")}
+    checked = play(hosts, [absent], "--check")
+    assert {name: (one.failed, one.changed) for name, one in checked.items()} == {
+        "plain": (0, 1),
+        "wrong": (0, 1),
+        "none": (0, 0),
+    }
+    assert (plain / "ca-key.pem").exists()
+    outcomes = play(hosts, [absent])
+    assert {name: (one.failed, one.changed) for name, one in outcomes.items()} == {
+        "plain": (0, 1),
+        "wrong": (0, 1),
+        "none": (0, 0),
+    }
+    assert not plain.exists()
+    assert [path.name for path in wrong.iterdir()] == ["notes.txt"]

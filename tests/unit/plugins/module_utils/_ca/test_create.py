@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shutil
 import typing as t
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, rotation, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from cryptography import x509 as cx509
-from helpers import authority
+from helpers import authority, death
 from helpers.pki import Authority
 
 NEW = create.Wanted("bulkhead.docker CA", "P-256", 3072, 3650)
@@ -178,36 +177,28 @@ def test_an_exchange_of_files_that_was_killed_is_ended_first(signed: Path, tmp_p
     assert not home.next.path.exists()
 
 
-class Killed(BaseException):
-    """The process ends here."""
+def test_a_successor_is_made_or_taken_over(home: ca.Directory, tmp_path: Path) -> None:
+    create.ensure(home, "", NEW)
+    brought = Authority("brought along")
+    (tmp_path / "c.pem").write_text(brought.pem)
+    (tmp_path / "k.pem").write_bytes(authority.key_text(brought.key))
+    files = existing.Files(tmp_path / "c.pem", tmp_path / "k.pem", "")
+    before = authority.content(home.path)
+    assert create.ensure_successor(home, "a secret one", create.Wanted("x", "P-256", 3072, 9, files)) == EVERYTHING
+    after = authority.content(home.path)
+    assert {name: text for name, text in after.items() if not name.startswith("next/")} == before
+    assert home.next.load_certificate().common_names == ["brought along"]
+    assert home.next.path.stat().st_mode & 0o777 == 0o700
+    assert inspect.gather(home.next, "a secret one")["complete"]
 
 
-def test_a_kill_at_any_moment_is_ended_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each rename and each new folder or file, which are all that changes anything."""
-    survived = 0
-    for moment in range(100):
-        home, count = ca.Directory(tmp_path / str(moment) / "ca"), iter(range(1000))
+def test_a_kill_at_any_moment_is_ended_by_the_next_run(tmp_path: Path) -> None:
+    def prepare(step: int) -> ca.Directory:
+        return ca.Directory(tmp_path / str(step) / "ca")
 
-        def dies(real: t.Callable[..., t.Any], moment: int = moment, count: t.Iterator[int] = count) -> t.Any:
-            def call(*arguments: t.Any, **options: t.Any) -> t.Any:
-                if next(count) == moment:
-                    raise Killed
-                return real(*arguments, **options)
-
-            return call
-
-        with monkeypatch.context() as patched:
-            for name in ("replace", "mkdir"):
-                patched.setattr(os, name, dies(getattr(os, name)))
-                patched.setattr(Path, name, dies(getattr(Path, name)))
-            try:
-                create.ensure(home, "", NEW)
-            except Killed:
-                survived += 1
-            else:
-                break
+    for home in death.killed(prepare, lambda home: create.ensure(home, "", NEW)):
         key = home.key.read_bytes() if home.key.exists() else None
         create.ensure(home, "", NEW)
         assert inspect.gather(home, "")["complete"]
         assert key in (None, home.key.read_bytes())
-    assert survived >= 6
+        assert home.path.stat().st_mode & 0o777 == 0o700

@@ -1,21 +1,20 @@
-"""The phases of a CA's replacement, killed before each change that one of them makes."""
+"""The phases of a CA's replacement, in processes that die before each change that one of them makes."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, inspect, passphrase, revocation, rotation, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
-from helpers import authority
+from helpers import authority, death
 from helpers.pki import Authority
 
 STEPS = ("trust", "reissue", "retire", "done")
+WANTED = create.Wanted("late", "P-256", 3072, 3650)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +31,13 @@ def home(begun: Path, tmp_path: Path) -> ca.Directory:
     return ca.Directory(shutil.copytree(begun, tmp_path / "ca"))
 
 
-def names(home: ca.Directory) -> list[str]:
+def names(home: ca.Directory, secret: str = "") -> list[str]:
     """The CAs of the trust bundle; each has its revocation list, in the same order, and the first one signs."""
     bundle = x509.load_bundle(home.bundle.read_text())
     lists = [cx509.load_pem_x509_crl(block.encode()) for block in pem.revocation_lists(home.crl.read_text())]
     assert [one.issuer for one in lists] == [entry.certificate.subject for entry in bundle]
     assert bundle[0].pem == home.load_certificate().pem
-    key = ca.load_key(home.key, "")
+    key = ca.load_key(home.key, secret)
     assert x509.same_key(key.public_key(), bundle[0].certificate.public_key())
     assert home.key.stat().st_mode & 0o777 == 0o600
     return [entry.common_names[0] for entry in bundle]
@@ -125,66 +124,164 @@ def test_done_without_a_rotation_publishes_and_takes_nothing_away(home: ca.Direc
         rotation.advance(home, "done")
 
 
-class Killed(BaseException):
-    """The process ends here, without cleaning up."""
+def stages(begun: Path, tmp_path: Path, index: int) -> Path:
+    """The CA before the step with this number."""
+    home = ca.Directory(shutil.copytree(begun, tmp_path / "before"))
+    for step in STEPS[:index]:
+        rotation.advance(home, step)
+    return home.path
 
 
-class Killer:
-    """Ends the process before the change with this number; a removal of a directory is ended in its midst, too."""
+def keys(home: ca.Directory) -> set[bytes]:
+    return {path.read_bytes() for path in home.path.rglob("ca-key.pem")}
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-        self.left = number
-        unlink, remove = Path.unlink, shutil.rmtree
-        for place, name in ((os, "link"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (os, "open")):
-            monkeypatch.setattr(place, name, self.counted(getattr(place, name)))
 
-        def rmtree(path: Path) -> None:
-            self.count()
-            for file in sorted(path.iterdir())[:1]:
-                if file.is_file():
-                    unlink(file)
-            self.count()
-            remove(path)
-
-        monkeypatch.setattr(shutil, "rmtree", rmtree)
-
-    def counted(self, function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-        def call(*arguments: t.Any, **options: t.Any) -> t.Any:
-            self.count()
-            return function(*arguments, **options)
-
-        return call
-
-    def count(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
+def without_leftovers(home: ca.Directory) -> dict[str, bytes]:
+    content = authority.content(home.path)
+    return {name: text for name, text in content.items() if ".bulkhead-" not in name and name != ".lock"}
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_a_step_that_is_killed_anywhere_is_completed_by_the_next_call(
-    home: ca.Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: int
-) -> None:
-    for step in STEPS[:index]:
-        rotation.advance(home, step)
-    wanted = ca.Directory(shutil.copytree(home.path, tmp_path / "wanted"))
+def test_a_step_that_is_killed_anywhere_is_completed_by_the_next_call(begun: Path, tmp_path: Path, index: int) -> None:
+    before = stages(begun, tmp_path, index)
+    wanted = ca.Directory(shutil.copytree(before, tmp_path / "wanted"))
     rotation.advance(wanted, STEPS[index])
-    kills = 0
-    while True:
-        killed = ca.Directory(shutil.copytree(home.path, tmp_path / f"killed-{kills}"))
-        with monkeypatch.context() as patched:
-            Killer(patched, kills)
-            try:
-                rotation.advance(killed, STEPS[index])
-                break
-            except Killed:
-                kills += 1
+
+    def prepare(number: int) -> ca.Directory:
+        return ca.Directory(shutil.copytree(before, tmp_path / f"killed-{number}"))
+
+    for killed in death.killed(prepare, lambda home: rotation.advance(home, STEPS[index])):
+        assert keys(killed) >= keys(wanted)
+        assert STEPS[index] == "done" or keys(killed) == keys(ca.Directory(before)), "a key is lost"
         inspect.gather(killed, "")  # whatever it finds, it reads it
         rotation.advance(killed, STEPS[index])
-        found = {name: text for name, text in authority.content(killed.path).items() if ".bulkhead-" not in name}
-        found.pop(".lock")
-        expected = authority.content(wanted.path)
-        expected.pop(".lock")
-        assert found == expected, f"killed before change {kills - 1}"
+        assert without_leftovers(killed) == without_leftovers(wanted)
         names(killed)
-    assert kills > 5
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("other", ["create", "revoke", "passphrase"])
+def test_whatever_comes_after_a_kill_loses_nothing(begun: Path, tmp_path: Path, index: int, other: str) -> None:
+    """Somebody revokes, changes the passphrase or runs `site` before the rotation is ended."""
+    before = stages(begun, tmp_path, index)
+    secret = "another secret" if other == "passphrase" else ""
+
+    def prepare(number: int) -> ca.Directory:
+        return ca.Directory(shutil.copytree(before, tmp_path / f"killed-{number}"))
+
+    for killed in death.killed(prepare, lambda home: rotation.advance(home, STEPS[index])):
+        if other == "create":
+            create.ensure(killed, "", WANTED)
+        elif other == "revoke":
+            revocation.revoke(killed, "", "alice")
+        else:
+            passphrase.change(killed, secret, "")
+        if killed.previous.key.exists():
+            ca.load_key(killed.previous.key, secret)
+        for step in STEPS[index:]:
+            rotation.advance(killed, step)
+        assert names(killed, secret) == ["new"]
+        assert [entry.common_names for entry in x509.load_bundle(inspect.retired(killed))] == [["old"]]
+        assert len(list(killed.issued.iterdir())) == 1
+        assert killed.marks() == (["alice"] if other == "revoke" else [])
+        assert not killed.rotation.exists()
+        assert not list(killed.path.rglob("ca-key.pem"))[1:]
+
+
+def test_the_creation_of_a_successor_that_is_killed_anywhere_is_completed_by_the_next_call(
+    begun: Path, tmp_path: Path
+) -> None:
+    def prepare(number: int) -> ca.Directory:
+        home = ca.Directory(shutil.copytree(begun, tmp_path / f"killed-{number}"))
+        shutil.rmtree(home.next.path)
+        return home
+
+    present = without_leftovers(prepare(0))
+    for killed in death.killed(prepare, lambda home: create.ensure_successor(home, "", WANTED)):
+        key = killed.next.key.read_bytes() if killed.next.key.exists() else None
+        create.ensure_successor(killed, "", WANTED)
+        assert key in (None, killed.next.key.read_bytes())
+        assert inspect.gather(killed.next, "")["complete"]
+        found = without_leftovers(killed)
+        assert {name: text for name, text in found.items() if not name.startswith("next/")} == present
+        assert not list(killed.path.rglob("*.bulkhead-*"))
+        for step in STEPS:
+            rotation.advance(killed, step)
+        assert names(killed)[0].startswith("late ")
+
+
+@pytest.mark.parametrize("reached", [1, 2, 3])
+def test_no_successor_is_made_once_a_rotation_has_begun(home: ca.Directory, reached: int) -> None:
+    """By an operator who has read the CA before another one began, and was suspended."""
+    for step in STEPS[:reached]:
+        rotation.advance(home, step)
+    before = authority.content(home.path)
+    for check_mode in (True, False):
+        with pytest.raises(ca.CaError, match=f"rotation is in the phase {STEPS[reached - 1]}; no successor was made"):
+            create.ensure_successor(home, "", WANTED, check_mode)
+    assert authority.content(home.path) == before
+
+
+def test_the_successor_is_made_under_the_lock_of_the_ca(home: ca.Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(home.next.path)
+    monkeypatch.setattr(ca, "_LOCK_LIMIT", 0)
+    with ca.lock(home), pytest.raises(ca.CaError, match="is in use by process"):
+        create.ensure_successor(home, "", WANTED)
+    assert not home.next.path.exists()
+    with pytest.raises(ca.CaError, match="There is no CA in"):
+        create.ensure_successor(home.next, "", WANTED)
+    made = create.ensure_successor(home, "", WANTED, check_mode=True)
+    assert not home.next.path.exists()
+    assert create.ensure_successor(home, "", WANTED) == made == ["ca-key.pem", "ca-cert.pem", "crl.pem", "ca.pem"]
+    assert create.ensure_successor(home, "", WANTED) == []
+    for step in STEPS:
+        rotation.advance(home, step)
+    assert inspect.gather(home, "")["complete"]
+    assert not home.next.path.exists()
+
+
+@pytest.mark.parametrize("reached", [2, 3])
+@pytest.mark.parametrize("files", [("ca-key.pem", "ca-cert.pem", "crl.pem"), ("ca-key.pem",), ("ca-cert.pem",)])
+def test_a_successor_that_nobody_knows_takes_no_place(
+    home: ca.Directory, tmp_path: Path, reached: int, files: tuple[str, ...]
+) -> None:
+    for step in STEPS[:reached]:
+        rotation.advance(home, step)
+    stray = authority.make(tmp_path / "stray", Authority("stray"))
+    home.next.path.mkdir()
+    for name in files:
+        shutil.copy(stray / name, home.next.path)
+    before = authority.content(home.path)
+    for change in (
+        *(lambda step=step: rotation.advance(home, step) for step in STEPS[reached - 1 : reached + 1]),
+        lambda: create.ensure(home, "", WANTED),
+        lambda: passphrase.change(home, "another secret", ""),
+    ):
+        with pytest.raises(ca.CaError, match="is not in the trust bundle"):
+            change()
+    assert authority.content(home.path) == before
+    shutil.rmtree(home.next.path)
+    for step in STEPS[reached:]:
+        rotation.advance(home, step)
+    assert names(home) == ["new"]
+
+
+def test_a_successor_is_published_before_it_signs(home: ca.Directory) -> None:
+    """Also where the call that was to publish it was killed."""
+    home.rotation.write_text("trust\n")
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match="is not in the trust bundle .* which publishes it first"):
+        rotation.advance(home, "reissue")
+    assert authority.content(home.path) == before
+    for step in STEPS[:2]:
+        rotation.advance(home, step)
+    assert names(home) == ["new", "old"]
+
+
+def test_the_files_of_another_old_ca_are_no_copy_of_this_one(home: ca.Directory) -> None:
+    rotation.advance(home, "trust")
+    authority.make(home.previous.path, Authority("before"))
+    before = authority.content(home.path)
+    with pytest.raises(ca.CaError, match=r"previous/ca-key.pem is not a copy of .*, which would be lost"):
+        rotation.advance(home, "reissue")
+    assert authority.content(home.path) == before

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import os
 import random
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -13,13 +14,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509 as entries
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
-from helpers import authority
+from helpers import authority, death
 from helpers.odd_requests import Maker
 from helpers.pki import Authority
 
@@ -355,3 +356,23 @@ def test_who_waits_too_long_is_told_for_whom(home: ca.Directory) -> None:
 def test_hashes_are_those_that_everybody_accepts(home: ca.Directory) -> None:
     (made,) = sign(home, server())
     assert isinstance(made.certificate.signature_hash_algorithm, hashes.SHA256)
+
+
+def test_a_kill_at_any_moment_loses_no_record(home: ca.Directory, tmp_path: Path) -> None:
+    """Nobody got the certificates of the call that was killed; some of them may be in the record."""
+    sign(home, client("alice"))
+    requests = [client("carol"), client("dave")]
+
+    def prepare(step: int) -> ca.Directory:
+        return ca.Directory(shutil.copytree(home.path, tmp_path / f"killed-{step}"))
+
+    for killed in death.killed(prepare, lambda home: sign(home, *requests)):
+        before = inspect.gather(killed, "")
+        assert "alice" in [one["name"] for one in before["issued"]]
+        assert before["problems"] == []
+        answers = sign(killed, *requests)
+        after = inspect.gather(killed, "")
+        serials = [one["serial"] for one in after["issued"]]
+        assert {one["serial"] for one in before["issued"]} | {one.report()["serial"] for one in answers} == {*serials}
+        assert len(serials) == len({*serials}) == len(before["issued"]) + 2
+        assert not list(killed.path.rglob("*.bulkhead-*"))

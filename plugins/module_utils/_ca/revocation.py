@@ -1,0 +1,123 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The mark of a client that was revoked, and the revocation lists with every certificate of a marked client.
+
+The mark is on the disk before the lists are written: nobody gets a new certificate while the present ones are listed,
+and it is all there is of a client that has no certificate. It and the record are what a lost list is made from.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+from cryptography import x509 as cx509
+from cryptography.hazmat.primitives import serialization
+
+
+def revoke(
+    directory: ca.Directory,
+    passphrase: str,
+    name: str,
+    is_revoked: bool = True,
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """Mark a client or remove its mark, and complete the lists; what was written, or in check mode would be."""
+    if not layout.is_name(name):
+        raise ca.CaError(
+            f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter or "
+            "digit. Nothing was changed."
+        )
+    ca.check_exists(directory)
+    with ca.lock(directory, shared=check_mode):
+        ca.check_exists(directory)
+        if not check_mode:
+            rotation.finish(directory)
+            _load_key(directory, passphrase)  # or there would be a mark and no list
+        written = _mark(directory, name, is_revoked, check_mode)
+        return written + update_lists(directory, passphrase, [name] if is_revoked else [], check_mode, now)
+
+
+def _mark(directory: ca.Directory, name: str, is_revoked: bool, check_mode: bool) -> list[str]:
+    path = directory.revoked / name
+    if path.exists() == is_revoked:
+        return []
+    if is_revoked and not check_mode:
+        _files.make_folder(directory.revoked, 0o700)
+        ca.replace(path, b"", 0o600)
+    elif not check_mode:
+        path.unlink()
+        _files.sync_folder(directory.revoked)
+    return [str(path.relative_to(directory.path))]
+
+
+def update_lists(
+    directory: ca.Directory,
+    passphrase: str,
+    assume_revoked: t.Iterable[str] = (),
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """Bring the lists of the CA and of the old one in line with marks and record, and publish them."""
+    issued = inspect.issued(directory, assume_revoked)
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    written: list[str] = []
+    for place in (directory, directory.previous):
+        if place.certificate.exists() and not _is_being_removed(directory, place):
+            written += _list_revoked(place, passphrase, issued, check_mode, now)
+    if directory.crl.exists() and rotation.publish(directory, check_mode):
+        written.append(directory.bundle.name)
+    return written
+
+
+def _is_being_removed(directory: ca.Directory, place: ca.Directory) -> bool:
+    """The old CA, in the midst of whose removal a run was killed; its list is published no more."""
+    return not place.key.exists() and place != directory and directory.phase() == "retire"
+
+
+def _list_revoked(
+    place: ca.Directory,
+    passphrase: str,
+    issued: t.Sequence[t.Mapping[str, t.Any]],
+    check_mode: bool,
+    now: datetime.datetime,
+) -> list[str]:
+    """A list keeps what it has, and gets every certificate of a client that was revoked, whoever revoked it."""
+    entry = place.load_certificate()
+    mine = {int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == x509.fingerprint(entry)}
+    present = inspect.revocation_list(place)
+    listed = {one.serial_number: one for one in present or ()}
+    if present is not None and mine <= set(listed):
+        return []
+    if not check_mode:
+        builder = (
+            cx509.CertificateRevocationListBuilder()
+            .issuer_name(entry.certificate.subject)
+            .last_update(now - x509.CLOCK_SKEW)
+            # An expired list refuses everyone; that of an expired CA has to have some end, too.
+            .next_update(max(entry.not_after, now + datetime.timedelta(days=1)))
+        )
+        for revoked in listed.values():
+            builder = builder.add_revoked_certificate(revoked)
+        for serial in sorted(mine - set(listed)):
+            one = cx509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(one.build())
+        key = _load_key(place, passphrase)
+        signed = builder.sign(key, x509.signing_algorithm(key))
+        ca.replace(place.crl, signed.public_bytes(serialization.Encoding.PEM))
+    return [place.crl.name]
+
+
+def _load_key(place: ca.Directory, passphrase: str) -> t.Any:
+    key = ca.load_key(place.key, passphrase)
+    if not x509.same_key(place.load_certificate().certificate.public_key(), key.public_key()):
+        raise ca.CaError(f"{place.key} is not the key of {place.certificate}. Bring it back from a backup.")
+    return key

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_ca_revocation
+short_description: Revoke a client of a certificate authority, or allow its name again
+version_added: "0.1.0"
+description:
+  - Works on the files of the CA that the role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
+  - Marks the name of the client, so that M(bulkhead.docker.docker_ca_sign) signs nothing for it any more, and adds every certificate that the client
+    has in the record to the revocation lists of the CA and, in a rotation, of the old CA. Whether the client is known is not asked.
+  - Nobody else can sign or rotate meanwhile. The mark is on the disk before the lists are written, and a call that was killed is ended by the next one.
+  - C(dockerd) reads no revocation list.
+author:
+  - The bulkhead.docker maintainers (@bulkhead)
+requirements:
+  - python3-cryptography 3.3 or later on the CA host
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return the changed status prediction.
+  diff_mode:
+    support: none
+    description: Names the files that were written.
+options:
+  dir:
+    description: Directory of the CA, absolute or starting with V(~/).
+    type: path
+    default: ~/.bulkhead/ca
+  passphrase:
+    description: Passphrase of the CA's key, which signs the list; empty where the key is not encrypted.
+    type: str
+    default: ""
+  name:
+    description: >-
+      The name of the client, 1 to 64 letters, digits and C(@ . _ + -), the first one a letter or digit. Another one is an error.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) revokes the client.
+      - V(absent) removes the mark, so that the name can get a new certificate. What is on a revocation list stays there.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: bulkhead.docker.docker_ca_sign
+  - module: bulkhead.docker.docker_ca_info
+"""
+
+EXAMPLES = r"""
+- name: Revoke a client
+  bulkhead.docker.docker_ca_revocation:
+    name: alice
+    passphrase: "{{ docker_ca_passphrase }}"
+  become: false
+"""
+
+RETURN = r"""
+written:
+  description: Paths below the directory of the files that were written, and of the mark that was made or removed, or in check mode would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [revoked/alice, crl.pem]
+state:
+  description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
+  returned: success
+  type: dict
+"""
+
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, revocation
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+else:
+    CRYPTOGRAPHY_ERROR = ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dir": {"type": "path", "default": "~/.bulkhead/ca"},
+            "passphrase": {"type": "str", "default": "", "no_log": True},
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    if CRYPTOGRAPHY_ERROR:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
+            exception=CRYPTOGRAPHY_ERROR,
+        )
+    given = module.params
+    passphrase, name, is_revoked = given["passphrase"], given["name"], given["state"] == "present"
+    try:
+        directory = ca.open_directory(given["dir"])
+        ca.refuse_masking(passphrase, [name, inspect.gather(directory, passphrase)])
+        written = revocation.revoke(directory, passphrase, name, is_revoked, module.check_mode)
+        state = inspect.gather(directory, passphrase, [name] if is_revoked and module.check_mode else [])
+        state["existing"] = None
+    except ca.CaError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(
+            msg=f"The CA in {given['dir']} could not be written ({error}). Run this again: it goes on where it stopped."
+        )
+    module.exit_json(changed=bool(written), written=written, state=state)
+
+
+if __name__ == "__main__":
+    main()
