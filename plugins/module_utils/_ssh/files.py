@@ -47,11 +47,11 @@ def folders() -> list[pathlib.Path]:
 def programs(service: _service.Systemd, per_connection: str) -> list[Target]:
     """The gate, the program that opens the socket, and drop-ins of the units that make Docker's socket and sshd's."""
     gate = inspect.getsource(ssh_gate).replace(f'"{ssh_gate.SOCKET}"', f'"{_socket(service)}"', 1)
-    shebang = f"#!{_python()} -IS\n"
+    shebang = f"#!{python()} -IS\n"
     unit = "docker.socket" if service.uses_socket_unit else "docker.service"
     section = "Socket" if service.uses_socket_unit else "Service"
     # With the minus, Docker starts even if this fails.
-    line = f"ExecStartPost=-{_python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.GROUP}\n"
+    line = f"ExecStartPost=-{python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.GROUP}\n"
     drop_in = f"{NOTICE}[{section}]\n{line}"
     wanted = {unit: drop_in.encode()}
     if per_connection:
@@ -79,7 +79,7 @@ def _socket(service: _service.Systemd) -> str:
     return re.sub(r"^/var/run/", "/run/", service.socket_path)
 
 
-def _python() -> str:
+def python() -> str:
     """The interpreter for what stays on the host: the system's, which outlives a virtual environment of Ansible's."""
     return shutil.which("python3", path="/usr/bin:/usr/libexec") or sys.executable
 
