@@ -15,7 +15,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, plan, transaction
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
@@ -830,7 +830,7 @@ def test_the_lock_is_for_root_alone_and_its_holder_is_named(
     monkeypatch.setattr(transaction.time, "sleep", lambda _: None)
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(inspect.EngineError, match=rf"^the process {os.getpid()} \(.+\) has held .* for 5 minutes"):
+        with pytest.raises(_locks.LockError, match=rf"^the process {os.getpid()} \(.+\) has held .* for 5 minutes"):
             transaction.change(desired(Authority()))
     assert lock.stat().st_mode & 0o777 == 0o600
     authority = Authority()
@@ -841,11 +841,11 @@ def test_a_change_that_nobody_awaits_does_not_begin(daemon: Daemon, tmp_path: pa
     authority = Authority()
     wish = desired(authority, authority.pair(inspect.PENDING_KEY))
     before = picture(daemon)
-    with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+    with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
         transaction.change(wish, is_awaited=lambda: False)
     with (tmp_path / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+        with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
             transaction.change(wish, is_awaited=lambda: False)
     assert picture(daemon) == before
 

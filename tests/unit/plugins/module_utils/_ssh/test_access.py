@@ -6,6 +6,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -159,6 +160,23 @@ def test_empty_never_means_all(engine: Engine) -> None:
     for name in ("all", "../x", "docker-alice\n"):
         with pytest.raises(_plan.AccessError, match="cannot be the name of an account"):
             _access.take([name, "docker-alice"])
+    assert engine.files() == before
+
+
+@pytest.mark.parametrize("seen", [1, 2])
+def test_what_nobody_awaits_any_more_does_not_begin(engine: Engine, seen: int) -> None:
+    """The old plan of a run that was cut off gives nobody back what another run has taken meanwhile."""
+    give(user("docker-alice"), user("docker-bob", OTHER))
+    _access.take(["docker-alice"])
+    before = engine.files()
+    for work in (
+        lambda gone: _access.run(desired(), over_ssh=True, is_awaited=gone),
+        lambda gone: _access.take(["docker-bob"], is_awaited=gone),
+        lambda gone: _access.clear(over_ssh=True, is_awaited=gone),
+    ):
+        asked = iter([True] * (seen - 1))
+        with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
+            work(lambda asked=asked: next(asked, False))
     assert engine.files() == before
 
 
