@@ -29,7 +29,7 @@ attributes:
     description: Can run in check mode and return the changed status prediction without modifying the engine.
   diff_mode:
     support: full
-    description: Shows each file, the accounts, and access to the socket.
+    description: Shows the lines of files that change, the accounts, and access to the socket.
 options:
   state:
     description: V(absent) removes the accounts in O(absent_names), or everything that the module made.

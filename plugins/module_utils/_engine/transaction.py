@@ -246,12 +246,11 @@ def _refuse_certificate(desired: Desired, plan: Plan) -> None:
 def _diff(target: Target) -> dict[str, str]:
     if target.path in (inspect.CA, inspect.CERTIFICATE):
         return _files.diff(target, _described)
-    shown = _files.diff(target)
-    if target.path == inspect.DAEMON_JSON.resolve():
-        # Proxies and options of log drivers hold passwords.
-        before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
-        shown.update(before=before, after=after)
-    return shown
+    if target.path != inspect.DAEMON_JSON.resolve():
+        return _files.diff(target, command_line.described)  # a drop-in; what is secret is not shown at all
+    # Proxies and options of log drivers hold passwords.
+    before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
+    return {**_files.diff(target), "before": before, "after": after}
 
 
 def _described(content: bytes) -> str:

@@ -173,7 +173,7 @@ def test_two_names_that_give_the_same_context_are_refused() -> None:
         ("docker_engine_listen", ["fe80::1%eth0"], "docker_engine_listen of web1 has 'fe80::1%eth0'"),
         ("docker_engine_listen", {"a": 1}, 'docker_engine_listen of web1 is {"a": 1}; it has to be a list.'),
         ("docker_engine_names", ["not a name"], "docker_engine_names of web1 has 'not a name'"),
-        ("docker_engine_daemon_options", "log", "docker_engine_daemon_options of web1 is 'log'; it has to be a dict"),
+        ("docker_engine_daemon_options", "log", "docker_engine_daemon_options of web1 is text; it has to be a dict"),
         ("docker_engine_daemon_options", {"tlsverify": False}, "docker_engine_daemon_options of web1 has tlsverify"),
         ("docker_engine_daemon_options", {"hosts": []}, "docker_engine_daemon_options of web1 has hosts"),
         ("docker_engine_key_type", "DSA", "docker_engine_key_type of web1 is 'DSA'; it has to be one of P-256"),

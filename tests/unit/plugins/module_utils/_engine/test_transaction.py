@@ -818,6 +818,25 @@ def test_a_diff_shows_no_secret_of_daemon_json(daemon: Daemon) -> None:
     assert "hunter" not in texts
 
 
+def test_a_diff_shows_no_value_of_a_unit_s_flags(daemon: Daemon) -> None:
+    """Our drop-in repeats the whole command line of the unit, without where dockerd listens."""
+    reset(daemon, "{}")
+    authority = Authority()
+    secret = ("--log-opt", "splunk-token=hunter1", "--http-proxy", "http://user:hunter2@proxy")
+    daemon.words = ("/usr/bin/dockerd", "-H", "fd://", *secret)
+    shown = transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    assert "hunter1" in daemon.own_drop_in().read_text(encoding="utf-8")
+    (found,) = [each for each in shown.diff if each["after_header"].startswith(str(daemon.own_drop_in()))]
+    assert found["after"].endswith(" --log-opt (not shown) --http-proxy (not shown)\n")
+    assert "hunter" not in json.dumps(dataclasses.asdict(shown))
+
+    secret = ("--log-opt", "splunk-token=hunter3", "--http-proxy", "http://user:hunter2@proxy")
+    daemon.words = ("/usr/bin/dockerd", "-H", "fd://", *secret)
+    (found,) = transaction.change(desired(authority)).diff
+    assert found["after"] == f"{found['before']}(other values, which are not shown)\n"
+    assert "hunter" not in str(found)
+
+
 # -- the lock, and a caller that is gone ------------------------------------------------------------------------------
 
 

@@ -56,6 +56,22 @@ def test_check_mode_changes_nothing_and_foresees_it(engine: Engine) -> None:
     assert engine.files() == before
 
 
+def test_a_diff_shows_nothing_of_sshd_config_but_our_line(engine: Engine) -> None:
+    """As an sshd_config without an Include line for our folder has it."""
+    text = "Port 22\nSetEnv TOKEN=planted-secret\n"
+    _sshd.CONFIG.write_text(text, encoding="utf-8")
+    result = give()
+    assert _sshd.CONFIG.read_text(encoding="utf-8") == _sshd.INCLUDE + text
+    (own,) = [each for each in result.diff if each["after_header"].startswith(f"{_sshd.CONFIG} ")]
+    assert (own["before"], own["after"]) == ("", _sshd.INCLUDE)
+    changed = give(max_sessions=7)
+    assert [(each["before"], each["after"]) for each in changed.diff] == [
+        ("    MaxSessions 500\n", "    MaxSessions 7\n")
+    ]
+    cleared = _access.clear(over_ssh=True)
+    assert "planted-secret" not in str((result.diff, changed.diff, cleared.diff))
+
+
 def test_what_nobody_confirms_is_undone_by_the_timer(engine: Engine) -> None:
     give()
     before = engine.loaded
