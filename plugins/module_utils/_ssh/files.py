@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import ipaddress
 import pathlib
 import re
 import shutil
@@ -21,6 +20,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._installed import 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 
 SETTINGS = pathlib.Path("/etc/ssh/docker-ssh")
 KEYS = SETTINGS / "keys"
@@ -182,17 +182,9 @@ class Limits:
     def _control_nodes(self, drop_in: str) -> list[str]:
         """Those of earlier runs stay, or sshd would have to be changed whenever somebody else runs the playbook."""
         if not self.control_node:
-            return []
+            return []  # none of them is to be exempt
         lines = [line for line in drop_in.splitlines() if line.startswith(_CONTROL_NODES)]
-        earlier = [word for word in lines[0][len(_CONTROL_NODES) :].split() if _is_address(word)] if lines else []
-        if self.control_node in earlier:
+        earlier = [word for word in lines[0][len(_CONTROL_NODES) :].split() if _names.is_ip(word)] if lines else []
+        if self.control_node in earlier or not _names.is_ip(self.control_node):  # one with a zone
             return earlier
         return [*earlier, self.control_node][-_MOST_CONTROL_NODES:]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -15,6 +15,8 @@ import itertools
 import re
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _tls_names
+
 _Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Means = t.Callable[[str, str], bool]
 
@@ -97,7 +99,7 @@ def _addresses(pattern: str, excluded: t.Sequence[str]) -> t.Iterator[str]:
         return
     for text in _filled(pattern, _IN_ADDRESSES):
         # sshd compares the text of an address, which has one form.
-        if is_address(text) and str(ipaddress.ip_address(text)) == text:
+        if _tls_names.is_ip(text) and str(ipaddress.ip_address(text)) == text:
             yield text
 
 
@@ -127,14 +129,6 @@ def _left(network: _Network, excluded: t.Iterable[str]) -> list[t.Any]:
             rest += list(part.address_exclude(other)) if other.subnet_of(part) else [part]
         left = rest
     return sorted(left, key=lambda part: (part.prefixlen, int(part.network_address)))
-
-
-def is_address(text: str) -> bool:
-    """An IP address and nothing beside it: Python's own zones hold any character."""
-    try:
-        return not re.search(r"[^0-9A-Fa-f:.]", text) and bool(ipaddress.ip_address(text))
-    except ValueError:
-        return False
 
 
 def _network(text: str) -> _Network | None:

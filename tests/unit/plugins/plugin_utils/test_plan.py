@@ -242,7 +242,17 @@ def test_what_is_wrong_with_an_engine_is_one_sentence(variable: str, value: Any,
         ("docker_client_context_name", "{engine}!", "docker_client_context_name of localhost gives the context name"),
         ("docker_client_context_set", "", "docker_client_context_set of localhost is empty"),
         ("docker_client_key_size", 1024, ""),  # of RSA keys alone
-        ("docker_ca_dir", "ca", "docker_ca_dir of localhost is 'ca'; it has to start with / or ~/."),
+        (
+            "docker_ca_dir",
+            "ca",
+            "docker_ca_dir of localhost is 'ca'; it has to start with / or ~/, and has no line break.",
+        ),
+        (
+            "docker_ca_dir",
+            "/ca\nx",
+            "docker_ca_dir of localhost is '/ca\\nx'; it has to start with / or ~/, and has no",
+        ),
+        ("docker_ca_dir", "/ca\n", "docker_ca_dir of localhost is '/ca\\n'; it has to start with / or ~/, and has no"),
         ("docker_ca_common_name", "x" * 56, "docker_ca_common_name of localhost has to have 1 to 55 characters."),
         (
             "docker_ca_existing_certificate",

@@ -116,3 +116,9 @@ def test_a_diff_has_the_flags_of_a_drop_in_without_their_values() -> None:
         "# Ours.\n[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --log-opt (not shown) --http-proxy=(not shown) "
         "-l(not shown) $DOCKER_OPTS ${MORE} -D --label (not shown) (not shown)\n"
     )
+
+
+def test_words_are_variables_as_a_whole_or_not_at_all(tmp_path: pathlib.Path) -> None:
+    line = unit.CommandLine("docker.service", ("dockerd", "$A\n", "$A"), {"A": ("--debug", "file")})
+    assert [flag.words for flag in line.flags] == [("$A\n",), ("--debug",)]
+    assert unit.read_variables(_write(tmp_path / "env", "A=1\nA B=2\nC\x0b=3\n")) == {"A": ("1", f"{tmp_path}/env")}

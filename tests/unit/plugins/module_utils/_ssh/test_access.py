@@ -287,6 +287,13 @@ def test_two_control_nodes_take_turns_without_changing_sshd(engine: Engine) -> N
     assert not give().changed
 
 
+def test_a_control_node_with_a_zone_is_not_written_into_sshd_s_files(engine: Engine) -> None:
+    give()
+    engine.connection = _sshd.Connection("ops", "other", "fe80::1%eth0\n", "x", "22")
+    assert not give().changed
+    assert "PerSourcePenaltyExemptList 192.0.2.9\n" in engine.loaded
+
+
 def test_clients_are_exempt_by_name_and_address_unless_nobody_wants_it(engine: Engine) -> None:
     result = give(clients=["192.0.2.33", "localhost", "no such host.invalid"])
     assert "192.0.2.33/32" in engine.loaded
