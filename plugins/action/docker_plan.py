@@ -62,7 +62,8 @@ class ActionModule(ActionBase):
             text = "\n".join(f"- {problem}" for problem in error.problems)
             msg = f"Nothing was changed, because the inventory or the variables are not right:\n{text}"
             return {**result, "failed": True, "msg": msg, "problems": error.problems}
-        return {**result, "changed": False, **made, "problems": []}
+        # Options of daemons and much else of it may be secret: not printed, whatever the verbosity.
+        return {**result, "changed": False, **made, "problems": [], "_ansible_verbose_override": True}
 
     def _inventory(self, task_vars: dict[str, t.Any]) -> Inventory:
         hostvars, groups = task_vars["hostvars"], task_vars["groups"]

@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import os
 import pathlib
 import typing as t
+
+_NOT_SHOWN = "(not shown)\n"
+_OTHER_VALUES = "(other values, which are not shown)\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,25 +163,40 @@ def remove_if_empty(path: pathlib.Path) -> None:
 
 
 def diff(target: Target, describe: t.Callable[[bytes], str] | None = None) -> dict[str, str]:
-    """What Ansible shows of a change: nothing of a secret, a description of what only machines read, else the text."""
+    """What Ansible shows of a change: nothing of a secret, a description of what only machines read, else the lines
+    that change. The other lines may be somebody's, and Ansible prints a diff at -vvv, too, where nobody asked for one.
+    """
 
     def text(data: bytes | None) -> str:
         if data is None:
             return ""
         if target.secret:
-            return "(not shown)\n"
+            return _NOT_SHOWN
         return describe(data) if describe else data.decode("utf-8", "replace")
 
     def header(exists: bool, file_mode: int) -> str:
         return f"{target.path} (mode {file_mode:04o})" if exists else f"{target.path} (no file)"
 
-    before = target.existing()
-    shown = {
-        "before_header": header(before is not None, mode(target.path, 0)),
+    existing = target.existing()
+    before, after = text(existing), text(target.content)
+    if before == after and existing is not None and target.content is not None and existing != target.content:
+        after += _OTHER_VALUES
+    elif not describe and not target.secret:
+        before, after = changed_lines(before, after)
+    return {
+        "before_header": header(existing is not None, mode(target.path, 0)),
         "after_header": header(target.content is not None, target.mode),
-        "before": text(before),
-        "after": text(target.content),
+        "before": before,
+        "after": after,
     }
-    if target.secret and before is not None and target.content is not None and before != target.content:
-        shown["after"] = "(not shown, another one)\n"
-    return shown
+
+
+def changed_lines(before: str, after: str) -> tuple[str, str]:
+    """Of two texts the lines that the other one does not have in their place."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    differing = [step for step in steps if step[0] != "equal"]
+    return (
+        "".join(line for _, start, end, _, _ in differing for line in old[start:end]),
+        "".join(line for _, _, _, start, end in differing for line in new[start:end]),
+    )

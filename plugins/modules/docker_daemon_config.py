@@ -29,7 +29,9 @@ attributes:
     description: Can run in check mode and return the changed status prediction without modifying the engine.
   diff_mode:
     support: full
-    description: Shows each file; certificates by subject, serial, names and validity, private keys never.
+    description: >-
+      Shows what changes. Values of C(daemon.json) that stay or may be secret, and those of flags in the drop-in, are not shown; certificates are
+      by subject, serial, names and validity, private keys never.
 options:
   state:
     description:
@@ -54,6 +56,7 @@ options:
     description:
       - Further keys of C(daemon.json). The keys for hosts and TLS are refused, since they decide who gets in.
       - A key that is named no more gets back the value that it had before, or is removed.
+      - The values are in no log, and not among the options that Ansible shows with C(-vvv).
     type: dict
     default: {}
   ca_certificate:
@@ -260,7 +263,8 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "listen": {"type": "list", "elements": "str", "default": ["0.0.0.0"]},  # noqa: S104
             "port": {"type": "int", "default": 2376},
-            "daemon_options": {"type": "dict", "default": {}},
+            # Proxies and options of log drivers hold passwords; the host's log has nothing of them.
+            "daemon_options": {"type": "dict", "default": {}, "no_log": True},
             "ca_certificate": {"type": "str", "default": ""},
             "retired_cas": {"type": "str", "default": ""},
             "replace_ca": {"type": "bool", "default": False},
@@ -276,6 +280,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    given = dict(module.params)
+    # Ansible would hide these values wherever they stand in the answer, "true" and "json-file" in any sentence, and
+    # show them among the options. What the answer has of them is chosen instead.
+    module.no_log_values.clear()
+    module.params["daemon_options"] = dict.fromkeys(given["daemon_options"], "(not shown)")
     if IMPORT_ERROR:
         module.fail_json(
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host "
@@ -287,7 +296,6 @@ def main() -> None:
         )
     if os.geteuid() != 0:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
-    given = module.params
     key = key_types.label(given["key_type"], given["key_size"])
     try:
         desired = plan.Desired(

@@ -29,7 +29,7 @@ attributes:
     description: Can run in check mode and return the changed status prediction without modifying the engine.
   diff_mode:
     support: full
-    description: Shows each file, the accounts, and access to the socket.
+    description: Shows the lines of files that change, the accounts, and access to the socket.
 options:
   state:
     description: V(absent) removes the accounts in O(absent_names), or everything that the module made.
@@ -195,13 +195,8 @@ confirmed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
 _USER = {
@@ -236,26 +231,20 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, check_mode, over_ssh = module.params, module.check_mode, bool(module.params["_over_ssh"])
+
+    def work(is_awaited: _access.Awaited) -> _plan.Result:
+        if given["state"] == "present":
+            return _access.run(_plan.read(given, check_mode), check_mode, over_ssh, is_awaited)
+        if given["absent_names"] == [_users.ALL]:
+            return _access.clear(check_mode, over_ssh, given["confirm_timeout"], is_awaited)
+        return _access.take(given["absent_names"], check_mode, is_awaited)
+
     try:
         if given["_confirm"]:
             _access.confirm()
             module.exit_json(changed=False)
-        if given["state"] == "present":
-            result = _access.run(_plan.read(given, check_mode), check_mode, over_ssh)
-        elif given["absent_names"] == [_users.ALL]:
-            result = _access.clear(check_mode, over_ssh, given["confirm_timeout"])
-        else:
-            result = _access.take(given["absent_names"], check_mode)
-    except (
-        service.ServiceError,
-        _plan.AccessError,
-        _accounts.AccountError,
-        _users.UserError,
-        _sshd.SshdError,
-        _commit.CommitError,
-        _lock.LockError,
-        OSError,
-    ) as error:
+        result = work(lambda: True) if check_mode else _access.apart(work)
+    except _access.REFUSALS as error:
         module.fail_json(msg=str(error))
     for name in result.expired:
         module.warn(f"docker_ssh_users: the time of {name} is over, so there is no such account; remove the entry.")

@@ -24,7 +24,7 @@ attributes:
     description: Can run in check mode and return the changed status prediction. A key that is not there yet has no public half then.
   diff_mode:
     support: full
-    description: Shows the files, never a private key.
+    description: Shows the lines of files that change, never a private key.
 options:
   identities:
     description: Who logs in to the engines from here.

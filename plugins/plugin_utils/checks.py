@@ -153,8 +153,11 @@ def ca_host_left_out(playbook: str, ca_host: str) -> t.Iterator[str]:
 
 def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in ("docker_ca_dir", "docker_ca_existing_certificate", "docker_ca_existing_private_key"):
-        if not re.match(r"(/|~/).", values[name] or ("/-" if name != "docker_ca_dir" else "")):
-            yield f"{name} of {host} is {_variables.shown(values[name])}; it has to start with / or ~/."
+        if not re.fullmatch(r"(/|~/)[^\0\r\n]+", values[name] or ("/-" if name != "docker_ca_dir" else "")):
+            yield (
+                f"{name} of {host} is {_variables.shown(values[name])}; it has to start with / or ~/, and has no line "
+                "break."
+            )
     if not 0 < len(values["docker_ca_common_name"]) < 56:
         yield f"docker_ca_common_name of {host} has to have 1 to 55 characters."
     if values["docker_ca_key_type"] == "RSA" and not 2048 <= values["docker_ca_key_size"] <= 8192:

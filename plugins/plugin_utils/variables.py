@@ -309,14 +309,15 @@ def _dictionary(value: t.Any, what: str) -> dict[str, t.Any]:
         value = _json(value, what, "dictionary")
     if isinstance(value, t.Mapping):
         return dict(value)
-    raise VariableError(f"{what} is {shown(value)}; it has to be a dictionary.")
+    raise VariableError(f"{what} is {_unshown(value)}; it has to be a dictionary.")
 
 
 def _json(text: str, what: str, kind: str) -> t.Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise VariableError(f"{what} is {shown(text)}; it has to be a {kind}, and is no JSON ({error}).") from error
+        found = _unshown(text) if kind == "dictionary" else shown(text)
+        raise VariableError(f"{what} is {found}; it has to be a {kind}, and is no JSON ({error}).") from error
 
 
 def _choice(variable: Variable, value: t.Any, what: str) -> t.Any:
@@ -329,6 +330,11 @@ def shown(value: t.Any) -> str:
     """The value for a sentence: on one line, and not at any length."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unshown(value: t.Any) -> str:
+    """What stands where a dictionary of dockerd's options belongs, which may hold passwords."""
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, (list, tuple)) else "something else"
 
 
 _CONVERTERS: dict[str, t.Callable[[t.Any, str], t.Any]] = {

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
 from people import Person
 from testinfra.host import Host
 
@@ -260,21 +262,38 @@ def test_modes_do_not_depend_on_root_s_umask(host: Host, converge: Any, alice: P
             host.check_output("rm /etc/sudoers.d/zz-umask")
 
 
-def test_a_reboot_before_the_confirmation_undoes_the_change(host: Host, converge: Any) -> None:
-    """What systemd would start then, started by hand: nothing of a timer is needed for it."""
+def test_systemd_undoes_before_sshd_what_was_not_confirmed(host: Host, converge: Any) -> None:
+    """The unit that a change leaves for the next boot, beside a socket of sshd's."""
     del converge
+    unit, folder = sshd_restore.BOOT_UNIT.name, sshd_restore.JOURNAL.parent
+    old, new = (f"/etc/ssh/sshd_config.d/.00-docker-ssh.conf.bulkhead-{which}" for which in ("old", "new"))
+    journal = {"files": [{"path": DROP_IN, "old": old, "new": new, "existed": True}], "reload": ["false"]}
+    program = pathlib.Path(sshd_restore.__file__).read_bytes()
+    text = commit.boot_unit([pathlib.Path(DROP_IN)])
+    python = re.search(r"^ExecStart=(\S+)", text, re.MULTILINE)
+    assert python
     with host.sudo():
         before = host.check_output(f"cat {DROP_IN}")
-        host.check_output(
-            f"cp -p {DROP_IN} /etc/ssh/sshd_config.d/.00-docker-ssh.conf.bulkhead-old && echo '# half' >>{DROP_IN}"
-        )
-        old, new = (f"/etc/ssh/sshd_config.d/.00-docker-ssh.conf.bulkhead-{which}" for which in ("old", "new"))
-        journal = {"files": [{"path": DROP_IN, "old": old, "new": new, "existed": True}], "reload": ["false"]}
-        program = pathlib.Path(__file__).parents[3] / "plugins/module_utils/_installed/sshd_restore.py"
-        folder = "/var/lib/bulkhead/sshd"
+        host.check_output(f"cp -p {DROP_IN} {old} && echo '# half' >>{DROP_IN}")
         host.check_output(f"install --directory --mode 0700 {folder}")
-        host.check_output(f"echo '{json.dumps(journal)}' >{folder}/journal.json")
-        encoded = base64.b64encode(program.read_bytes()).decode()
-        host.check_output(f"echo {encoded} | base64 -d >{folder}/restore.py && python3 -IS {folder}/restore.py boot")
+        write(host, f"{folder}/journal.json", json.dumps(journal).encode())
+        write(host, f"{folder}/restore.py", program)
+        write(host, str(sshd_restore.BOOT_UNIT), text.replace(python.group(1), "/usr/bin/python3").encode())
+        host.check_output(f"mkdir -p {sshd_restore.BOOT_LINK.parent} /run/systemd/system/sockets.target.wants")
+        host.check_output(f"ln -sf {sshd_restore.BOOT_UNIT} {sshd_restore.BOOT_LINK}")
+        socket = "/run/systemd/system/sockets.target.wants/ssh.socket"
+        try:
+            host.check_output(f"ln -sf /lib/systemd/system/ssh.socket {socket} && systemctl daemon-reload")
+            said = host.run("systemd-analyze verify --man=no multi-user.target")
+            assert "cycle" not in said.stdout + said.stderr
+            host.check_output(f"systemctl start {unit}")
+        finally:
+            host.check_output(
+                f"rm -f {socket} {sshd_restore.BOOT_LINK} {sshd_restore.BOOT_UNIT}; systemctl daemon-reload"
+            )
         assert host.check_output(f"cat {DROP_IN}") == before
-        assert not host.file(folder).exists
+        assert not host.file(str(folder)).exists
+
+
+def write(host: Host, path: str, content: bytes) -> None:
+    host.check_output(f"echo {base64.b64encode(content).decode()} | base64 -d >{path}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import time
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files as files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts.options import CA, CERT, KEY, StoreError
 
 # In a context's Metadata, where the CLI keeps what it does not know. The name is in it because
@@ -110,11 +110,12 @@ class Store:
             self.contexts.mkdir(exist_ok=True)
             self.own.mkdir(mode=0o700, exist_ok=True)
             with (self.own / "lock").open("a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not _locks.taken(lock.fileno()):
                     if time.monotonic() > end:
-                        raise StoreError(f"another run holds {self.own / 'lock'} for a minute; wait for it") from None
+                        who = _locks.holder(lock.fileno())
+                        raise StoreError(
+                            f"{who} has held {self.own / 'lock'} for a minute; wait for its end, or end it"
+                        )
                     time.sleep(0.05)
                     continue
                 if _is_still_at(self.own / "lock", lock):

@@ -25,7 +25,7 @@ _SHORT = {
     "p": "pidfile",
     "s": "storage-driver",
 }
-_VARIABLE = re.compile(r"^\$(?:(\w+)|\{(\w+)\})$")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 class UnitError(Exception):
@@ -95,7 +95,7 @@ class CommandLine:
         arguments: list[_Word] = []
         for index, word in enumerate(self.words[1:], 1):
             parts, file = [word], self.source
-            match = _VARIABLE.match(word)
+            match = _VARIABLE.fullmatch(word)
             if match:
                 value, file = self.variables.get(match.group(1) or match.group(2), ("", self.source))
                 parts = _split(value) if match.group(1) else [value]
@@ -155,7 +155,7 @@ class CommandLine:
                 result.append(raw)
                 continue
             kept = [word.text for word in here if word not in remote]
-            result += [_unit_literal(word) for word in kept] if _VARIABLE.match(raw) else kept
+            result += [_unit_literal(word) for word in kept] if _VARIABLE.fullmatch(raw) else kept
         return result
 
 
@@ -172,6 +172,26 @@ def exec_start(words: t.Iterable[str]) -> str:
         '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"[\s\"'\\;]|^$", word) else word
         for word in words
     )
+
+
+def described(content: bytes) -> str:
+    """A drop-in for a diff: the flags of dockerd without their values, which may hold a password or a token."""
+    lines = []
+    for line in content.decode("utf-8", "replace").splitlines():
+        key, equals, value = line.partition("=")
+        program, *words = _split(value) or [""]
+        if key.strip() == "ExecStart" and words:
+            line = " ".join([f"{key}{equals}{program}", *(_without_value(word) for word in words)])
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
+def _without_value(word: str) -> str:
+    if _VARIABLE.fullmatch(word):
+        return word
+    flag = re.match(r"--[\w-]*=?|-\w?", word)
+    name = flag.group() if flag else ""
+    return name if name == word else f"{name}(not shown)"
 
 
 def _unit_literal(word: str) -> str:
@@ -251,7 +271,7 @@ def read_variables(path: pathlib.Path, exported: bool = False) -> dict[str, tupl
         name, equals, value = line.strip().partition("=")
         if exported:
             name = re.sub(r"^export\s+", "", name)
-        if not equals or not re.match(r"^[A-Za-z_]\w*$", name):
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
             continue
         try:
             variables[name] = (" ".join(shlex.split(value, comments=exported)), str(path))

@@ -24,6 +24,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import com
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 
 DAEMON_JSON = pathlib.Path("/etc/docker/daemon.json")
 TLS_DIR = pathlib.Path("/etc/docker/tls")
@@ -378,12 +379,11 @@ def listen_addresses(listen: t.Sequence[str]) -> list[str]:
     """The addresses to bind: dockerd listens on IPv4 and IPv6 for either wildcard, so the two are one."""
     addresses = []
     for text in listen:
-        try:
-            addresses.append(ipaddress.ip_address(text))
-        except ValueError as error:
+        if not _names.is_ip(text):
             raise EngineError(
-                f"the listen address '{text}' is not an IP address; correct docker_engine_listen."
-            ) from error
+                f"the listen address {text!r} is not an IP address without a zone; correct docker_engine_listen."
+            )
+        addresses.append(ipaddress.ip_address(text))
     if not addresses:
         raise EngineError(
             "docker_engine_listen is empty; name at least one address, or take the host out of the group."

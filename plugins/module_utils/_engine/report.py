@@ -16,9 +16,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
 # RFC 1123 labels, the first of which may be the wildcard of a certificate.
-_DNS_NAME = re.compile(
-    r"^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$", re.I
-)
+_DNS_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
 
 
 def names(wanted: t.Iterable[str]) -> list[str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ import shutil
 import time
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import (
     certificate,
@@ -47,6 +46,7 @@ _UNDO_TIMEOUT = 150  # at least: systemd gives a daemon that does not stop 90 se
 _NO_COMPLAINT = re.compile(r"level=(trace|debug|info|warning)\b|TLS handshake error")
 
 REFUSALS = (
+    _locks.LockError,
     _daemon_json.DaemonJsonError,
     _api.ApiError,
     inspect.EngineError,
@@ -156,7 +156,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         if not check_mode:
             _sweep(target.path for target in plan.targets)
             if differs:
-                _end_if_not_awaited(is_awaited)
+                _locks.end_if_not_awaited(is_awaited)
                 _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
                 result.running = result.running or result.restarted
                 result.certificate = certificate.Pair.installed().end()
@@ -186,50 +186,9 @@ def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: ce
         result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
 
 
-@contextlib.contextmanager
-def _lock(is_awaited: t.Callable[[], bool]) -> t.Iterator[None]:
+def _lock(is_awaited: t.Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
     """One change at a time; in /run, where no full disk and no reboot is in the way."""
-    # Who can open the file can hold the lock, for reading, too.
-    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        end = time.monotonic() + _LOCK_TIMEOUT
-        while not _try_lock(descriptor):
-            _end_if_not_awaited(is_awaited)
-            if time.monotonic() > end:
-                raise inspect.EngineError(
-                    f"{_holder(descriptor)} has held {_LOCK}, which lets one change of this engine through at a time, "
-                    f"for {_LOCK_TIMEOUT / 60:.0f} minutes; wait for its end, or end it, and run this again."
-                )
-            time.sleep(0.2)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _holder(descriptor: int) -> str:
-    """Who holds the lock of this file, by the kernel's list."""
-    inode = os.fstat(descriptor).st_ino
-    for line in pathlib.Path("/proc/locks").read_text(encoding="ascii").splitlines():
-        words = line.split()
-        if words[1] == "FLOCK" and words[5].endswith(f":{inode}"):
-            with contextlib.suppress(OSError):
-                name = pathlib.Path(f"/proc/{words[4]}/comm").read_text(encoding="utf-8", errors="replace").strip()
-                return f"the process {words[4]} ({name})"
-    return "another process"
-
-
-def _end_if_not_awaited(is_awaited: t.Callable[[], bool]) -> None:
-    if not is_awaited():
-        raise inspect.EngineError("nobody waits for this change any more; nothing was changed.")
+    return _locks.held(_LOCK, "this engine", _LOCK_TIMEOUT, is_awaited)
 
 
 def _refuse_restart(engine: inspect.Engine, desired: Desired, plan: Plan) -> None:
@@ -294,12 +253,11 @@ def _refuse_certificate(desired: Desired, plan: Plan) -> None:
 def _diff(target: Target) -> dict[str, str]:
     if target.path in (inspect.CA, inspect.CERTIFICATE):
         return _files.diff(target, _described)
-    shown = _files.diff(target)
-    if target.path == inspect.DAEMON_JSON.resolve():
-        # Proxies and options of log drivers hold passwords.
-        before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
-        shown.update(before=before, after=after)
-    return shown
+    if target.path != inspect.DAEMON_JSON.resolve():
+        return _files.diff(target, command_line.described)  # a drop-in; what is secret is not shown at all
+    # Proxies and options of log drivers hold passwords.
+    before, after = _daemon_json.diff(target.existing(), target.content, str(inspect.DAEMON_JSON))
+    return {**_files.diff(target), "before": before, "after": after}
 
 
 def _described(content: bytes) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -48,9 +49,19 @@ def restore(journal: t.Mapping[str, t.Any], tell_sshd: bool = True) -> None:
             old.replace(path)  # does nothing where both are one file still
         for leftover in (old, pathlib.Path(file["new"])):
             leftover.unlink(missing_ok=True)
+        _sync(path.parent)  # before the journal goes
     if tell_sshd and journal["reload"]:
         subprocess.run(journal["reload"], check=True, capture_output=True, stdin=subprocess.DEVNULL)
     CLAIMED.unlink()
+
+
+def _sync(folder: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def leave() -> None:

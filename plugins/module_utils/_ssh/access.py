@@ -11,10 +11,11 @@ each new account is tried; where it fails, what this run has given is taken back
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -26,15 +27,52 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan a
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
+Awaited = t.Callable[[], bool]
 
-def run(desired: _plan.Desired, check_mode: bool = False, over_ssh: bool = False) -> _plan.Result:
-    """Bring the engine to the desired state.
+REFUSALS = (
+    _locks.LockError,
+    _service.ServiceError,
+    _plan.AccessError,
+    _accounts.AccountError,
+    _users.UserError,
+    _sshd.SshdError,
+    _commit.CommitError,
+    OSError,
+)
+
+
+def _always() -> bool:
+    return True
+
+
+def apart(work: t.Callable[[Awaited], _plan.Result]) -> _plan.Result:
+    """A change in a process of its own, which ends without one if its caller has gone before it could begin."""
+
+    def answer(is_awaited: Awaited) -> dict[str, t.Any]:
+        try:
+            return {"result": dataclasses.asdict(work(is_awaited))}
+        except REFUSALS as error:
+            return {"error": str(error)}
+
+    try:
+        said = _detached.run(answer)
+    except _detached.DetachedProcessError as error:
+        raise _plan.AccessError(f"{error}; run this again, which completes or undoes what it has begun.") from error
+    if "error" in said:
+        raise _plan.AccessError(said["error"])
+    return _plan.Result(**said["result"])
+
+
+def run(
+    desired: _plan.Desired, check_mode: bool = False, over_ssh: bool = False, is_awaited: Awaited = _always
+) -> _plan.Result:
+    """Bring the engine to the desired state. What nobody awaits any more does not begin.
 
     ``over_ssh`` is whether Ansible is connected through sshd; if it is, sshd's new configuration waits to be confirmed.
     """
     result = _plan.Result()
     via = _sshd.connection()
-    with _locked(check_mode):
+    with _locked(check_mode, is_awaited):
         service = _systemd()
         if _commit.is_open() if check_mode else _commit.recover():
             result.recovered = result.changed = True
@@ -54,6 +92,7 @@ def run(desired: _plan.Desired, check_mode: bool = False, over_ssh: bool = False
         result.diff = _plan.diffs(plan, accounts, users, service.socket_path, granted, True)
         if check_mode:
             return result
+        _locks.end_if_not_awaited(is_awaited)
         _apply.take_away(plan)
         _apply.give(plan, service)
         if plan.sshd:
@@ -76,11 +115,13 @@ def _keep(seconds: int, over_ssh: bool, via: _sshd.Connection | None, result: _p
         raise _plan.AccessError(f"sshd's new configuration was not kept: {problem}.")
 
 
-def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int = 30) -> _plan.Result:
+def clear(
+    check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int = 30, is_awaited: Awaited = _always
+) -> _plan.Result:
     """Take everything away again; a host on which there is nothing of ours is not touched, whatever it lacks."""
     result = _plan.Result()
     via = _sshd.connection()
-    with _locked(check_mode):
+    with _locked(check_mode, is_awaited):
         if _commit.is_open() if check_mode else _commit.recover():
             result.recovered = result.changed = True
         found = _service.service()
@@ -104,6 +145,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
         result.diff = _plan.diffs(plan, accounts, (), path, granted, False)
         if check_mode:
             return result
+        _locks.end_if_not_awaited(is_awaited)
         _apply.take_away(plan)
         sshd = _running_sshd() if plan.sshd else None
         if sshd:
@@ -116,7 +158,7 @@ def clear(check_mode: bool = False, over_ssh: bool = False, confirm_seconds: int
     return result
 
 
-def take(names: t.Collection[str], check_mode: bool = False) -> _plan.Result:
+def take(names: t.Collection[str], check_mode: bool = False, is_awaited: Awaited = _always) -> _plan.Result:
     """Remove accounts by their names; everything else stays, and a host that has none of them is not touched."""
     if not names:
         raise _plan.AccessError(
@@ -130,7 +172,7 @@ def take(names: t.Collection[str], check_mode: bool = False) -> _plan.Result:
                 f"'{_users.ALL}' alone."
             )
     result = _plan.Result()
-    with _locked(check_mode):
+    with _locked(check_mode, is_awaited):
         own = _accounts.Accounts.gather().own
         leaving = [account for name, account in sorted(own.items()) if name in names]
         folders = (_ssh_files.KEYS, _ssh_files.PRINCIPALS)
@@ -149,6 +191,7 @@ def take(names: t.Collection[str], check_mode: bool = False) -> _plan.Result:
             ),
         ]
         if not check_mode:
+            _locks.end_if_not_awaited(is_awaited)
             _apply.put(keys)
             for account in leaving:
                 _accounts.remove(account)
@@ -161,8 +204,8 @@ def confirm() -> None:
         raise _plan.AccessError(problem)
 
 
-def _locked(check_mode: bool) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if check_mode else _lock.held()
+def _locked(check_mode: bool, is_awaited: Awaited) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if check_mode else _lock.held(is_awaited)
 
 
 def _systemd() -> _service.Systemd:

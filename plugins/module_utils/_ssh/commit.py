@@ -16,12 +16,13 @@ import inspect
 import json
 import pathlib
 import subprocess
-import sys
 import time
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 
 FOLDER = sshd_restore.JOURNAL.parent
@@ -64,6 +65,7 @@ def begin(sshd: Reloadable, targets: t.Sequence[_files.Target], via: _sshd.Conne
     try:
         for target in targets:
             target.stage()
+            _files.sync_folder(target.path.parent)
         _files.write(sshd_restore.PROGRAM, inspect.getsource(sshd_restore).encode(), 0o600)
         journal: dict[str, t.Any] = {
             "files": [
@@ -74,10 +76,11 @@ def begin(sshd: Reloadable, targets: t.Sequence[_files.Target], via: _sshd.Conne
         }
         new = FOLDER / "journal.new"
         _files.write(new, json.dumps(journal).encode(), 0o600)
-        _prepare_reboot()
+        _prepare_reboot([target.path for target in targets])
         _arm(_CHANGING, _LONGEST_CHANGE)
         new.replace(sshd_restore.JOURNAL)
-        _files.sync_folder(FOLDER)
+        for folder in (FOLDER, FOLDER.parent, FOLDER.parent.parent):
+            _files.sync_folder(folder)
     except (OSError, CommitError) as error:
         for target in targets:
             _files.sweep(target.path)
@@ -133,30 +136,52 @@ def _restore(journal: t.Mapping[str, t.Any]) -> None:
         raise CommitError(f"the previous files of sshd are back, but it does not read them again: {said}") from error
 
 
-def _prepare_reboot() -> None:
-    """Read by systemd when the host starts, and not before."""
-    command = f"{sys.executable} -IS {sshd_restore.PROGRAM} {sshd_restore.AT_BOOT}"
+def boot_unit(paths: t.Iterable[pathlib.Path]) -> str:
+    """What systemd starts before sshd when the host starts, so that these files are the previous ones by then.
+
+    It comes before sockets, and so before all that has systemd's usual dependencies: with them, it would be waited for
+    by what it waits for itself, and systemd would leave out one of both.
+    """
+    python = _ssh_files.python()
+    needed = [sshd_restore.JOURNAL, pathlib.Path(python), *paths]
+    folders = dict.fromkeys(str(folder) for path in needed for folder in (path.parent, path.resolve().parent))
     lines = (
         "[Unit]",
         "Description=Previous configuration of sshd, unless the new one was confirmed",
+        "DefaultDependencies=no",
         f"ConditionPathExists={sshd_restore.JOURNAL.parent}",
-        f"RequiresMountsFor={sshd_restore.JOURNAL.parent} {_sshd.CONFIG.parent}",
+        f"RequiresMountsFor={_unit_words(*folders)}",
+        # The file systems are writable by then, and /dev/log is there.
+        "After=local-fs.target systemd-journald-dev-log.socket",
         "Before=ssh.service sshd.service ssh.socket sshd.socket",
+        "Conflicts=shutdown.target",
+        "Before=shutdown.target",
         "[Service]",
         "Type=oneshot",
-        f"ExecStart={command}",
+        f"ExecStart={_unit_words(python, '-IS', str(sshd_restore.PROGRAM), sshd_restore.AT_BOOT)}",
     )
-    _files.write(sshd_restore.BOOT_UNIT, "".join(f"{line}\n" for line in lines).encode(), 0o644)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _unit_words(*words: str) -> str:
+    return _command_line.exec_start(words).replace("%", "%%")
+
+
+def _prepare_reboot(paths: t.Iterable[pathlib.Path]) -> None:
+    """Read by systemd when the host starts, and not before; a host that loses its power at once has it, too."""
+    _files.write(sshd_restore.BOOT_UNIT, boot_unit(paths).encode(), 0o644)
     sshd_restore.BOOT_LINK.parent.mkdir(mode=0o755, exist_ok=True)
     sshd_restore.BOOT_LINK.unlink(missing_ok=True)
     sshd_restore.BOOT_LINK.symlink_to(sshd_restore.BOOT_UNIT)
+    for folder in (sshd_restore.BOOT_LINK.parent, sshd_restore.BOOT_UNIT.parent):
+        _files.sync_folder(folder)
 
 
 def _arm(timer: str, seconds: int) -> None:
     _disarm(timer)
     command = (
         *("systemd-run", "--quiet", "--collect", f"--unit={timer}", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=100ms", sys.executable, "-IS", str(sshd_restore.PROGRAM)),
+        *("--timer-property=AccuracySec=100ms", _ssh_files.python(), "-IS", str(sshd_restore.PROGRAM)),
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:

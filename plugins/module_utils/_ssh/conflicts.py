@@ -62,7 +62,8 @@ def refuse_accounts(
 
 
 def _named(peer: _sshd.Peer) -> str:
-    return f"from {peer.address} to {peer.local_address} port {peer.local_port}"
+    domain = f" in the routing domain {peer.routing_domain}" if peer.routing_domain else ""
+    return f"from {peer.address} to {peer.local_address} port {peer.local_port}{domain}"
 
 
 def _refuse_lists(found: _sshd.Settings, name: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import ipaddress
 import pathlib
 import re
 import shutil
@@ -21,6 +20,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._installed import 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 
 SETTINGS = pathlib.Path("/etc/ssh/docker-ssh")
 KEYS = SETTINGS / "keys"
@@ -47,11 +47,11 @@ def folders() -> list[pathlib.Path]:
 def programs(service: _service.Systemd, per_connection: str) -> list[Target]:
     """The gate, the program that opens the socket, and drop-ins of the units that make Docker's socket and sshd's."""
     gate = inspect.getsource(ssh_gate).replace(f'"{ssh_gate.SOCKET}"', f'"{_socket(service)}"', 1)
-    shebang = f"#!{_python()} -IS\n"
+    shebang = f"#!{python()} -IS\n"
     unit = "docker.socket" if service.uses_socket_unit else "docker.service"
     section = "Socket" if service.uses_socket_unit else "Service"
     # With the minus, Docker starts even if this fails.
-    line = f"ExecStartPost=-{_python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.GROUP}\n"
+    line = f"ExecStartPost=-{python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.GROUP}\n"
     drop_in = f"{NOTICE}[{section}]\n{line}"
     wanted = {unit: drop_in.encode()}
     if per_connection:
@@ -79,7 +79,7 @@ def _socket(service: _service.Systemd) -> str:
     return re.sub(r"^/var/run/", "/run/", service.socket_path)
 
 
-def _python() -> str:
+def python() -> str:
     """The interpreter for what stays on the host: the system's, which outlives a virtual environment of Ansible's."""
     return shutil.which("python3", path="/usr/bin:/usr/libexec") or sys.executable
 
@@ -182,17 +182,9 @@ class Limits:
     def _control_nodes(self, drop_in: str) -> list[str]:
         """Those of earlier runs stay, or sshd would have to be changed whenever somebody else runs the playbook."""
         if not self.control_node:
-            return []
+            return []  # none of them is to be exempt
         lines = [line for line in drop_in.splitlines() if line.startswith(_CONTROL_NODES)]
-        earlier = [word for word in lines[0][len(_CONTROL_NODES) :].split() if _is_address(word)] if lines else []
-        if self.control_node in earlier:
+        earlier = [word for word in lines[0][len(_CONTROL_NODES) :].split() if _names.is_ip(word)] if lines else []
+        if self.control_node in earlier or not _names.is_ip(self.control_node):  # one with a zone
             return earlier
         return [*earlier, self.control_node][-_MOST_CONTROL_NODES:]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -7,40 +7,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import pathlib
-import time
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
+
 LOCK = pathlib.Path("/run/bulkhead-ssh.lock")  # where no removal has to look for it
+_TIMEOUT = 120
 
 
-class LockError(Exception):
-    """One sentence about a lock that somebody else holds."""
-
-
-@contextlib.contextmanager
-def held(seconds: float = 120) -> t.Iterator[None]:
-    """Only root can open the file, and so hold the lock."""
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        _wait(descriptor, time.monotonic() + seconds)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _wait(descriptor: int, end: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= end:
-                raise LockError(
-                    f"another run changes SSH access on this host ('fuser {LOCK}' shows its process); wait for it, or "
-                    "end it if its control node is gone."
-                ) from error
-        time.sleep(0.1)
+def held(is_awaited: t.Callable[[], bool] = lambda: True) -> contextlib.AbstractContextManager[None]:
+    return _locks.held(LOCK, "SSH access to this host", _TIMEOUT, is_awaited)

@@ -19,7 +19,7 @@ ACCESS = pathlib.Path("/etc/security/access.conf")
 NO_LOGIN = (pathlib.Path("/etc/nologin"), pathlib.Path("/run/nologin"))
 _HIGHEST_SYSTEM_UID = 999
 
-_RULE = re.compile(r"^-?account\s+(?P<control>\[[^]]*\]|\S+)\s+(?P<module>\S+)(?P<arguments>.*)$")
+_RULE = re.compile(r"-?account\s+(?P<control>\[[^]]*\]|\S+)\s+(?P<module>\S+)(?P<arguments>.*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _rules(service: str, depth: int) -> list[Rule]:
         if included:
             found += _rules(included, depth - 1) if depth else []
             continue
-        match = _RULE.match(" ".join(words))
+        match = _RULE.fullmatch(" ".join(words))
         if match:
             module = pathlib.PurePath(match.group("module")).name
             arguments = tuple(match.group("arguments").split())

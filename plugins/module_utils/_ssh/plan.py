@@ -228,7 +228,7 @@ def _sshd_targets(
         complaint = sshd.check(paths.wanted)
         if complaint:
             raise _sshd.SshdError(f"sshd refuses the new configuration ({complaint}); it was not changed.")
-        _conflicts.refuse_accounts(sshd, paths, users, desired.ca_keys, _sshd.peers(main, peer))
+        _conflicts.refuse_accounts(sshd, paths, users, desired.ca_keys, _sshd.peers(main, peer, names))
         if any(differs(target) for target in targets):
             _conflicts.refuse_side_effects(sshd, paths, via)
     return targets

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import glob
-import ipaddress
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ import subprocess
 import tempfile
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import patterns as _patterns
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import processes as _processes
 
 CONFIG = pathlib.Path("/etc/ssh/sshd_config")
@@ -48,6 +48,7 @@ class Peer:
     host: str = "localhost"
     local_address: str = "127.0.0.1"
     local_port: str = "22"
+    routing_domain: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Sshd:
     def settings(self, config: pathlib.Path, user: str, peer: Peer, options: t.Sequence[str] | None = None) -> Settings:
         """What is in force for a user; keywords in small letters, since newer releases print them otherwise."""
         spec = f"user={user},host={peer.host},addr={peer.address},laddr={peer.local_address},lport={peer.local_port}"
+        spec += f",rdomain={peer.routing_domain}" if peer.routing_domain else ""
         given = self.options if options is None else options
         done = _ask(self.binary, "-T", "-f", str(config), *given, "-C", spec)
         if done.returncode:
@@ -247,14 +249,14 @@ def includes_drop_in(text: str) -> bool:
     return any(DROP_IN in _paths(match) for match in map(_INCLUDE_LINE.match, text.splitlines()) if match)
 
 
-def _patterns(match: re.Match[str]) -> list[str]:
+def _included(match: re.Match[str]) -> list[str]:
     return [str(pathlib.Path("/etc/ssh", word)) for word in shlex.split(match.group("patterns"), comments=True)]
 
 
 def _paths(match: re.Match[str]) -> list[pathlib.Path]:
     """The files of an Include line in sshd's order, our drop-in among them wherever it is or would be."""
     paths: list[pathlib.Path] = []
-    for pattern in _patterns(match):
+    for pattern in _included(match):
         found = set(glob.glob(pattern))  # noqa: PTH207  # as sshd does it: patterns are absolute
         if fnmatch.fnmatch(str(DROP_IN), pattern):
             found.add(str(DROP_IN))
@@ -325,7 +327,7 @@ def with_users(text: str, group: str, users: t.Sequence[str]) -> str:
 
 def _means(criterion: tuple[str, str], group: str) -> bool:
     keyword, patterns = criterion
-    return keyword.lower() == "group" and _matches(patterns.split(","), [group])
+    return keyword.lower() == "group" and _patterns.matches(patterns.split(","), [group])
 
 
 def match_criteria(line: str) -> list[tuple[str, str]]:
@@ -343,44 +345,51 @@ def match_criteria(line: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def peers(main: str, base: Peer) -> list[Peer]:
-    """The base and, for every Match line that tells connections apart, one connection that it means."""
+def peers(main: str, base: Peer, names: t.Collection[str] = ()) -> list[Peer]:
+    """The base and, for every Match line that tells connections apart, one connection that it means.
+
+    A line for which none is found is refused, unless it names users and none of these.
+    """
     found = [base]
-    for _, text in sources(main):
-        for line in text.splitlines():
-            criteria = {keyword.lower(): patterns for keyword, patterns in match_criteria(line)}
+    for path, text in sources(main):
+        for number, line in enumerate(text.splitlines(), 1):
+            lists: dict[str, list[str]] = {}
+            for keyword, patterns in match_criteria(line):
+                lists.setdefault(keyword.lower(), []).append(patterns)
             changes = {
-                field: _example(criteria[keyword], is_address)
-                for keyword, (field, is_address) in _PEER_CRITERIA.items()
-                if keyword in criteria
+                field: _example(keyword, lists[keyword])
+                for keyword, field in _PEER_CRITERIA.items()
+                if keyword in lists
             }
-            changes = {field: value for field, value in changes.items() if value}
-            if changes:
-                found.append(dataclasses.replace(base, **changes))
+            if None in changes.values() and _may_mean(lists.get("user", ()), names):
+                raise SshdError(
+                    f"{path}:{number} has a Match line for which no example of a connection was found, so that sshd "
+                    "cannot be asked what it does with the accounts there; write its addresses as networks in CIDR "
+                    "form and its names with fewer wildcards, or leave the accounts out of it."
+                )
+            given = {field: value for field, value in changes.items() if value}
+            if given and len(given) == len(changes):  # else the line is never met
+                found.append(dataclasses.replace(base, **given))
     return list(dict.fromkeys(found))
 
 
 _PEER_CRITERIA = {
-    "address": ("address", True),
-    "host": ("host", False),
-    "localaddress": ("local_address", True),
-    "localport": ("local_port", False),
+    "address": "address",
+    "host": "host",
+    "localaddress": "local_address",
+    "localport": "local_port",
+    "rdomain": "routing_domain",
 }
 
 
-def _example(patterns: str, is_address: bool) -> str:
-    """Something that the first pattern means; '' where there is none but exclusions."""
-    for pattern in patterns.split(","):
-        if not pattern or pattern.startswith("!"):
-            continue
-        try:
-            if is_address and "/" in pattern:
-                network = ipaddress.ip_network(pattern, strict=False)
-                return str(network[min(1, network.num_addresses - 1)])
-        except ValueError:
-            return ""
-        return pattern.replace("*", "1" if is_address else "x").replace("?", "1" if is_address else "x")
-    return ""
+def _may_mean(lists: t.Iterable[str], names: t.Collection[str]) -> bool:
+    return not names or any(all(_patterns.matches(text.split(","), [name]) for text in lists) for name in names)
+
+
+def _example(keyword: str, lists: t.Sequence[str]) -> str | None:
+    """Something that all of the lists mean; '' where nothing can be, None where nothing was found."""
+    find = _patterns.example_address if keyword.endswith("address") else _patterns.example_name
+    return find(lists)
 
 
 def sources(main: str) -> list[tuple[pathlib.Path, str]]:
@@ -412,30 +421,18 @@ def private_folder() -> tempfile.TemporaryDirectory[str]:
 def refusing_list(settings: Settings, user: str, groups: t.Collection[str]) -> str:
     """The keyword that keeps a user out, '' if none does. Lists of users may name hosts, which are ignored."""
     users = {keyword: [item.partition("@")[0] for item in _items(settings, keyword)] for keyword in _LISTS[:2]}
-    if _matches(users["denyusers"], [user]):
+    if _patterns.matches(users["denyusers"], [user]):
         return "DenyUsers"
-    if users["allowusers"] and not _matches(users["allowusers"], [user]):
+    if users["allowusers"] and not _patterns.matches(users["allowusers"], [user]):
         return "AllowUsers"
-    if _matches(_items(settings, "denygroups"), groups):
+    if _patterns.matches(_items(settings, "denygroups"), groups):
         return "DenyGroups"
     allowed = _items(settings, "allowgroups")
-    return "AllowGroups" if allowed and not _matches(allowed, groups) else ""
+    return "AllowGroups" if allowed and not _patterns.matches(allowed, groups) else ""
 
 
 def _items(settings: Settings, keyword: str) -> list[str]:
     return [item for value in settings.get(keyword, ()) for item in value.split()]
-
-
-def _matches(patterns: t.Iterable[str], names: t.Collection[str]) -> bool:
-    """sshd's matching: any pattern that fits, unless one with ! in front fits as well."""
-    hit = False
-    for pattern in patterns:
-        negated, plain = pattern.startswith("!"), pattern.lstrip("!").replace("[", "[[]")
-        if any(fnmatch.fnmatchcase(name, plain) for name in names):
-            if negated:
-                return False
-            hit = True
-    return hit
 
 
 def earlier_in_match(keyword: str, user: str, group: str) -> str:
@@ -452,7 +449,7 @@ def earlier_in_match(keyword: str, user: str, group: str) -> str:
             if criteria:
                 meant = {"user": user, "group": group}
                 concerned = all(
-                    _matches(patterns.split(","), [meant[name.lower()]])
+                    _patterns.matches(patterns.split(","), [meant[name.lower()]])
                     for name, patterns in criteria
                     if name.lower() in meant
                 )

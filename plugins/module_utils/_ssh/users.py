@@ -18,6 +18,7 @@ ALL = "all"  # instead of names: every account, so that no account can have this
 
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]*")
+_NETWORK = re.compile(r"[0-9A-Fa-f:./]+")
 # The types of keys with the algorithms of their signatures, of which sshd has to accept one.
 ALGORITHMS = {
     "ssh-ed25519": ("ssh-ed25519",),
@@ -154,9 +155,12 @@ def networks(texts: t.Iterable[str], variable: str) -> tuple[str, ...]:
     result = []
     for text in texts:
         try:
+            # Python takes any text for the zone of an address, a quote and a new line, too.
+            if not _NETWORK.fullmatch(text):
+                raise ValueError("it has other characters than those of addresses; a zone has no meaning here")
             result.append(str(ipaddress.ip_network(text)))
         except ValueError as error:
-            raise UserError(f"{variable}: '{text}' is not an address or a network in CIDR form ({error}).") from error
+            raise UserError(f"{variable}: {text!r} is not an address or a network in CIDR form ({error}).") from error
     return tuple(dict.fromkeys(result))
 
 

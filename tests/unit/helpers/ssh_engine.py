@@ -21,6 +21,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import pam as _pam
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import patterns as _patterns
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 
@@ -106,8 +107,7 @@ class Sshd:
         for keyword, patterns in _sshd.match_criteria(line):
             key = keyword.lower()
             if key == "address":
-                network = patterns.partition("/")[0].rpartition(".")[0]
-                if not peer.address.startswith(f"{network}."):
+                if not _patterns.means_address(patterns, peer.address):
                     return False
             elif key != "all" and not any(
                 fnmatch.fnmatch(name, pattern) for name in actual[key] for pattern in patterns.split(",")

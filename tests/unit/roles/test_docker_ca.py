@@ -38,6 +38,8 @@ REFUSED_LATER: dict[str, tuple[str, dict[str, Any], str]] = {
     "ending": ("p384", {"docker_ca_valid_days": 5000, "docker_ca_minimum_days": 4000}, "rotate_ca"),
     "masked": ("p384", {"docker_ca_passphrase": "ca/masked"}, "which would be masked in what Ansible reports"),
     "relative": ("p384", {"docker_ca_dir": "relative"}, "docker_ca_dir has to start with"),
+    "broken": ("p384", {"docker_ca_dir": "/two\nlines"}, "docker_ca_dir has to start with"),
+    "ended": ("p384", {"docker_ca_dir": "/one line\n"}, "docker_ca_dir has to start with"),
 }
 # CAs that are brought along and cannot work: certificate, key, and what the refusal says.
 REFUSED_AT_ONCE = {

@@ -195,3 +195,14 @@ def test_placing_a_file_where_it_is_already(existing: pathlib.Path, tmp_path: pa
     os.link(existing, second)
     _files.place(second, existing)
     assert content_of(tmp_path) == {"daemon.json": b"old", "second": b"old"}
+
+
+def test_a_diff_has_the_lines_that_change_and_no_other(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("one\nsecret\ntwo\nsecret\nthree", encoding="utf-8")
+    shown = _files.diff(_files.Target(path, b"ours\none\nsecret\n2\nsecret\nthree"))
+    assert (shown["before"], shown["after"]) == ("two\n", "ours\n2\n")
+    assert _files.diff(_files.Target(path, None))["before"] == "one\nsecret\ntwo\nsecret\nthree"
+    assert _files.diff(_files.Target(path, b"x", secret=True))["after"] == (
+        "(not shown)\n(other values, which are not shown)\n"
+    )

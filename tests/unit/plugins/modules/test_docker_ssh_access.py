@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
+import time
 import typing as t
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
 from ansible_collections.bulkhead.docker.plugins.modules import docker_ssh_access
 from helpers import ssh_engine
 from helpers.returns import assert_documented
@@ -33,7 +38,15 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def run(engine: ssh_engine.Engine, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+def run(
+    engine: ssh_engine.Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> t.Callable[..., dict[str, t.Any]]:
+    def here(work: t.Callable[..., t.Any]) -> t.Any:
+        """In this process, which has the engine."""
+        return json.loads(json.dumps(work(lambda: True)))
+
+    monkeypatch.setattr(_detached, "run", here)
+
     def module(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         with patch_module_args({**options, "_ansible_check_mode": check}), pytest.raises(SystemExit):
             docker_ssh_access.main()
@@ -108,3 +121,34 @@ def test_errors_of_everything_below_are_sentences(
     engine.service = ssh_engine.Systemd(engine)
     monkeypatch.setattr(_commit, "begin", no_space)
     assert "No space left on device" in run(users=[USER], max_sessions=7)["msg"]
+
+
+def test_a_run_that_was_cut_off_while_it_waited_gives_nobody_access(
+    engine: ssh_engine.Engine, tmp_path: pathlib.Path
+) -> None:
+    """As after a lost connection: nobody reads what the module would say, and the lock is free only then."""
+    key = _ssh_files.KEYS / "docker-alice"
+    ends, lasts = os.pipe()
+    with _lock.LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        caller = os.fork()
+        if not caller:
+            try:
+                lock.close()
+                reader, writer = os.pipe()
+                os.dup2(writer, 1)
+                os.close(writer)
+                os.close(reader)
+                with patch_module_args({"users": [USER], "_ansible_check_mode": False}):
+                    docker_ssh_access.main()
+            finally:
+                os._exit(0)
+        os.close(lasts)
+        end = time.monotonic() + 10
+        while os.waitpid(caller, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+            time.sleep(0.05)
+    assert os.read(ends, 1) == b"", "all processes of the run have ended"
+    os.close(ends)
+    assert not key.exists()
+    ssh_engine.give()
+    assert key.exists()

@@ -173,7 +173,7 @@ def test_two_names_that_give_the_same_context_are_refused() -> None:
         ("docker_engine_listen", ["fe80::1%eth0"], "docker_engine_listen of web1 has 'fe80::1%eth0'"),
         ("docker_engine_listen", {"a": 1}, 'docker_engine_listen of web1 is {"a": 1}; it has to be a list.'),
         ("docker_engine_names", ["not a name"], "docker_engine_names of web1 has 'not a name'"),
-        ("docker_engine_daemon_options", "log", "docker_engine_daemon_options of web1 is 'log'; it has to be a dict"),
+        ("docker_engine_daemon_options", "log", "docker_engine_daemon_options of web1 is text; it has to be a dict"),
         ("docker_engine_daemon_options", {"tlsverify": False}, "docker_engine_daemon_options of web1 has tlsverify"),
         ("docker_engine_daemon_options", {"hosts": []}, "docker_engine_daemon_options of web1 has hosts"),
         ("docker_engine_key_type", "DSA", "docker_engine_key_type of web1 is 'DSA'; it has to be one of P-256"),
@@ -242,7 +242,17 @@ def test_what_is_wrong_with_an_engine_is_one_sentence(variable: str, value: Any,
         ("docker_client_context_name", "{engine}!", "docker_client_context_name of localhost gives the context name"),
         ("docker_client_context_set", "", "docker_client_context_set of localhost is empty"),
         ("docker_client_key_size", 1024, ""),  # of RSA keys alone
-        ("docker_ca_dir", "ca", "docker_ca_dir of localhost is 'ca'; it has to start with / or ~/."),
+        (
+            "docker_ca_dir",
+            "ca",
+            "docker_ca_dir of localhost is 'ca'; it has to start with / or ~/, and has no line break.",
+        ),
+        (
+            "docker_ca_dir",
+            "/ca\nx",
+            "docker_ca_dir of localhost is '/ca\\nx'; it has to start with / or ~/, and has no",
+        ),
+        ("docker_ca_dir", "/ca\n", "docker_ca_dir of localhost is '/ca\\n'; it has to start with / or ~/, and has no"),
         ("docker_ca_common_name", "x" * 56, "docker_ca_common_name of localhost has to have 1 to 55 characters."),
         (
             "docker_ca_existing_certificate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_killed_anywhere(
 def test_a_lock_that_is_held_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", 0.1)
     here, wanted = store.Store(tmp_path), plan.Wanted((context("ssh://web1", None),))
-    with here.locked(), pytest.raises(options.StoreError, match=r"another run holds .*\.bulkhead/lock"):
+    says = rf"the process {os.getpid()} \(.+\) has held .*\.bulkhead/lock for a minute"
+    with here.locked(), pytest.raises(options.StoreError, match=says):
         plan.run(wanted, False, here)
     assert plan.run(wanted, False, here).changed

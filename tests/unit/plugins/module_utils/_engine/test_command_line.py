@@ -106,3 +106,19 @@ def test_environment_files_that_are_none(tmp_path: pathlib.Path, pattern: str) -
 
 def test_words_with_blanks_are_quoted_for_systemd() -> None:
     assert unit.exec_start(["/usr/bin/dockerd", "--label", "a b"]) == '/usr/bin/dockerd --label "a b"'
+
+
+def test_a_diff_has_the_flags_of_a_drop_in_without_their_values() -> None:
+    words = ["/usr/bin/dockerd", "--log-opt", "splunk-token=hunter1", "--http-proxy=http://u:hunter2@h", "-lhunter3"]
+    words += ["$DOCKER_OPTS", "${MORE}", "-D", "--label", "a hunter4", "$$hunter5"]
+    text = f"# Ours.\n[Service]\nExecStart=\nExecStart={unit.exec_start(words)}\n"
+    assert unit.described(text.encode()) == (
+        "# Ours.\n[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --log-opt (not shown) --http-proxy=(not shown) "
+        "-l(not shown) $DOCKER_OPTS ${MORE} -D --label (not shown) (not shown)\n"
+    )
+
+
+def test_words_are_variables_as_a_whole_or_not_at_all(tmp_path: pathlib.Path) -> None:
+    line = unit.CommandLine("docker.service", ("dockerd", "$A\n", "$A"), {"A": ("--debug", "file")})
+    assert [flag.words for flag in line.flags] == [("$A\n",), ("--debug",)]
+    assert unit.read_variables(_write(tmp_path / "env", "A=1\nA B=2\nC\x0b=3\n")) == {"A": ("1", f"{tmp_path}/env")}

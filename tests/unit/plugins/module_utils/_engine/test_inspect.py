@@ -37,6 +37,8 @@ def test_addresses_to_bind(listen: list[str], addresses: list[str]) -> None:
     ("listen", "message"),
     [
         ([], "docker_engine_listen is empty"),
+        (["fe80::1%eth0"], "the listen address 'fe80::1%eth0' is not an IP address without a zone"),
+        (["fe80::%x\n"], "the listen address 'fe80::%x\\n' is not an IP address without a zone"),
         (["web1"], "the listen address 'web1' is not an IP address"),
         (["192.0.2.1:2376"], "the listen address '192.0.2.1:2376' is not an IP address"),
         ([ANY, "192.0.2.1"], f"docker_engine_listen names {ANY}, which is every address, and also 192.0.2.1"),

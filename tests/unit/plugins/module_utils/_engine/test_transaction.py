@@ -15,7 +15,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import api as _api
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, plan, transaction
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line as _command_line
@@ -839,6 +839,25 @@ def test_a_diff_shows_no_secret_of_daemon_json(daemon: Daemon) -> None:
     assert "hunter" not in texts
 
 
+def test_a_diff_shows_no_value_of_a_unit_s_flags(daemon: Daemon) -> None:
+    """Our drop-in repeats the whole command line of the unit, without where dockerd listens."""
+    reset(daemon, "{}")
+    authority = Authority()
+    secret = ("--log-opt", "splunk-token=hunter1", "--http-proxy", "http://user:hunter2@proxy")
+    daemon.words = ("/usr/bin/dockerd", "-H", "fd://", *secret)
+    shown = transaction.change(desired(authority, authority.pair(inspect.PENDING_KEY)))
+    assert "hunter1" in daemon.own_drop_in().read_text(encoding="utf-8")
+    (found,) = [each for each in shown.diff if each["after_header"].startswith(str(daemon.own_drop_in()))]
+    assert found["after"].endswith(" --log-opt (not shown) --http-proxy (not shown)\n")
+    assert "hunter" not in json.dumps(dataclasses.asdict(shown))
+
+    secret = ("--log-opt", "splunk-token=hunter3", "--http-proxy", "http://user:hunter2@proxy")
+    daemon.words = ("/usr/bin/dockerd", "-H", "fd://", *secret)
+    (found,) = transaction.change(desired(authority)).diff
+    assert found["after"] == f"{found['before']}(other values, which are not shown)\n"
+    assert "hunter" not in str(found)
+
+
 # -- the lock, and a caller that is gone ------------------------------------------------------------------------------
 
 
@@ -851,7 +870,7 @@ def test_the_lock_is_for_root_alone_and_its_holder_is_named(
     monkeypatch.setattr(transaction.time, "sleep", lambda _: None)
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(inspect.EngineError, match=rf"^the process {os.getpid()} \(.+\) has held .* for 5 minutes"):
+        with pytest.raises(_locks.LockError, match=rf"^the process {os.getpid()} \(.+\) has held .* for 5 minutes"):
             transaction.change(desired(Authority()))
     assert lock.stat().st_mode & 0o777 == 0o600
     authority = Authority()
@@ -862,11 +881,11 @@ def test_a_change_that_nobody_awaits_does_not_begin(daemon: Daemon, tmp_path: pa
     authority = Authority()
     wish = desired(authority, authority.pair(inspect.PENDING_KEY))
     before = picture(daemon)
-    with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+    with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
         transaction.change(wish, is_awaited=lambda: False)
     with (tmp_path / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(inspect.EngineError, match="nobody waits for this change any more"):
+        with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
             transaction.change(wish, is_awaited=lambda: False)
     assert picture(daemon) == before
 

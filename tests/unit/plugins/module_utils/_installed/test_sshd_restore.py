@@ -72,6 +72,16 @@ def test_after_a_reboot_sshd_is_not_running_yet_and_not_told(folder: pathlib.Pat
     assert_restored(folder)
 
 
+def test_the_files_are_on_the_disk_before_the_journal_goes(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder)
+    synced: list[bool] = []
+    monkeypatch.setattr(sshd_restore.os, "fsync", lambda descriptor: synced.append(sshd_restore.CLAIMED.exists()))
+    assert sshd_restore.main([]) == 0
+    assert synced == [True, True]
+
+
 def test_an_sshd_for_each_connection_is_not_told(folder: pathlib.Path) -> None:
     write(folder)
     assert sshd_restore.main([]) == 0

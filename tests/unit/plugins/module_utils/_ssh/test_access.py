@@ -6,6 +6,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -53,6 +54,22 @@ def test_check_mode_changes_nothing_and_foresees_it(engine: Engine) -> None:
     assert result.changed
     assert "docker-alice" in str(result.diff)
     assert engine.files() == before
+
+
+def test_a_diff_shows_nothing_of_sshd_config_but_our_line(engine: Engine) -> None:
+    """As an sshd_config without an Include line for our folder has it."""
+    text = "Port 22\nSetEnv TOKEN=planted-secret\n"
+    _sshd.CONFIG.write_text(text, encoding="utf-8")
+    result = give()
+    assert _sshd.CONFIG.read_text(encoding="utf-8") == _sshd.INCLUDE + text
+    (own,) = [each for each in result.diff if each["after_header"].startswith(f"{_sshd.CONFIG} ")]
+    assert (own["before"], own["after"]) == ("", _sshd.INCLUDE)
+    changed = give(max_sessions=7)
+    assert [(each["before"], each["after"]) for each in changed.diff] == [
+        ("    MaxSessions 500\n", "    MaxSessions 7\n")
+    ]
+    cleared = _access.clear(over_ssh=True)
+    assert "planted-secret" not in str((result.diff, changed.diff, cleared.diff))
 
 
 def test_what_nobody_confirms_is_undone_by_the_timer(engine: Engine) -> None:
@@ -162,6 +179,23 @@ def test_empty_never_means_all(engine: Engine) -> None:
     assert engine.files() == before
 
 
+@pytest.mark.parametrize("seen", [1, 2])
+def test_what_nobody_awaits_any_more_does_not_begin(engine: Engine, seen: int) -> None:
+    """The old plan of a run that was cut off gives nobody back what another run has taken meanwhile."""
+    give(user("docker-alice"), user("docker-bob", OTHER))
+    _access.take(["docker-alice"])
+    before = engine.files()
+    for work in (
+        lambda gone: _access.run(desired(), over_ssh=True, is_awaited=gone),
+        lambda gone: _access.take(["docker-bob"], is_awaited=gone),
+        lambda gone: _access.clear(over_ssh=True, is_awaited=gone),
+    ):
+        asked = iter([True] * (seen - 1))
+        with pytest.raises(_locks.LockError, match="nobody waits for this change any more"):
+            work(lambda asked=asked: next(asked, False))
+    assert engine.files() == before
+
+
 def test_one_account_is_taken_and_sshd_is_not_asked(engine: Engine) -> None:
     give(user("docker-alice"), user("docker-bob", OTHER))
     engine.sshd = t.cast(t.Any, None)
@@ -251,6 +285,13 @@ def test_two_control_nodes_take_turns_without_changing_sshd(engine: Engine) -> N
     assert "PerSourcePenaltyExemptList 192.0.2.9,192.0.2.10" in engine.loaded
     engine.connection = _sshd.Connection("ops", "again", "192.0.2.9", "x", "22")
     assert not give().changed
+
+
+def test_a_control_node_with_a_zone_is_not_written_into_sshd_s_files(engine: Engine) -> None:
+    give()
+    engine.connection = _sshd.Connection("ops", "other", "fe80::1%eth0\n", "x", "22")
+    assert not give().changed
+    assert "PerSourcePenaltyExemptList 192.0.2.9\n" in engine.loaded
 
 
 def test_clients_are_exempt_by_name_and_address_unless_nobody_wants_it(engine: Engine) -> None:

@@ -87,6 +87,17 @@ def test_the_user_s_own_file_stays_and_may_be_a_link(home: pathlib.Path) -> None
     assert own.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_diff_shows_nothing_of_the_user_s_own_file(home: pathlib.Path) -> None:
+    (home / ".ssh").mkdir()
+    (home / ".ssh/config").write_text("Host x\n  ProxyCommand planted-secret %h\n", encoding="utf-8")
+    for check_mode in (True, False):
+        done = run([ADMIN], ENGINES, "bulkhead", check_mode=check_mode)
+        assert "planted-secret" not in str(done.diff)
+        (own,) = [each for each in done.diff if each["after_header"].startswith(f"{home}/.ssh/config")]
+        assert (own["before"], own["after"]) == ("", "Include ~/.bulkhead/ssh/*.config\n")
+    assert "planted-secret" not in str(client.remove([ADMIN], "bulkhead").diff)
+
+
 def test_a_key_can_be_brought_along(home: pathlib.Path) -> None:
     path = home / "mine"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", path], check=True)

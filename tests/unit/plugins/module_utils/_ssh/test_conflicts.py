@@ -52,6 +52,11 @@ def refused(engine: Engine, **options: t.Any) -> str:
             "Match Address 203.0.113.0/24\n  ForceCommand internal-sftp",
             "for docker-alice from 203.0.113.1 to x port 22",
         ),
+        (
+            "Match Address 10.0.0.0/8,!10.0.0.0/24\n  ForceCommand internal-sftp",
+            "for docker-alice from 10.128.0.1 to x port 22",
+        ),
+        ("Match Address 2001:DB8:*\n  ForceCommand internal-sftp", "FILE:1 has a Match line for which no example"),
         ("Match LocalPort 2222\n  ForceCommand internal-sftp", "for docker-alice from 192.0.2.9 to x port 2222"),
         ("Match User docker-*\n  ChrootDirectory /srv", "'ChrootDirectory /srv' and not 'none'"),
         ("Match User docker-*\n  SetEnv LD_PRELOAD=/x", "'SetEnv LD_PRELOAD=/x'"),

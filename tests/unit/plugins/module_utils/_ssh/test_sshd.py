@@ -100,7 +100,8 @@ def test_lines_with_match_are_read_as_sshd_reads_them(line: str, criteria: list[
 def test_every_kind_of_connection_that_match_lines_tell_apart_is_asked_about(drop_in: pathlib.Path) -> None:
     (drop_in.parent / "10-a.conf").write_text(
         "Match Address 192.0.2.0/24,198.51.100.7\nMatch Host *.example.com LocalPort 2222\nMatch User x\n"
-        "Match Address !10.0.0.0/8\nMatch Address nonsense/99\n",
+        "Match Address !10.0.0.0/8\nMatch RDomain red,blue\n"
+        "Match Address 10.0.0.0/8,!10.0.0.0/24 Address *,!10.0.1.0/24\n",
         encoding="utf-8",
     )
     text = f"Include {drop_in.parent}/*.conf\nMatch LocalAddress 2001:db8::/64 User x\nMatch Address 10.1.*\n"
@@ -108,10 +109,38 @@ def test_every_kind_of_connection_that_match_lines_tell_apart_is_asked_about(dro
     assert _sshd.peers(text, base) == [
         base,
         _sshd.Peer("203.0.113.5", "h", "2001:db8::1", "22"),
-        _sshd.Peer("10.1.1", "h", "203.0.113.1", "22"),
+        _sshd.Peer("10.1.1.1", "h", "203.0.113.1", "22"),
         _sshd.Peer("192.0.2.1", "h", "203.0.113.1", "22"),
         _sshd.Peer("203.0.113.5", "x.example.com", "203.0.113.1", "2222"),
+        _sshd.Peer("203.0.113.5", "h", "203.0.113.1", "22", "red"),
+        _sshd.Peer("10.128.0.1", "h", "203.0.113.1", "22"),
     ]
+
+
+@pytest.mark.parametrize("criteria", ["Address nonsense/99", "Host *a*b*c*d*", "LocalAddress 2001:DB8:*"])
+def test_a_match_line_without_an_example_is_refused_unless_it_is_for_other_users(
+    drop_in: pathlib.Path, criteria: str
+) -> None:
+    text = f"Port 22\nMatch User docker-*,!docker-bob {criteria}\n  ForceCommand /bin/sh\n"
+    with pytest.raises(_sshd.SshdError, match=r"sshd_config:2 has a Match line for which no example"):
+        _sshd.peers(text, _sshd.Peer(), ["docker-bob", "docker-alice"])
+    assert _sshd.peers(text, _sshd.Peer(), ["docker-bob"]) == [_sshd.Peer()]
+
+
+def test_sshd_is_asked_about_a_routing_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(*command: str) -> types.SimpleNamespace:
+        asked.append(command)
+        told = "maxstartups 1\npermituserenvironment no\nport 22\n"
+        return types.SimpleNamespace(returncode=0, stderr="", stdout=told)
+
+    monkeypatch.setattr(_sshd, "_run", run)
+    server = object.__new__(_sshd.Sshd)
+    server.binary, server.options = "sshd", ()
+    for domain, end in (("red", ",lport=22,rdomain=red"), ("", ",lport=22")):
+        server.settings(pathlib.Path("x"), "root", _sshd.Peer(routing_domain=domain))
+        assert asked[-1][-1].endswith(end)
 
 
 def test_a_match_for_the_group_means_accounts_that_do_not_exist_yet() -> None:

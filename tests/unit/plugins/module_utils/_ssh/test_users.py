@@ -91,3 +91,27 @@ def test_two_entries_of_one_name_and_principals_without_a_ca_are_refused() -> No
 
 def test_absent_users_need_nothing_but_a_name() -> None:
     assert _users.users([entry(state="absent", public_keys=[])], certificates=False) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '2001:db8::%x",command="y/128',
+        "fe80::1%eth0",
+        "2001:db8::%\nPermitRootLogin yes/128",
+        "192.0.2.0/24\n",
+        " 192.0.2.0/24",
+        "192.0.2.0/24,0.0.0.0/0",
+        "192.0.2.1/24",
+        "web1",
+        "",
+    ],
+)
+def test_networks_are_addresses_and_networks_and_nothing_beside_them(text: str) -> None:
+    with pytest.raises(_users.UserError, match="is not an address or a network in CIDR form") as caught:
+        _users.networks([text], "docker_ssh_client_networks")
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_have_one_form() -> None:
+    assert _users.networks(["192.0.2.7", "2001:DB8::/32", "2001:db8::/32"], "x") == ("192.0.2.7/32", "2001:db8::/32")

@@ -1,0 +1,44 @@
+"""What a run prints at any verbosity has nothing of the options of daemons, which hold tokens and passwords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.fake_fleet import Fleet
+
+OPTIONS = {
+    "log-driver": "splunk",
+    "log-opts": {"splunk-token": "planted-token", "splunk-url": "https://planted-user:planted-word@logs.example.com"},
+    "proxies": {"http-proxy": "http://planted-user:planted-word@proxy.example.com"},
+    "no-such-option": "planted-plain",
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet.make(tmp_path / "fresh")
+
+
+def test_no_option_of_a_daemon_is_printed(fleet: Fleet) -> None:
+    run = fleet.play("site", options=("--diff", "-vvv"), docker_engine_daemon_options=OPTIONS)
+
+    assert not run.failed, run.output
+    assert any("planted-token" in asked for asked in run.asked["web1"]), "the engines got them"
+    assert [line for line in run.output.splitlines() if "planted" in line] == []
+
+
+def test_a_plan_that_fails_says_why_and_no_option_either(fleet: Fleet) -> None:
+    run = fleet.play("site", options=("--diff", "-vvv"), docker_engine_daemon_options=OPTIONS, docker_engine_port=0)
+
+    assert run.failed
+    assert "docker_engine_port of web1 is 0" in run.output
+    assert "planted" not in run.output
+
+
+def test_options_that_are_none_are_not_printed_to_show_it(fleet: Fleet) -> None:
+    run = fleet.play("site", options=("-vvv",), docker_engine_daemon_options=str(OPTIONS["log-opts"]) + ",")
+
+    assert run.failed
+    assert "docker_engine_daemon_options" in run.output
+    assert "planted" not in run.output

@@ -1,0 +1,44 @@
+"""The module as Ansible runs it: what it answers, and what it tells the host's log, has no option of the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import transaction as _transaction
+from ansible_collections.bulkhead.docker.plugins.modules import docker_daemon_config
+
+OPTIONS = {"log-driver": "json-file", "log-opts": {"splunk-token": "planted-token"}, "live-restore": True, "mtu": 1500}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_options_are_in_no_answer_and_no_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    logged: list[str] = []
+    sentence = "the container json-file of 1500 was ended, which is true"
+
+    def run(desired: _plan.Desired, check_mode: bool) -> _transaction.Result:
+        del check_mode
+        assert desired.options == OPTIONS
+        if fails:
+            raise _transaction.TransactionError(sentence)
+        return _transaction.Result(reasons=[sentence])
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(_transaction, "run", run)
+    monkeypatch.setattr(AnsibleModule, "log", lambda module, text, log_args=None: logged.append(f"{text} {log_args}"))
+    given = {"daemon_options": OPTIONS, "port": 1500, "_ansible_inject_invocation": True}  # as with -vvv
+    with patch_module_args(given), pytest.raises(SystemExit):
+        docker_daemon_config.main()
+    said: dict[str, t.Any] = json.loads(capsys.readouterr().out)
+    assert logged
+    assert "planted" not in f"{said} {logged}"
+    assert sentence in (said["msg"] if fails else said["reasons"]), "what else has those words is not censored"
+    assert said["invocation"]["module_args"]["daemon_options"] == dict.fromkeys(OPTIONS, "(not shown)")
+    assert said["invocation"]["module_args"]["port"] == 1500
