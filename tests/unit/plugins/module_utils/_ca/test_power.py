@@ -6,7 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, passphrase, revocation, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+    create,
+    passphrase,
+    revocation,
+    rotation,
+    signing,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from helpers import authority, power
 

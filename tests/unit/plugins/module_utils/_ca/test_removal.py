@@ -121,9 +121,7 @@ def test_whoever_waited_for_the_lock_finds_no_ca(home: ca.Directory, other: bool
         sign(home)
 
 
-def test_whoever_waited_to_make_a_ca_makes_a_whole_one(
-    home: ca.Directory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_waited_to_make_a_ca_makes_a_whole_one(home: ca.Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(sleep: t.Callable[[float], None]) -> None:
         monkeypatch.setattr(ca, "lock", functools.partial(ca.lock, sleep=sleep))  # in that process
         create.ensure(home, "", NEW)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, inspect, passphrase, revocation, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+    create,
+    inspect,
+    passphrase,
+    revocation,
+    rotation,
+    signing,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from helpers import authority, death

@@ -83,7 +83,10 @@ def test_a_revocation_and_a_rotation_do_not_get_lost_beside_signing(home: ca.Dir
     assert home.load_certificate().pem != first == home.previous.load_certificate().pem
     # Whatever a revoked client got before its mark was there is on a list, that of the CA which has signed it.
     listed = {
-        entry.serial_number for place in (home, home.previous) for entry in inspect.revocation_list(place) or () if entry
+        entry.serial_number
+        for place in (home, home.previous)
+        for entry in inspect.revocation_list(place) or ()
+        if entry
     }
     got = {int(answer["serial"], 16) for answer in answers if answer["name"] in names and answer["serial"]}
     assert got == listed
