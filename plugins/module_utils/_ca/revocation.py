@@ -33,8 +33,8 @@ def revoke(
     """Mark a client or remove its mark, and complete the lists; what was written, or in check mode would be."""
     if not layout.is_name(name):
         raise ca.CaError(
-            f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter or "
-            "digit. Nothing was changed."
+            f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter "
+            "or digit. Nothing was changed."
         )
     ca.check_exists(directory)
     with ca.lock(directory, shared=check_mode):

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
     create,
     inspect,
@@ -15,6 +14,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
     rotation,
     signing,
 )
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from helpers import authority, death
@@ -277,7 +277,7 @@ def test_a_successor_is_published_before_it_signs(home: ca.Directory) -> None:
     """Also where the call that was to publish it was killed."""
     home.rotation.write_text("trust\n")
     before = authority.content(home.path)
-    with pytest.raises(ca.CaError, match="is not in the trust bundle .* which publishes it first"):
+    with pytest.raises(ca.CaError, match=r"is not in the trust bundle .* which publishes it first"):
         rotation.advance(home, "reissue")
     assert authority.content(home.path) == before
     for step in STEPS[:2]:
