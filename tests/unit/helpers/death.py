@@ -57,7 +57,7 @@ def killed(prepare: t.Callable[[int], Subject], work: t.Callable[[Subject], t.An
     for step in itertools.count(1):
         subject = prepare(step)
         if not die_at(step, lambda subject=subject: work(subject)):  # type: ignore[misc]
-            assert step > 5, "the work has hardly any steps"
+            assert step > 3, "the work has hardly any steps"
             return
         yield subject
 
