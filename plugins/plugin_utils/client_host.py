@@ -99,7 +99,7 @@ def _identity_problems(settings: Settings) -> t.Iterator[str]:
         if (name, user) in seen:
             yield f"docker_client_identities names {name!r} twice for {user or 'the connecting user'}."
         seen.add((name, user))
-        if "ssh" in settings.transports and not _users.NAME.fullmatch(_users.account(identity)):
+        if "ssh" in settings.transports and not _users.is_account(_users.account(identity)):
             yield (
                 f"The identity {name!r} would log in to engines as {_users.account(identity)!r}, which cannot be "
                 "an account; set its ssh_account."

@@ -139,7 +139,7 @@ def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterat
             f"{who} cannot be the name of a folder and of a certificate: 1 to 64 letters, digits and @ . _ + -, the "
             "first one a letter or digit."
         )
-    elif "ssh" in found["transports"] and not _users.NAME.fullmatch(identity["ssh_account"]):
+    elif "ssh" in found["transports"] and not _users.is_account(identity["ssh_account"]):
         yield (
             f"{who} would log in to engines as {identity['ssh_account']!r}, which cannot be an account; set its "
             "ssh_account."

@@ -166,7 +166,7 @@ def take(names: t.Collection[str], check_mode: bool = False, is_awaited: Awaited
             f"[{_users.ALL}] to take everything away."
         )
     for name in names:
-        if not _users.NAME.fullmatch(name) or name == _users.ALL:
+        if not _users.is_account(name):
             raise _plan.AccessError(
                 f"docker_ssh_absent_names: '{name}' cannot be the name of an account; give names alone, or "
                 f"'{_users.ALL}' alone."

@@ -105,6 +105,10 @@ def account(identity: t.Mapping[str, t.Any]) -> str:
     return str(identity.get("ssh_account") or f"docker-{identity['name']}")
 
 
+def is_account(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and name != ALL
+
+
 def public_key(text: str, whose: str) -> PublicKey:
     if "PRIVATE KEY" in text:
         raise UserError(f"what stands as a public key of {whose} is a private key; give the content of the .pub file.")

@@ -572,6 +572,14 @@ def test_accounts_that_a_revocation_ends_and_those_that_others_share() -> None:
     assert revoked("gone") == {"known": False, "own": ["docker-gone"], "shared": []}
 
 
+def test_the_word_for_all_accounts_is_no_account() -> None:
+    """A revocation would take everything away."""
+    identity = {"name": "eve", "ssh_account": "all"}
+    hosts = {"localhost": {"docker_client_transports": ["ssh"], "docker_client_identities": [identity]}}
+    (problem,) = problems(hosts=hosts)
+    assert "would log in to engines as 'all', which cannot be an account" in problem
+
+
 def test_somebody_is_left_to_verify_the_engines() -> None:
     (found,) = problems("revoke_client", extra={"docker_revoke_name": "admin"})
     assert found.startswith("admin is the only identity of localhost, from where engines are verified")
