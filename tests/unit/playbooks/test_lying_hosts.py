@@ -262,7 +262,6 @@ def test_renew_is_the_same_for_everybody_else(renewals: tuple[Run, Run]) -> None
     assert_nobody_else_differs(run, honest, "web1", "build1", "jenkins@build1")
 
 
-@pytest.mark.xfail(strict=True, reason="playbooks: an OS user who fails keeps the contexts of all others of the host")
 def test_renew_is_the_same_for_other_os_users_of_the_host(renewals: tuple[Run, Run]) -> None:
     honest, run = renewals
 
