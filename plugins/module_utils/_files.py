@@ -197,6 +197,6 @@ def changed_lines(before: str, after: str) -> tuple[str, str]:
     steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     differing = [step for step in steps if step[0] != "equal"]
     return (
-        "".join(line for _, start, end, _, _ in differing for line in old[start:end]),
-        "".join(line for _, _, _, start, end in differing for line in new[start:end]),
+        "".join(line for step in differing for line in old[step[1] : step[2]]),
+        "".join(line for step in differing for line in new[step[3] : step[4]]),
     )

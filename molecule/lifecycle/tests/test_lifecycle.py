@@ -222,7 +222,8 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     assert sudo(lab, PID) == sudo(lab, "cat /root/keep.pid")
 
     assert sorted(path.name for path in ca.iterdir()) == [
-        *(".lock", "ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem", "issued", "retired.pem", "revoked"),
+        *(".lock", "ca-cert.pem", "ca-key.pem", "ca.pem", "crl.pem", "issued", "listed", "retired.pem"),
+        "revoked",
     ]
     for engine in lab.engines:
         assert accepted(lab, engine, lab.identity)

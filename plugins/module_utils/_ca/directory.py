@@ -59,6 +59,11 @@ class Directory:
         return self.path / "revoked"
 
     @property
+    def listed(self) -> pathlib.Path:
+        """A file for each certificate that was put on a list, named by its serial number: a lost list gets it again."""
+        return self.path / "listed"
+
+    @property
     def retired(self) -> pathlib.Path:
         """The certificates of CAs that were replaced: an engine that was left behind still trusts one of them."""
         return self.path / "retired.pem"

@@ -196,6 +196,7 @@ def _issued(
 ) -> list[dict[str, t.Any]]:
     """The record of what was signed. A file's name does not say whose certificate it holds, the certificate does."""
     found = []
+    recorded = {path.name for path in directory.listed.glob("*")}
     for path in sorted(directory.issued.glob("*.pem")):
         try:
             (entry,) = x509.load_bundle(pem.decode(path.read_bytes()))
@@ -218,6 +219,7 @@ def _issued(
                 "days_left": described["days_left"],
                 "issuer": next((one.fingerprint for one in authorities if _issued_by(certificate, one)), ""),
                 "revoked": (usage == "client" and name in revoked)
+                or described["serial"] in recorded
                 or (certificate.issuer.public_bytes(), certificate.serial_number) in listed,
             }
         )

@@ -28,7 +28,7 @@ def change(directory: ca.Directory, passphrase: str, old_passphrase: str, check_
         due = [(place, key) for place in places if (key := _key_to_change(place, passphrase, old_passphrase))]
         for place, key in [] if check_mode else due:
             ca.replace(place.key, request.pkcs8(key, passphrase), 0o600)
-    return [str(place.key.relative_to(directory.path)) for place, _ in due]
+    return [str(entry[0].key.relative_to(directory.path)) for entry in due]
 
 
 def _check_key(directory: ca.Directory) -> None:

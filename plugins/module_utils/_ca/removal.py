@@ -44,6 +44,7 @@ def _present(directory: ca.Directory) -> list[pathlib.Path]:
         directory.crl,
         directory.issued,
         directory.revoked,
+        directory.listed,
         directory.retired,
         directory.rotation,
         directory.lock,

@@ -5,7 +5,8 @@
 """The mark of a client that was revoked, and the revocation lists with every certificate of a marked client.
 
 The mark is on the disk before the lists are written: nobody gets a new certificate while the present ones are listed,
-and it is all there is of a client that has no certificate. It and the record are what a lost list is made from.
+and it is all there is of a client that has no certificate. A lost list is made from the marks, the record of what was
+signed, and the serial numbers that were listed before, whose names may be allowed again by now.
 """
 
 from __future__ import annotations
@@ -70,12 +71,22 @@ def update_lists(
     issued = inspect.issued(directory, assume_revoked)
     now = now or datetime.datetime.now(datetime.timezone.utc)
     written: list[str] = []
+    if not check_mode:
+        _record_listed(directory, [one["serial"] for one in issued if one["revoked"] and one["issuer"]])
     for place in (directory, directory.previous):
         if place.certificate.exists() and not _is_being_removed(directory, place):
             written += _list_revoked(place, passphrase, issued, check_mode, now)
     if directory.crl.exists() and rotation.publish(directory, check_mode):
         written.append(directory.bundle.name)
     return written
+
+
+def _record_listed(directory: ca.Directory, serials: t.Iterable[str]) -> None:
+    missing = [serial for serial in serials if not (directory.listed / serial).exists()]
+    if missing:
+        _files.make_folder(directory.listed, 0o700)
+    for serial in missing:
+        ca.replace(directory.listed / serial, b"", 0o600)
 
 
 def _is_being_removed(directory: ca.Directory, place: ca.Directory) -> bool:
