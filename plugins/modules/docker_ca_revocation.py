@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_ca_revocation
-short_description: Revoke a client of a certificate authority, or allow its name again
+short_description: Revoke clients and servers of a certificate authority, or allow the name of a client again
 version_added: "0.1.0"
 description:
   - Works on the files of the CA that the role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
   - Marks the name of the client, so that M(bulkhead.docker.docker_ca_sign) signs nothing for it any more, and adds every certificate that the client
     has in the record to the revocation lists of the CA and, in a rotation, of the old CA. Whether the client is known is not asked.
   - Nobody else can sign or rotate meanwhile. The mark is on the disk before the lists are written, and a call that was killed is ended by the next one.
-  - C(dockerd) reads no revocation list.
+  - C(dockerd) reads no revocation list, and neither does the docker CLI. Gateways and other programs do.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
@@ -37,8 +37,14 @@ options:
   name:
     description: >-
       The name of the client, 1 to 64 letters, digits and C(@ . _ + -), the first one a letter or digit. Another one is an error.
+      Either this or O(servers).
     type: str
-    required: true
+  servers:
+    description: >-
+      Names of servers, all of whose certificates are added to the lists. Nothing is marked: whatever replaces a server may get a certificate for
+      its name. One without a certificate is no error.
+    type: list
+    elements: str
   state:
     description:
       - V(present) revokes the client.
@@ -90,9 +96,12 @@ def main() -> None:
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
             "passphrase": {"type": "str", "default": "", "no_log": True},
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "servers": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
+        required_one_of=[("name", "servers")],
+        mutually_exclusive=[("name", "servers")],
         supports_check_mode=True,
     )
     if CRYPTOGRAPHY_ERROR:
@@ -102,11 +111,16 @@ def main() -> None:
         )
     given = module.params
     passphrase, name, is_revoked = given["passphrase"], given["name"], given["state"] == "present"
+    if name is None and not is_revoked:
+        module.fail_json(msg="state=absent is for the name of a client; a certificate of a server stays on the list.")
     try:
         directory = ca.open_directory(given["dir"])
-        ca.refuse_masking(passphrase, [name, inspect.gather(directory, passphrase)])
-        written = revocation.revoke(directory, passphrase, name, is_revoked, module.check_mode)
-        state = inspect.gather(directory, passphrase, [name] if is_revoked and module.check_mode else [])
+        ca.refuse_masking(passphrase, [name or "", inspect.gather(directory, passphrase)])
+        if name is None:
+            written = revocation.revoke_servers(directory, passphrase, given["servers"], module.check_mode)
+        else:
+            written = revocation.revoke(directory, passphrase, name, is_revoked, module.check_mode)
+        state = inspect.gather(directory, passphrase, [name] if name and is_revoked and module.check_mode else [])
         state["existing"] = None
     except ca.CaError as error:
         module.fail_json(msg=str(error))

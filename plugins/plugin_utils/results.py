@@ -37,10 +37,10 @@ _NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.
 def results(plan: Plan, hostvars: Hostvars) -> Record:
     """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
     ca = _ca_state(plan, hostvars)
-    still_valid = hostvars.get(plan["ca"]["host"], {}).get("docker_ca_still_valid")
+    of_ca = hostvars.get(plan["ca"]["host"], {})
     # Ansible puts the variables of a host together each time that it is asked for them.
     hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
-    known = {**collected(plan, hostvars), "ca": _ca(plan, ca, still_valid)}
+    known = {**collected(plan, hostvars), "ca": _ca(plan, ca, of_ca)}
     return {
         **known,
         "due": _due.due(plan, hostvars, ca),
@@ -227,17 +227,20 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     return on_host[0] if on_host else next(read, {})
 
 
-def _ca(plan: Plan, state: Values, still_valid: t.Any) -> Record:
-    """``still_valid`` are the certificates of an identity that is being revoked, which engines accept as before."""
+def _ca(plan: Plan, state: Values, variables: Values) -> Record:
+    """``variables`` are those of the CA host, with what a revocation has said."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     findings = _ca_findings(plan, state, bool(signing)) if state else []
+    if variables.get("docker_ca_failure"):
+        findings.append(f"certificates of removed engines are on no revocation list: {variables['docker_ca_failure']}")
     if not signing and not findings:
         return {}
     return {
         "common_name": signing[0].get("common_name") if signing else "",
         "days_left": signing[0].get("days_left") if signing else None,
         "revoked": _entries(state.get("revoked")),
-        "still_valid": len(_entries(still_valid)),
+        # Certificates of an identity that is being revoked, which engines accept as before.
+        "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
         "findings": findings,
     }
 

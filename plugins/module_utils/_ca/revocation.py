@@ -47,6 +47,26 @@ def revoke(
         return written + update_lists(directory, passphrase, [name] if is_revoked else [], check_mode, now)
 
 
+def revoke_servers(
+    directory: ca.Directory,
+    passphrase: str,
+    names: t.Collection[str],
+    check_mode: bool = False,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """Put all certificates of servers on the lists; their names are free for whatever replaces them."""
+    ca.check_exists(directory)
+    with ca.lock(directory, shared=check_mode):
+        ca.check_exists(directory)
+        if not check_mode:
+            rotation.finish(directory)
+            _load_key(directory, passphrase)
+        theirs = {
+            one["serial"] for one in inspect.issued(directory) if one["usage"] == "server" and one["name"] in names
+        }
+        return update_lists(directory, passphrase, (), check_mode, now, theirs)
+
+
 def _mark(directory: ca.Directory, name: str, is_revoked: bool, check_mode: bool) -> list[str]:
     path = directory.revoked / name
     if path.exists() == is_revoked:
@@ -66,9 +86,16 @@ def update_lists(
     assume_revoked: t.Iterable[str] = (),
     check_mode: bool = False,
     now: datetime.datetime | None = None,
+    serials: t.Collection[str] = (),
 ) -> list[str]:
-    """Bring the lists of the CA and of the old one in line with marks and record, and publish them."""
-    issued = inspect.issued(directory, assume_revoked)
+    """Bring the lists of the CA and of the old one in line with marks and record, and publish them.
+
+    ``serials`` are certificates that are listed as well, whatever their names.
+    """
+    issued = [
+        {**one, "revoked": one["revoked"] or one["serial"] in serials}
+        for one in inspect.issued(directory, assume_revoked)
+    ]
     now = now or datetime.datetime.now(datetime.timezone.utc)
     written: list[str] = []
     if not check_mode:

@@ -210,6 +210,12 @@ def test_a_ca_that_is_not_there_or_in_a_rotation_is_a_finding(playbook: str) -> 
     assert bool(findings(**damaged, key={"opens": False})) == (playbook == "renew")
 
 
+def test_a_removal_says_whose_certificates_are_on_no_list() -> None:
+    made = planned("remove", extra={"docker_remove_hosts": ["web1"]})
+    ca = results.results(made, hostvars(localhost={**CLIENT, "docker_ca_failure": "The key cannot be used."}))["ca"]
+    assert ca["findings"] == ["certificates of removed engines are on no revocation list: The key cannot be used."]
+
+
 def test_a_rotation_does_not_begin_without_everybody() -> None:
     made = planned("rotate_ca", extra={"docker_rotate_exclude": ["web3"]})
     mute = {"docker_client_report": {"identities": [], "failures": ["The identities of ops cannot be read."]}}

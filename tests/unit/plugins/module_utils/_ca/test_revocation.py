@@ -61,6 +61,23 @@ def test_a_name_is_allowed_again_and_its_certificates_stay_listed(home: ca.Direc
     assert (home.marks(), listed(home)) == ([], ["alice"])
 
 
+def test_a_server_is_listed_and_its_name_is_free(home: ca.Directory) -> None:
+    server = signing.Request("web1", "server", ("DNS:web1",), 5, authority.request())
+    signing.sign(home, "", [server])
+    assert revocation.revoke_servers(home, "", ["web1", "web2"], check_mode=True) == ["crl.pem"]
+    assert listed(home) == []
+    assert revocation.revoke_servers(home, "", ["web1", "web2"]) == ["crl.pem"]
+    assert revocation.revoke_servers(home, "", ["web1"]) == []
+    assert (home.marks(), listed(home)) == ([], ["web1"])
+    signing.sign(home, "", [server])
+    assert [one["revoked"] for one in inspect.issued(home) if one["name"] == "web1"].count(False) == 1
+    # A list that was lost has the old one again, and not the new one.
+    home.crl.unlink()
+    revocation.revoke(home, "", "ssh-only")
+    assert listed(home) == ["web1"]
+    assert revocation.revoke_servers(home, "", ["alice"]) == []  # a client
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", ".alice", "a/b", "a\n", "x" * 65])
 def test_what_is_no_name_marks_nothing(home: ca.Directory, name: str) -> None:
     before = files(home)
