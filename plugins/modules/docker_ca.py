@@ -39,7 +39,9 @@ options:
     choices: [present, absent]
     default: present
   passphrase:
-    description: Passphrase of the CA's key, which a new key is encrypted with. Empty, the key is protected by its file mode alone.
+    description:
+      - Passphrase of the CA's key, which a new key is encrypted with. Empty, the key is protected by its file mode alone.
+      - A connection without pipelining would leave it in a file on the host for a moment, and is an error.
     type: str
     default: ""
   common_name:
@@ -91,6 +93,8 @@ EXAMPLES = r"""
     dir: ~/.bulkhead/ca
     passphrase: "{{ docker_ca_passphrase }}"
   become: false
+  vars:
+    ansible_pipelining: true
 
 - name: Remove a CA that no engine trusts any more
   bulkhead.docker.docker_ca:

@@ -58,6 +58,8 @@ EXAMPLES = r"""
     dir: ~/.bulkhead/ca
     passphrase: "{{ docker_ca_passphrase }}"
   become: false
+  vars:
+    ansible_pipelining: true
   register: ca
 
 - name: List the certificates that end within a month

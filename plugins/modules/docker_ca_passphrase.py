@@ -49,6 +49,8 @@ EXAMPLES = r"""
     passphrase: "{{ docker_ca_passphrase }}"
     old_passphrase: "{{ docker_ca_old_passphrase }}"
   become: false
+  vars:
+    ansible_pipelining: true
 """
 
 RETURN = r"""

@@ -31,7 +31,9 @@ options:
     type: path
     default: ~/.bulkhead/ca
   passphrase:
-    description: Passphrase of the CA's key, which signs the list; empty where the key is not encrypted.
+    description:
+      - Passphrase of the CA's key, which signs the list; empty where the key is not encrypted.
+      - A connection without pipelining would leave it in a file on the host for a moment, and is an error.
     type: str
     default: ""
   name:
@@ -63,6 +65,8 @@ EXAMPLES = r"""
     name: alice
     passphrase: "{{ docker_ca_passphrase }}"
   become: false
+  vars:
+    ansible_pipelining: true
 """
 
 RETURN = r"""

@@ -32,7 +32,9 @@ options:
     type: path
     default: ~/.bulkhead/ca
   passphrase:
-    description: Passphrase of the CA's key, empty where the key is not encrypted.
+    description:
+      - Passphrase of the CA's key, empty where the key is not encrypted.
+      - A connection without pipelining would leave it in a file on the host for a moment, and is an error.
     type: str
     default: ""
   requests:

@@ -51,7 +51,7 @@ def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[s
 
 def secrets_on_command_line(command_line: str) -> t.Iterator[str]:
     for name in sorted(_variables.SECRETS):
-        if re.search(rf"\b{name}\b", command_line):
+        if re.search(rf"""\b{name}["']?\s*[=:](?!\s*["']?{{{{)""", command_line):  # a template shows nothing
             yield (
                 f"{name} is on the command line, where ps shows it to every user of this machine. Change that "
                 "passphrase, and give it in a file that ansible-vault has encrypted: as a variable of the CA host, or "

@@ -74,7 +74,13 @@ def ssh_users(
 
 def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:
     declared = plan["engines"][engine]["ssh"]["users"]
-    ended = {_users.account({"name": name}): name for name in revoked}
+    accounts: dict[str, set[str]] = {}
+    for client in plan["clients"].values():
+        for identity in client["identities"] if "ssh" in client["transports"] else ():
+            accounts.setdefault(identity["name"], set()).add(identity["ssh_account"])
+    named_after = {name: _users.account({"name": name}) for name in revoked}
+    # Whoever has another account has not the one that is declared under this name.
+    ended = {account: name for name, account in named_after.items() if account in accounts.get(name, {account})}
     still = [user["name"] for user in declared if user["name"] in ended and user.get("state") != "absent"]
     if still and plan.get("playbook") == "site":
         name = ended[still[0]]

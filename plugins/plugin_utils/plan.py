@@ -293,16 +293,20 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
     for client in clients.values():
         for identity in client["identities"] if "ssh" in client["transports"] else ():
             users.setdefault(identity["ssh_account"], set()).add(identity["name"])
-    declared = {user["name"] for engine in engines.values() for user in engine["ssh"]["users"]}
-    named_after = _users.account({"name": name})  # theirs, also where it is declared
-    theirs = {account for account, names in users.items() if name in names} | {named_after}
-    others = declared - {named_after}
-    shared = {account for account in theirs if users.get(account, set()) - {name} or account in others}
+    declared = [user for engine in engines.values() for user in engine["ssh"]["users"]]
+    theirs, named_after = {account for account, names in users.items() if name in names}, _users.account({"name": name})
+    # An account of that name is theirs, unless they have another one and it is declared for somebody else.
+    if _users.is_account(named_after) and not (theirs and named_after in [user["name"] for user in declared]):
+        theirs.add(named_after)
+    # Declared keys name no identity, so that they stay in an account that has another name.
+    with_keys = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")} - {named_after}
+    shared = {account for account in theirs if users.get(account, set()) - {name} or account in with_keys}
     return {
         "name": name,
         "state": state,
         "by_rotation": fleet["docker_revoke_by_rotation"] and bool(name) and state == "present",
-        "known": any(identity["name"] == name for identity in identities) or bool(theirs & (declared | set(users))),
+        "known": any(identity["name"] == name for identity in identities)
+        or bool(theirs & ({user["name"] for user in declared} | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
     }
 

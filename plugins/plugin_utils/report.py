@@ -174,7 +174,9 @@ def _left_behind(plan: Values) -> list[Row]:
     name = plan["revoke"]["name"]
     if plan["playbook"] != "revoke_client" or plan["revoke"]["state"] != "present":
         return []
-    advice = "run the playbook again without docker_rotate_exclude, or take the host out of the inventory for good"
+    advice = "bring it back and run bulkhead.docker.site, or take the host out of the inventory for good"
+    if not plan["revoke"]["by_rotation"]:
+        advice = "run the playbook again without docker_rotate_exclude, or take the host out of the inventory for good"
     of_engine = f"it was left out and lets {name} in as before; {advice}"
     of_client = f"it was left out and keeps the key of {name}; {advice}"
     excluded = plan["rotate"]["exclude"]

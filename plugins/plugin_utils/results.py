@@ -197,7 +197,7 @@ def _client(playbook: str, variables: Values) -> Record:
     answers = [
         answer
         for name in _REGISTERED["clients"]
-        if name != "docker_client_report"
+        if name != "docker_client_report" and not (playbook == "revoke_client" and name == "docker_client_removed")
         for answer in _answers(variables, name)
     ]
     contexts = _answers(variables, "docker_client_contexts")

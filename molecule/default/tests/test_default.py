@@ -158,7 +158,8 @@ def test_check_mode_told_the_truth(lab: Any, host: Host, name: str) -> None:
     added = [line[1:] for line in said.splitlines() if line.startswith("+")]
     with host.sudo():
         for path in ("/etc/docker/daemon.json", "/etc/systemd/system/docker.service.d/bulkhead.conf"):
-            content = host.check_output(f"cat {path}").splitlines()
+            # A flag's value may be a secret; the one of containerd stands for all of them.
+            content = host.check_output(f"sed 's/=\\/run\\/[^ ]*/=(not shown)/' {path}").splitlines()
             assert [line for line in content if line not in added] == [], path
     assert f"{name} gets a new key and certificate" in said
     recap = re.search(rf"^{name} .*changed=(\d+).*failed=(\d+)", said, re.MULTILINE)

@@ -74,7 +74,7 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         and key["mode"] == "0600",
         "phase": phase,
         "bundle": bundle,
-        "retired": retired(directory),
+        "retired": _attempt(problems, lambda: retired(directory), ""),
         "certificates": [one.report() for one in authorities],
         "key": key,
         "crl": listed is not None,
@@ -85,13 +85,17 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
 
 
 def retired(directory: ca.Directory) -> str:
-    """The certificates of CAs that were replaced; '' where there are none that can be read."""
-    try:
-        return "".join(
-            f"{entry.pem}\n" for entry in x509.load_bundle(pem.decode(_files.content(directory.retired) or b""))
-        )
-    except x509.CertificateError:
+    """The certificates of CAs that were replaced; '' where there is none."""
+    content = _files.content(directory.retired)
+    if content is None:
         return ""
+    try:
+        return "".join(f"{entry.pem}\n" for entry in x509.load_bundle(pem.decode(content)))
+    except x509.CertificateError as error:
+        raise ca.CaError(
+            f"{directory.retired} cannot be used: {error}. Bring it back from a backup, or take out what is no "
+            "certificate: hosts that were left behind in a rotation are known by it."
+        ) from error
 
 
 def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:

@@ -136,7 +136,7 @@ def remove(identities: t.Sequence[Identity], set_name: str, exclusive: bool = Tr
 
     Where the identities are not the ``exclusive`` ones of the set, its files lose them alone, and go with the last.
     """
-    _check(Wanted(identities, None, set_name))
+    _check_names(set_name, identities)
     home = pathlib.Path("~").expanduser()
     folder = home / ".bulkhead/ssh"
     own = [folder / identity.name for identity in identities if identity.private_key is None]
@@ -168,14 +168,20 @@ def remove(identities: t.Sequence[Identity], set_name: str, exclusive: bool = Tr
     return result
 
 
-def _check(wanted: Wanted) -> None:
-    """Refuse whatever could mean something else in a file that ssh reads."""
-    if not _SET_NAME.fullmatch(wanted.set_name):
-        raise ClientError(f"'{wanted.set_name}' cannot be the name of a set; use letters, digits and '.', '_', '-'.")
-    for identity in wanted.identities:
+def _check_names(set_name: str, identities: t.Iterable[Identity]) -> None:
+    """Those of files. An identity that uses TLS alone may have a name with which nobody can log in."""
+    if not _SET_NAME.fullmatch(set_name):
+        raise ClientError(f"'{set_name}' cannot be the name of a set; use letters, digits and '.', '_', '-'.")
+    for identity in identities:
         if not layout.is_name(identity.name):
             raise ClientError(f"{identity.name!r} cannot be the name of an identity and of its key.")
-        if not users.NAME.fullmatch(identity.account):
+
+
+def _check(wanted: Wanted) -> None:
+    """Refuse whatever could mean something else in a file that ssh reads."""
+    _check_names(wanted.set_name, wanted.identities)
+    for identity in wanted.identities:
+        if not users.is_account(identity.account):
             raise ClientError(
                 f"the identity {identity.name} would log in to engines as {identity.account!r}, which cannot be an "
                 "account; set its ssh_account."

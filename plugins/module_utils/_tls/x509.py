@@ -149,13 +149,20 @@ def fingerprint(entry: Entry) -> str:
 
 
 def strangers(installed: str, *known: str) -> list[Entry]:
-    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none."""
-    try:
-        trusted = load_bundle(installed)
-    except CertificateError:
-        return []
+    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none.
+
+    A block that cannot be read is left out, as by Go, which trusts the others.
+    """
+    trusted = [entry for block in pem_text.certificates(installed) for entry in _readable(block)]
     fingerprints = {fingerprint(entry) for text in known if text.strip() for entry in load_bundle(text)}
     return [] if any(fingerprint(entry) in fingerprints for entry in trusted) else trusted
+
+
+def _readable(block: str) -> list[Entry]:
+    try:
+        return load_bundle(block)
+    except CertificateError:
+        return []
 
 
 def described(entries: t.Iterable[Entry]) -> str:

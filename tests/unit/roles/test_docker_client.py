@@ -539,7 +539,7 @@ def test_a_revoked_identity_is_refused_or_left_out_and_removed(start: Start, tmp
     left = play({"ca": ca, "client": skipping}, [absent, CLIENT])["client"]
     assert left.failed == 0, left.message
     removals = {name: result for name, result in left.tasks.items() if name.startswith("absent | ")}
-    assert len(removals) == 6
+    assert len(removals) == 8
     assert not [name for name, result in removals.items() if result["changed"]]
     (warning,) = left.tasks["plan | Validate the variables and plan the work of each user"]["warnings"]
     assert "alice on client was revoked and is left out" in warning

@@ -176,3 +176,5 @@ def test_a_secret_is_not_taken_from_the_command_line(run: Run, tmp_path: Path) -
     assert "correct horse" not in problem
 
     assert run(inventory, "-e", f"@{tmp_path}/secret.json")["problems"] == []
+    template = "{{ lookup('ansible.builtin.env', 'PASSPHRASE') }}"
+    assert run(inventory, "-e", json.dumps({"docker_ca_passphrase": template}))["problems"] == []

@@ -175,3 +175,11 @@ def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None
     assert [(user["name"], user["public_keys"]) for user in users] == [("ops", [KEY]), ("docker-carol", [])]
     with pytest.raises(handover.HandoverError, match="has docker-carol, and carol was revoked"):
         handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["carol"])
+
+
+def test_a_declared_account_of_somebody_else_stays() -> None:
+    """Of the same name as an identity that logs in to another account."""
+    made = plan(build1=client({"name": "ops", "user": "", "ssh_account": "ci"}))
+    made["engines"]["web1"]["ssh"]["users"].append({"name": "docker-ops", "public_keys": [KEY], "state": "present"})
+    users = handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["ops"])
+    assert [user["name"] for user in users] == ["ops", "docker-ops"]

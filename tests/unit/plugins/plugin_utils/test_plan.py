@@ -11,6 +11,8 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import UnresolvedError
 from helpers.fleet import inventory
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
+
 
 def problems(playbook: str = "site", **given: Any) -> list[str]:
     with pytest.raises(plan.PlanError) as error:
@@ -570,6 +572,30 @@ def test_accounts_that_a_revocation_ends_and_those_that_others_share() -> None:
     assert revoked("carol") == {"known": True, "own": ["docker-carol"], "shared": []}
     assert revoked("dan") == {"known": True, "own": ["docker-dan"], "shared": []}
     assert revoked("gone") == {"known": False, "own": ["docker-gone"], "shared": []}
+
+
+def test_an_account_of_another_name_is_theirs_and_one_with_declared_keys_stays() -> None:
+    identities = [
+        {"name": "Build"},
+        {"name": "alice", "ssh_account": "al"},
+        {"name": "ops", "ssh_account": "ci"},
+    ]
+
+    def revoked(name: str, *declared: dict[str, Any], transports: tuple[str, ...] = ("tls", "ssh")) -> dict[str, Any]:
+        known = identities if "ssh" not in transports else identities[1:]
+        client = {"docker_client_transports": list(transports), "docker_client_identities": [*known, {"name": "left"}]}
+        hosts = {"localhost": client, "web1": {"docker_ssh_users": list(declared)}}
+        made = plan.make(inventory(hosts, extra={"docker_revoke_name": name}), "revoke_client")
+        return dict(made["revoke"]["accounts"])
+
+    assert revoked("Build", transports=("tls",)) == {
+        "own": [],
+        "shared": [],
+    }  # which no account can be called after
+    assert revoked("alice") == {"own": ["al", "docker-alice"], "shared": []}
+    assert revoked("alice", {"name": "al"}) == {"own": ["al", "docker-alice"], "shared": []}
+    assert revoked("alice", {"name": "al", "public_keys": [KEY]}) == {"own": ["docker-alice"], "shared": ["al"]}
+    assert revoked("ops", {"name": "docker-ops", "public_keys": [KEY]}) == {"own": ["ci"], "shared": []}
 
 
 def test_the_word_for_all_accounts_is_no_account() -> None:

@@ -210,6 +210,16 @@ def test_a_ca_that_is_not_there_or_in_a_rotation_is_a_finding(playbook: str) -> 
     assert bool(findings(**damaged, key={"opens": False})) == (playbook == "renew")
 
 
+def test_what_is_left_of_a_revoked_identity_keeps_no_rotation_from_beginning() -> None:
+    """Its user can end a module as if the host were not there."""
+    made = planned("revoke_client", extra={"docker_revoke_name": "eve", "docker_revoke_by_rotation": True})
+    left = {**CLIENT, "docker_client_removed": {"results": [UNREACHABLE]}, "docker_client_not_removed": "As eve: x."}
+    engines = {name: {"docker_engine_preview": PREVIEW} for name in ("web1", "web2", "web3")}
+    found = results.results(made, hostvars(**engines, localhost=left))
+    assert found["unanswered"] == []
+    assert found["clients"]["localhost"]["findings"] == ["As eve: x."]
+
+
 def test_a_removal_says_whose_certificates_are_on_no_list() -> None:
     made = planned("remove", extra={"docker_remove_hosts": ["web1"]})
     ca = results.results(made, hostvars(localhost={**CLIENT, "docker_ca_failure": "The key cannot be used."}))["ca"]

@@ -292,3 +292,18 @@ def test_the_files_of_another_old_ca_are_no_copy_of_this_one(home: ca.Directory)
     with pytest.raises(ca.CaError, match=r"previous/ca-key.pem is not a copy of .*, which would be lost"):
         rotation.advance(home, "reissue")
     assert authority.content(home.path) == before
+
+
+def test_damaged_records_of_old_cas_are_not_written_over(begun: Path, tmp_path: Path) -> None:
+    home = ca.Directory(shutil.copytree(begun, tmp_path / "ca"))
+    damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    home.retired.write_text(damaged)
+    assert any("retired.pem cannot be used" in problem for problem in inspect.gather(home, "")["problems"])
+    for step in ("trust", "reissue"):
+        rotation.advance(home, step)
+    with pytest.raises(ca.CaError, match="known by it"):
+        rotation.advance(home, "retire")
+    assert home.retired.read_text() == damaged
+    home.retired.unlink()
+    rotation.advance(home, "retire")
+    assert [entry.common_names for entry in x509.load_bundle(inspect.retired(home))] == [["old"]]

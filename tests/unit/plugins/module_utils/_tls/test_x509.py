@@ -144,3 +144,12 @@ def test_a_pair_that_does_not_belong_together(authority: Authority, tmp_path: pa
     pem = pathlib.Path(one[0]).read_text(encoding="ascii")
     assert _x509.key_matches(pem, pathlib.Path(one[1]).read_bytes())
     assert not _x509.key_matches(pem, pathlib.Path(two[1]).read_bytes())
+
+
+def test_a_bundle_that_shares_no_certificate_is_told_by_what_can_be_read_of_it() -> None:
+    ours, theirs = Authority("ours"), Authority("theirs")
+    unreadable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    (stranger,) = _x509.strangers(f"{unreadable}{theirs.pem}", ours.pem, "")
+    assert stranger.common_names == ["theirs"]
+    assert _x509.strangers(f"{theirs.pem}{ours.pem}", ours.pem) == _x509.strangers(unreadable, ours.pem) == []
+    assert _x509.strangers(theirs.pem, ours.pem, theirs.pem) == []
