@@ -67,11 +67,6 @@ options:
       when there is no CA, or when its rotation has begun.
     type: bool
     default: false
-  assume_revoked:
-    description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
-    type: list
-    elements: str
-    default: []
   existing_certificate:
     description: Certificate of a CA to take over instead of making one, alone or in a chain of any order.
     type: path
@@ -148,7 +143,6 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "valid_days": {"type": "int", "default": 3650},
             "successor": {"type": "bool", "default": False},
-            "assume_revoked": {"type": "list", "elements": "str", "default": []},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
@@ -184,8 +178,8 @@ def main() -> None:
         elif given["successor"]:
             written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
         else:
-            written = create.ensure(directory, passphrase, wanted, given["assume_revoked"], module.check_mode)
-        state = inspect.gather(made, passphrase, given["assume_revoked"])
+            written = create.ensure(directory, passphrase, wanted, module.check_mode)
+        state = inspect.gather(made, passphrase)
         state["existing"] = existing.gather(made, passphrase, files) if files else None
     except ca.CaError as error:
         module.fail_json(msg=str(error))

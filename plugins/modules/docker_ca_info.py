@@ -32,11 +32,6 @@ options:
     description: Passphrase of the CA's key, empty where the key is not encrypted. It tells whether the key opens; nothing of the key is returned.
     type: str
     default: ""
-  assume_revoked:
-    description: Names of clients that count as revoked, so that check mode can tell what a revocation would list.
-    type: list
-    elements: str
-    default: []
   existing_certificate:
     description: Certificate of a CA to take over, alone or in a chain of any order. RV(existing) tells whether it can be.
     type: path
@@ -263,7 +258,6 @@ def main() -> None:
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
             "passphrase": {"type": "str", "default": "", "no_log": True},
-            "assume_revoked": {"type": "list", "elements": "str", "default": []},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
@@ -280,7 +274,7 @@ def main() -> None:
     files = existing.files(given)
     try:
         directory = ca.open_directory(given["dir"])
-        result = inspect.gather(directory, given["passphrase"], given["assume_revoked"])
+        result = inspect.gather(directory, given["passphrase"])
         result["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
         for secret in (given["passphrase"], given["existing_passphrase"]):
             ca.refuse_masking(secret, result)

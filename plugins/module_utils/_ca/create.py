@@ -40,7 +40,6 @@ def ensure(
     directory: ca.Directory,
     passphrase: str,
     wanted: Wanted,
-    assume_revoked: t.Iterable[str] = (),
     check_mode: bool = False,
     now: datetime.datetime | None = None,
 ) -> list[str]:
@@ -49,7 +48,7 @@ def ensure(
     with ca.lock(directory, shared=check_mode, make=not check_mode):
         if not check_mode:
             _files.make_folder(directory.issued, 0o700)
-        return maker.make(assume_revoked)
+        return maker.make()
 
 
 def ensure_successor(
@@ -75,7 +74,7 @@ def ensure_successor(
             )
         if not check_mode:
             _files.make_folder(directory.next.path, 0o700)
-        return maker.make(())
+        return maker.make()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ class _Maker:
     check_mode: bool
     now: datetime.datetime
 
-    def make(self, assume_revoked: t.Iterable[str]) -> list[str]:
+    def make(self) -> list[str]:
         directory = self.directory
         if not self.check_mode:
             rotation.finish(directory)
@@ -105,7 +104,7 @@ class _Maker:
             if self.check_mode:
                 return [*made, directory.crl.name, directory.bundle.name]
             ca.replace(directory.certificate, taken_over or self._certificate(key))
-        return made + revocation.update_lists(directory, self.passphrase, assume_revoked, self.check_mode, self.now)
+        return made + revocation.update_lists(directory, self.passphrase, check_mode=self.check_mode, now=self.now)
 
     def _key(self) -> list[str]:
         path = self.directory.key

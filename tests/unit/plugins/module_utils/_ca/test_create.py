@@ -8,7 +8,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+    create,
+    existing,
+    inspect,
+    revocation,
+    rotation,
+    signing,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from cryptography import x509 as cx509
 from helpers import authority, death
@@ -121,7 +128,6 @@ def test_a_ca_is_taken_over_with_a_passphrase_of_its_own(home: ca.Directory, tmp
 def test_the_lists_get_whoever_was_revoked(signed: Path, tmp_path: Path) -> None:
     home = ca.Directory(shutil.copytree(signed, tmp_path / "ca"))
     assert create.ensure(home, "", NEW) == []
-    assert create.ensure(home, "", NEW, ["bob"], check_mode=True) == ["crl.pem"]
     home.revoked.mkdir()
     (home.revoked / "alice").touch()
     assert create.ensure(home, "", NEW) == ["crl.pem"]
@@ -159,7 +165,7 @@ def test_an_expired_ca_does_not_stand_in_the_way_of_a_revocation(tmp_path: Path)
     home = ca.Directory(authority.make(tmp_path / "ca", Authority("old", days=5)))
     signing.sign(home, "", [signing.Request("alice", "client", (), 5, authority.request())])
     later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)
-    assert create.ensure(home, "", NEW, ["alice"], now=later) == ["crl.pem"]
+    assert revocation.revoke(home, "", "alice", now=later) == ["revoked/alice", "crl.pem"]
     assert listed(home) == {serial(home, "alice")}
 
 
