@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             result.update(
                 changed=False,
                 removals=client_host.removals(settings, given["absent_names"]),
-                failures=client_host.failures(settings, given["results"]),
+                failures=[*dict.fromkeys(client_host.failures(settings, given["results"]))],
             )
             return result
         found = client_host.problems(settings)

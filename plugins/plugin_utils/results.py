@@ -108,7 +108,7 @@ def _trouble(kind: str, result: Record | None, variables: Values) -> str:
     """Why a host did not answer, or refuses what is planned."""
     if result is None:
         return "it was not asked"
-    if not result["reachable"]:
+    if not result.get("answers", result["reachable"]):
         return "it cannot be reached"
     if result["failed"]:
         return str(result["failed"]).rstrip(".")
@@ -197,11 +197,14 @@ def _client(playbook: str, variables: Values) -> Record:
     answers = [
         answer
         for name in _REGISTERED["clients"]
-        if name != "docker_client_report" and not (playbook == "revoke_client" and name == "docker_client_removed")
+        if name != "docker_client_report"
         for answer in _answers(variables, name)
     ]
     contexts = _answers(variables, "docker_client_contexts")
+    # A user whose identity is being revoked can end a module as if the host were not there.
+    leaving = _answers(variables, "docker_client_removed") if playbook == "revoke_client" else []
     return {
+        "answers": not any(answer.get("unreachable") for answer in answers if answer not in leaving),
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or "",
         "changed": any(answer.get("changed") is True for answer in answers),
