@@ -57,6 +57,14 @@ def taken(descriptor: int) -> bool:
     return True
 
 
+def is_still_at(path: pathlib.Path, descriptor: int, follow_symlinks: bool = False) -> bool:
+    """Whether others would open the same file: whoever held the lock may have taken the file along."""
+    try:
+        return os.path.samestat(path.stat() if follow_symlinks else path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def holder(descriptor: int) -> str:
     """Who holds the lock of this open file, by the kernel's list, where there is one."""
     inode = os.fstat(descriptor).st_ino

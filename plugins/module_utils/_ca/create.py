@@ -63,9 +63,7 @@ def ensure_successor(
     Otherwise somebody who was suspended in between would put a CA that nobody knows where another one is awaited.
     """
     maker = _Maker(directory.next, passphrase, wanted, check_mode, now or datetime.datetime.now(datetime.timezone.utc))
-    ca.check_exists(directory)
-    with ca.lock(directory, shared=check_mode):
-        ca.check_exists(directory)
+    with ca.lock_existing(directory, shared=check_mode):
         phase = directory.phase()
         if phase != "none":
             raise ca.CaError(

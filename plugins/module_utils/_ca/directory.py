@@ -15,7 +15,7 @@ import pathlib
 import time
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography.hazmat.primitives import serialization
@@ -203,6 +203,15 @@ def lock(
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def lock_existing(directory: Directory, shared: bool = False) -> t.Iterator[None]:
+    """The same for a CA that has to be there, before and after somebody else had the lock."""
+    check_exists(directory)
+    with lock(directory, shared=shared):
+        check_exists(directory)
+        yield
+
+
 def _open_locked(
     directory: Directory, shared: bool, make: bool, clock: t.Callable[[], float], sleep: t.Callable[[float], None]
 ) -> int | None:
@@ -226,19 +235,12 @@ def _open_locked(
         is_taken = False
         try:
             _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, directory, end, clock, sleep)
-            is_taken = _is_still_there(directory.lock, descriptor)
+            is_taken = _locks.is_still_at(directory.lock, descriptor)
         finally:
             if not is_taken:
                 os.close(descriptor)
         if is_taken:
             return descriptor
-
-
-def _is_still_there(path: pathlib.Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _acquire(

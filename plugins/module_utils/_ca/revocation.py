@@ -11,6 +11,7 @@ signed, and the serial numbers that were listed before, whose names may be allow
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import typing as t
 
@@ -37,12 +38,7 @@ def revoke(
             f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter "
             "or digit. Nothing was changed."
         )
-    ca.check_exists(directory)
-    with ca.lock(directory, shared=check_mode):
-        ca.check_exists(directory)
-        if not check_mode:
-            rotation.finish(directory)
-            _load_key(directory, passphrase)  # or there would be a mark and no list
+    with _locked(directory, passphrase, check_mode):
         written = _mark(directory, name, is_revoked, check_mode)
         return written + update_lists(directory, passphrase, [name] if is_revoked else [], check_mode, now)
 
@@ -55,16 +51,17 @@ def revoke_servers(
     now: datetime.datetime | None = None,
 ) -> list[str]:
     """Put all certificates of servers on the lists; their names are free for whatever replaces them."""
-    ca.check_exists(directory)
-    with ca.lock(directory, shared=check_mode):
-        ca.check_exists(directory)
+    with _locked(directory, passphrase, check_mode):
+        return update_lists(directory, passphrase, (), check_mode, now, names)
+
+
+@contextlib.contextmanager
+def _locked(directory: ca.Directory, passphrase: str, check_mode: bool) -> t.Iterator[None]:
+    with ca.lock_existing(directory, shared=check_mode):
         if not check_mode:
             rotation.finish(directory)
-            _load_key(directory, passphrase)
-        theirs = {
-            one["serial"] for one in inspect.issued(directory) if one["usage"] == "server" and one["name"] in names
-        }
-        return update_lists(directory, passphrase, (), check_mode, now, theirs)
+            _load_key(directory, passphrase)  # or there would be a mark and no list
+        yield
 
 
 def _mark(directory: ca.Directory, name: str, is_revoked: bool, check_mode: bool) -> list[str]:
@@ -86,14 +83,14 @@ def update_lists(
     assume_revoked: t.Iterable[str] = (),
     check_mode: bool = False,
     now: datetime.datetime | None = None,
-    serials: t.Collection[str] = (),
+    servers: t.Collection[str] = (),
 ) -> list[str]:
     """Bring the lists of the CA and of the old one in line with marks and record, and publish them.
 
-    ``serials`` are certificates that are listed as well, whatever their names.
+    The certificates that ``servers`` have by now are listed as well.
     """
     issued = [
-        {**one, "revoked": one["revoked"] or one["serial"] in serials}
+        {**one, "revoked": one["revoked"] or (one["usage"] == "server" and one["name"] in servers)}
         for one in inspect.issued(directory, assume_revoked)
     ]
     now = now or datetime.datetime.now(datetime.timezone.utc)

@@ -113,9 +113,7 @@ def sign(
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
         return [answer for request in requests if (answer := _refused(directory.marks(), request))]
-    ca.check_exists(directory)
-    with ca.lock(directory):
-        ca.check_exists(directory)
+    with ca.lock_existing(directory):
         issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
         answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
         _record(directory, [answer for answer in answers if isinstance(answer, Certificate)], now)

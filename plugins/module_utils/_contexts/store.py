@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import time
@@ -118,7 +117,7 @@ class Store:
                         )
                     time.sleep(0.05)
                     continue
-                if _is_still_at(self.own / "lock", lock):
+                if _locks.is_still_at(self.own / "lock", lock.fileno(), follow_symlinks=True):
                     yield
                     return
 
@@ -203,11 +202,3 @@ def _identity(name: str) -> str:
 def _remove_tree(path: pathlib.Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
-
-
-def _is_still_at(path: pathlib.Path, file: t.TextIO) -> bool:
-    """Whether the lock is the one that others would take; one who removes the store takes it along."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
