@@ -119,8 +119,9 @@ state:
 
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
@@ -150,11 +151,7 @@ def main() -> None:
         required_together=[("existing_certificate", "existing_private_key")],
         supports_check_mode=True,
     )
-    if CRYPTOGRAPHY_ERROR:
-        module.fail_json(
-            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
-            exception=CRYPTOGRAPHY_ERROR,
-        )
+    library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
     if not 0 < len(given["common_name"]) < 56 or not 0 < given["valid_days"] <= 36500:
         module.fail_json(

@@ -242,7 +242,9 @@ problems:
 
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -265,11 +267,7 @@ def main() -> None:
         required_together=[("existing_certificate", "existing_private_key")],
         supports_check_mode=True,
     )
-    if CRYPTOGRAPHY_ERROR:
-        module.fail_json(
-            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
-            exception=CRYPTOGRAPHY_ERROR,
-        )
+    library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
     files = existing.files(given)
     try:

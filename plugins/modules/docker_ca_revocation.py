@@ -84,7 +84,9 @@ state:
 
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -108,11 +110,7 @@ def main() -> None:
         mutually_exclusive=[("name", "servers")],
         supports_check_mode=True,
     )
-    if CRYPTOGRAPHY_ERROR:
-        module.fail_json(
-            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
-            exception=CRYPTOGRAPHY_ERROR,
-        )
+    library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
     passphrase, name, is_revoked = given["passphrase"], given["name"], given["state"] == "present"
     if name is None and not is_revoked:

@@ -121,7 +121,9 @@ certificates:
 
 import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -152,11 +154,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if CRYPTOGRAPHY_ERROR:
-        module.fail_json(
-            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
-            exception=CRYPTOGRAPHY_ERROR,
-        )
+    library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
     requests = [
         signing.Request(one["name"], one["usage"], tuple(one["names"]), one["valid_days"], one["request"])

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules of the CA say where Python's cryptography library is missing, which most of this folder needs."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+
+def fail_without(module: AnsibleModule, import_error: str) -> None:
+    """``import_error`` is the traceback of the import that failed; '' where none did."""
+    if import_error:
+        module.fail_json(
+            msg=missing_required_lib("cryptography", reason="on the CA host (Debian: python3-cryptography)"),
+            exception=import_error,
+        )
