@@ -46,7 +46,8 @@ HOSTVARS = {
     # Port and host keys of an engine's sshd, for clients; read in plugin_utils/handover.py, which takes nothing else.
     "playbooks/vars/client.yml": 1,
     # Public keys of identities, for accounts, and the same as above for who verifies; read there, too.
-    "playbooks/vars/engine.yml": 2,
+    "playbooks/vars/ssh.yml": 1,
+    "playbooks/vars/verify.yml": 1,
     # What hosts have answered, for the report and for the end of a phase; each answer counts for its host.
     "playbooks/internal/report.yml": 1,
     # The requests of all engines, each beside what the plan has its certificate say.
