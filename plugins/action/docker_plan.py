@@ -21,6 +21,8 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks, plan
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, UnresolvedError
 
+_OPTIONS = {"playbook", "rotates"}
+
 
 class _Variables(t.Mapping[str, t.Any]):
     """Variables that are templated one by one, when they are asked for, and come as plain data."""
@@ -54,10 +56,14 @@ class ActionModule(ActionBase):
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         playbook = self._task.args.get("playbook")
-        if not isinstance(playbook, str) or set(self._task.args) - {"playbook"}:
-            raise AnsibleActionFail("docker_plan takes 'playbook', the name of the playbook that it is made for.")
+        rotates = self._task.args.get("rotates", False)
+        if not isinstance(playbook, str) or not isinstance(rotates, bool) or set(self._task.args) - _OPTIONS:
+            raise AnsibleActionFail(
+                "docker_plan takes 'playbook', the name of the playbook that it is made for, and 'rotates', which is "
+                "true or false."
+            )
         try:
-            made = plan.make(self._inventory(task_vars or {}), playbook)
+            made = plan.make(self._inventory(task_vars or {}), playbook, rotates)
         except plan.PlanError as error:
             text = "\n".join(f"- {problem}" for problem in error.problems)
             msg = f"Nothing was changed, because the inventory or the variables are not right:\n{text}"

@@ -34,6 +34,12 @@ options:
     type: str
     required: true
     choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase]
+  rotates:
+    description: >-
+      The plan of the rotation that O(playbook=renew) begins where C(docker_ca_rotate_when_due) is set and the CA is due: RV(playbook) is
+      V(rotate_ca).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -63,10 +69,13 @@ limit:
   type: str
   returned: success
 ca:
-  description: C(host), C(dir), C(minimum_days), the type of its C(key), whether it C(takes_over) a CA, C(given) and C(has_passphrase).
+  description: >-
+    C(host), C(dir), C(minimum_days), C(rotate_when_due), the type of its C(key), whether it C(takes_over) a CA, C(given) and C(has_passphrase).
   type: dict
   returned: success
-  sample: {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, key: P-256, takes_over: false, given: [], has_passphrase: false}
+  sample:
+    {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, rotate_when_due: false, key: P-256, takes_over: false, given: [],
+     has_passphrase: false}
 engines:
   description: >-
     By name, address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine. C(given) here,

@@ -169,3 +169,13 @@ def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             f"docker_ca_existing_certificate and docker_ca_existing_private_key of {host} go together; set both or "
             "none."
         )
+
+
+def rotation_when_due(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Whose files hold a CA has to bring its successor, too."""
+    if values["docker_ca_rotate_when_due"] and values["docker_ca_existing_certificate"]:
+        yield (
+            f"docker_ca_rotate_when_due of {host} makes no successor of a CA of your own. Take docker_ca_existing_* "
+            "out: that CA was copied when it was taken over, and its successor is one that is made. Or take "
+            "docker_ca_rotate_when_due out, and rotate with bulkhead.docker.rotate_ca to the CA that you name."
+        )

@@ -33,8 +33,8 @@ class PlanError(Exception):
         self.problems = list(problems)
 
 
-def make(inventory: Inventory, playbook: str) -> Plan:
-    """The plan, or PlanError with all that stands against it."""
+def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
+    """The plan, or PlanError with all that stands against it. A playbook that ``rotates`` becomes rotate_ca."""
     if playbook not in _variables.PLAYBOOKS:
         raise PlanError([f"The playbook {playbook!r} is none of {', '.join(_variables.PLAYBOOKS)}."])
     reader = Reader(inventory)
@@ -51,7 +51,7 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         *_checks.misplaced(reader, hosts, ca_host),
         *_checks.unread(reader, hosts),
     )
-    force = fleet["docker_renew_force"]
+    force = fleet["docker_renew_force"] and not rotates
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
     clients = {name: _clients.client(name, reader, force) for name in client_names}
     contexts = {name: engine["context"] for name, engine in engines.items()}
@@ -74,10 +74,10 @@ def make(inventory: Inventory, playbook: str) -> Plan:
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
     remove = _remove(reader, fleet, engine_names, client_names, playbook)
     plan: Plan = {
-        "playbook": playbook,
+        "playbook": "rotate_ca" if rotates else playbook,
         "check_mode": inventory.check_mode,
         "limit": inventory.limit,
-        "ca": _ca(reader, ca_host),
+        "ca": _ca(reader, ca_host, playbook),
         "engines": engines,
         "clients": clients,
         "verifier": _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"]),
@@ -167,13 +167,16 @@ def _ca_host(reader: Reader, name: str) -> str:
     return hosts[0] if hosts else _CONTROL_NODE
 
 
-def _ca(reader: Reader, host: str) -> dict[str, t.Any]:
+def _ca(reader: Reader, host: str, playbook: str) -> dict[str, t.Any]:
     values = reader.host(host, _variables.CA)
     reader.say(*_checks.ca(host, values))
+    if playbook == "renew":
+        reader.say(*_checks.rotation_when_due(host, values))
     return {
         "host": host,
         "dir": values["docker_ca_dir"],
         "minimum_days": values["docker_ca_minimum_days"],
+        "rotate_when_due": values["docker_ca_rotate_when_due"],
         "key": key_types.label(values["docker_ca_key_type"], values["docker_ca_key_size"]),
         "takes_over": bool(values["docker_ca_existing_certificate"]),
         "given": reader.given(host, _variables.CA),

@@ -79,7 +79,7 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
         if name in plan["asked"]["clients"] or name in said_by_clients:
             rows += _client(name, said_by_clients.get(name), check)
     rows += _left_behind(plan)
-    rows += _ca(plan["ca"], ca)
+    rows += _ca(plan, ca)
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
@@ -209,14 +209,15 @@ def _identity_row(
     }
 
 
-def _ca(planned: Values, said: t.Any) -> list[Row]:
+def _ca(plan: Values, said: t.Any) -> list[Row]:
     """The CA, where the run has read it. What it signs ends with it at the latest."""
+    planned, would_replace = plan["ca"], plan["playbook"] == "rotate_ca" and plan["check_mode"]
     if not isinstance(said, t.Mapping) or not said:
         return []
     answer = _Answer(said, [])
     name, days = answer.text("common_name") or "CA", answer.number("days_left")
     findings = [*(clean(entry).rstrip(".") for entry in answer.entries("findings")), *answer.findings]
-    if days is not None and days < planned["minimum_days"]:
+    if days is not None and days < planned["minimum_days"] and not would_replace:
         findings.append(
             f"it ends in {days} days, less than docker_ca_minimum_days ({planned['minimum_days']}), and every "
             "certificate with it; replace it with the playbook bulkhead.docker.rotate_ca"

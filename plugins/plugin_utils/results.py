@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import rotation as _rotation
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -40,11 +41,15 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     of_ca = hostvars.get(plan["ca"]["host"], {})
     # Ansible puts the variables of a host together each time that it is asked for them.
     hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
-    known = {**collected(plan, hostvars), "ca": _ca(plan, ca, of_ca)}
+    known = collected(plan, hostvars)
+    unanswered = _each(plan, hostvars, known, _trouble)
+    rotation = _rotation.rotation(plan, ca, _each(plan, hostvars, known, _not_ready))
     return {
         **known,
+        "ca": _ca(plan, ca, of_ca, rotation),
         "due": _due.due(plan, hostvars, ca),
-        "unanswered": _each(plan, hostvars, known, _trouble),
+        "rotation": rotation,
+        "unanswered": unanswered,
         "left_over": _each(plan, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
     }
@@ -113,6 +118,16 @@ def _trouble(kind: str, result: Record | None, variables: Values) -> str:
     if result["failed"]:
         return str(result["failed"]).rstrip(".")
     return "; ".join(str(failure).rstrip(".") for failure in result["failures"]) if kind == "clients" else ""
+
+
+def _not_ready(kind: str, result: Record | None, variables: Values) -> str:
+    """The same, and for a renewal that rotates the CA a host that it would set up."""
+    trouble = _trouble(kind, result, variables)
+    if trouble or result is None:
+        return trouble
+    entries = [result] if kind == "engines" else [one for one in result["identities"] if isinstance(one, t.Mapping)]
+    is_new = any(_NEVER_SET_UP in _entries(entry.get("reasons")) for entry in entries)
+    return _NEVER_SET_UP if is_new else ""
 
 
 def _behind(kind: str, result: Record | None, variables: Values) -> str:
@@ -230,10 +245,12 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     return on_host[0] if on_host else next(read, {})
 
 
-def _ca(plan: Plan, state: Values, variables: Values) -> Record:
+def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Record:
     """``variables`` are those of the CA host, with what a revocation has said."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     findings = _ca_findings(plan, state, bool(signing)) if state else []
+    if rotation["obstacles"]:
+        findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")
     if variables.get("docker_ca_failure"):
         findings.append(f"certificates of removed engines are on no revocation list: {variables['docker_ca_failure']}")
     if not signing and not findings:

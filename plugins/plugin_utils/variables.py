@@ -113,6 +113,7 @@ CA = (
     Variable("docker_ca_key_size", "int", 3072),
     Variable("docker_ca_valid_days", "int", 3650),
     Variable("docker_ca_minimum_days", "int", 365),
+    Variable("docker_ca_rotate_when_due", "bool", False),
     Variable("docker_ca_existing_certificate", "path", ""),
     Variable("docker_ca_existing_private_key", "path", ""),
 )

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a renewal replaces the CA, which nobody watches: it begins where nobody would be shut out, and else says why.
+
+The record of the CA tells whether the inventory of this run has all engines and clients.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
+
+Plan = t.Mapping[str, t.Any]
+Values = t.Mapping[str, t.Any]
+
+
+def rotation(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> dict[str, t.Any]:
+    """``ca`` is what docker_ca_info said about the CA, ``unanswered`` the hosts that did not answer and why."""
+    is_due = plan["playbook"] == "renew" and plan["ca"]["rotate_when_due"] and _is_due(plan, ca)
+    obstacles = _obstacles(plan, ca, unanswered) if is_due else []
+    return {"is_due": is_due, "obstacles": obstacles, "begins": is_due and not obstacles}
+
+
+def _is_due(plan: Plan, ca: Values) -> bool:
+    """Also where a rotation was interrupted, which goes on."""
+    if ca.get("phase") not in ("none", None):
+        return True
+    signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
+    return bool(signing) and int(signing["days_left"]) < plan["ca"]["minimum_days"]
+
+
+def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]:
+    """Each without the period of a sentence."""
+    found = [str(problem).rstrip(".") for problem in ca.get("problems") or []]
+    if plan["limit"]:
+        found.append("--limit leaves hosts out, and a CA is replaced for all of them; run it without")
+    found += unanswered
+    strangers = _strangers(plan, ca)
+    if strangers:
+        found.append(
+            f"the CA has signed certificates for {listed(strangers)}, which this run's inventory does not have; bring "
+            "it back, revoke it or remove it, or run bulkhead.docker.rotate_ca yourself, which shuts it out"
+        )
+    return found
+
+
+def _strangers(plan: Plan, ca: Values) -> list[str]:
+    """Who has a certificate that counts, and would not get one of the next CA."""
+    known = {
+        "server": {engine["common_name"] for engine in plan["engines"].values()},
+        "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
+    }
+    return sorted(
+        {
+            f"the {entry['usage']} {entry['name']}"
+            for entry in ca.get("issued") or []
+            if entry["issuer"]
+            and not entry["revoked"]
+            and entry["days_left"] >= 0
+            and entry["name"] not in known[entry["usage"]]
+        }
+    )
