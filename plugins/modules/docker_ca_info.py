@@ -74,8 +74,8 @@ exists:
   type: bool
 complete:
   description: >-
-    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, there is a revocation list, and the
-    key has the mode 0600.
+    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, each CA of the bundle has its own
+    revocation list with all that was revoked, and the key has the mode 0600.
   returned: success
   type: bool
 phase:
@@ -160,7 +160,7 @@ key:
       description: Whether it is the key of the certificate that signs.
       type: bool
 crl:
-  description: Whether there is a revocation list that can be read.
+  description: Whether the revocation lists are there and whole, as for RV(complete).
   returned: success
   type: bool
 revoked:

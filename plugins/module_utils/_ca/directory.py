@@ -97,6 +97,10 @@ class Directory:
             )
         return phase
 
+    def published(self, phase: str) -> list[Directory]:
+        """The CAs whose certificates are the trust bundle, and whose lists crl.pem holds; the one that signs first."""
+        return [self, *({"trust": [self.next], "reissue": [self.previous]}.get(phase, []))]
+
     def marks(self) -> list[str]:
         """The names of the clients that were revoked."""
         if not self.revoked.is_dir():

@@ -63,6 +63,7 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
     revoked = sorted({*directory.marks(), *assume_revoked})
     listed = _listed(directory, problems)
     issued = _issued(directory, authorities, revoked, listed or set(), problems)
+    has_lists = listed is not None and _has_whole_lists(directory, phase, issued)
     key = _key(directory, passphrase, signing, problems)
     bundle = _bundle(directory, problems)
     return {
@@ -70,14 +71,14 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         "exists": directory.certificate.exists(),
         "complete": signing is not None
         and bundle.startswith(signing.entry.pem)
-        and listed is not None
+        and has_lists
         and key["mode"] == "0600",
         "phase": phase,
         "bundle": bundle,
         "retired": _attempt(problems, lambda: retired(directory), ""),
         "certificates": [one.report() for one in authorities],
         "key": key,
-        "crl": listed is not None,
+        "crl": has_lists,
         "revoked": revoked,
         "issued": issued,
         "problems": problems,
@@ -117,6 +118,22 @@ def revocation_list(directory: ca.Directory) -> cx509.CertificateRevocationList 
     except x509.UNREADABLE:
         return None
     return found if is_own else None
+
+
+def _has_whole_lists(directory: ca.Directory, phase: str, issued: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Whether each CA of the trust bundle has its own list in the file, with all that was revoked of what it signed."""
+    try:
+        places = directory.published(phase)
+        for place in places:
+            own = revocation_list(place)
+            by_place = x509.fingerprint(place.load_certificate())
+            mine = {int(one["serial"], 16) for one in issued if one["revoked"] and one["issuer"] == by_place}
+            if own is None or not mine <= {entry.serial_number for entry in own}:
+                return False
+        blocks = pem.revocation_lists(pem.decode(_files.content(directory.crl) or b""))
+        return blocks == [place.load_crl() for place in places]
+    except ca.CaError:
+        return False
 
 
 def _attempt(problems: list[str], read: t.Callable[[], t.Any], default: t.Any) -> t.Any:

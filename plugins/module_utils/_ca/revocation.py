@@ -85,7 +85,7 @@ def update_lists(
     now: datetime.datetime | None = None,
     servers: t.Collection[str] = (),
 ) -> list[str]:
-    """Bring the lists of the CA and of the old one in line with marks and record, and publish them.
+    """Bring the lists of the CA, its successor and the old one in line with marks and record, and publish them.
 
     The certificates that ``servers`` have by now are listed as well.
     """
@@ -97,9 +97,11 @@ def update_lists(
     written: list[str] = []
     if not check_mode:
         _record_listed(directory, [one["serial"] for one in issued if one["revoked"] and one["issuer"]])
-    for place in (directory, directory.previous):
+    for place in dict.fromkeys([*directory.published(directory.phase()), directory.previous]):
         if place.certificate.exists() and not _is_being_removed(directory, place):
             written += _list_revoked(place, passphrase, issued, check_mode, now)
+    if check_mode and written:  # what would be published is not there yet
+        return written
     if directory.crl.exists() and rotation.publish(directory, check_mode):
         written.append(directory.bundle.name)
     return written

@@ -174,11 +174,7 @@ def _swap(directory: ca.Directory) -> None:
 
 def _published(directory: ca.Directory, phase: str) -> dict[pathlib.Path, bytes]:
     """The trust bundle, and a revocation list of each CA in it, the CA that signs first."""
-    cas = [directory]
-    if phase == "trust":
-        cas.append(directory.next)
-    elif phase == "reissue":
-        cas.append(directory.previous)
+    cas = directory.published(phase)
     certificates = [one.load_certificate().pem for one in cas]
     if phase == "none":  # nothing is taken away from a bundle without a rotation
         certificates += [block for block in _present_bundle(directory) if block not in certificates]

@@ -90,6 +90,21 @@ def test_who_is_revoked_is_known_from_marks_and_lists(home: ca.Directory, issuer
     assert [one["revoked"] for one in inspect.gather(home, "")["issued"] if one["usage"] == "server"] == [False, False]
 
 
+def test_a_list_of_somebody_else_or_of_yesterday_is_not_complete(home: ca.Directory, issuer: Authority) -> None:
+    whole = home.crl.read_bytes()
+    home.crl.write_bytes(authority.empty_list(Authority("old")))  # the same name, another key
+    assert [inspect.gather(home, "")[key] for key in ("complete", "crl")] == [False, False]
+    home.crl.write_bytes(whole + authority.empty_list(Authority("another")))
+    assert not inspect.gather(home, "")["complete"]
+    home.crl.write_bytes(whole)
+    home.revoked.mkdir()
+    (home.revoked / "alice").touch()
+    assert not inspect.gather(home, "")["complete"]
+    serial = int(issued(inspect.gather(home, ""), "serial")["alice"], 16)
+    home.crl.write_bytes(authority.empty_list(issuer, serial))
+    assert inspect.gather(home, "")["complete"]
+
+
 def test_each_certificate_has_its_own_issuer(home: ca.Directory) -> None:
     authority.make(home.next.path, Authority("new"))
     for phase in ("trust", "reissue"):

@@ -119,6 +119,22 @@ def test_an_exchange_of_files_that_was_killed_is_ended_first(home: ca.Directory)
     assert not home.next.path.exists()
 
 
+@pytest.mark.parametrize("phases", [("trust",), ("trust", "reissue")])
+def test_a_lost_list_of_another_ca_of_the_rotation_is_made_anew(home: ca.Directory, phases: tuple[str, ...]) -> None:
+    revocation.revoke(home, "", "alice")
+    for phase in phases:
+        rotation.advance(home, phase)
+    other = home.next if len(phases) == 1 else home.previous
+    whole = len(inspect.revocation_list(other) or ())
+    other.crl.unlink()
+    assert not inspect.gather(home, "")["complete"]
+    assert revocation.update_lists(home, "", check_mode=True) == ["crl.pem"]
+    assert revocation.update_lists(home, "")
+    assert len(inspect.revocation_list(other) or ()) == whole == len(phases) - 1
+    assert inspect.gather(home, "")["complete"]
+    assert revocation.update_lists(home, "") == []
+
+
 def test_the_list_of_an_old_ca_whose_removal_was_killed_is_not_missed(home: ca.Directory) -> None:
     for step in ("trust", "reissue"):
         rotation.advance(home, step)
