@@ -54,6 +54,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  recorded:
+    description: Whether the client O(name) has to be in the record. One that has used SSH alone is not. It decides about RV(doubt) and nothing else.
+    type: bool
+    default: true
 seealso:
   - module: bulkhead.docker.docker_ca_sign
   - module: bulkhead.docker.docker_ca_info
@@ -76,6 +80,13 @@ written:
   type: list
   elements: str
   sample: [revoked/alice, crl.pem]
+doubt:
+  description: >-
+    Why the record of the CA does not tell which certificates the revoked client has, such as a file of it that is damaged. Empty where that
+    is certain; so it is where the client was revoked before this CA was made.
+  returned: success
+  type: str
+  sample: /home/ops/.bulkhead/ca/issued has none, although it got one.
 state:
   description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
   returned: success
@@ -105,6 +116,7 @@ def main() -> None:
             "name": {"type": "str"},
             "servers": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "recorded": {"type": "bool", "default": True},
         },
         required_one_of=[("name", "servers")],
         mutually_exclusive=[("name", "servers")],
@@ -124,13 +136,14 @@ def main() -> None:
             written = revocation.revoke(directory, passphrase, name, is_revoked, module.check_mode)
         state = inspect.gather(directory, passphrase, [name] if name and is_revoked and module.check_mode else [])
         state["existing"] = None
+        doubt = revocation.doubt(directory, name, given["recorded"]) if name and is_revoked else ""
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
             msg=f"The CA in {given['dir']} could not be written ({error}). Run this again: it goes on where it stopped."
         )
-    module.exit_json(changed=bool(written), written=written, state=state)
+    module.exit_json(changed=bool(written), written=written, doubt=doubt, state=state)
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ remove:
   returned: success
 revoke:
   description: >-
-    The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), and the C(accounts) on
-    engines that are its C(own) and those that are C(shared).
+    The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), whether the CA has signed for it
+    (C(recorded)), and the C(accounts) on engines that are its C(own) and those that are C(shared).
   type: dict
   returned: success
 rotate:

@@ -304,10 +304,18 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
     # Declared keys name no identity, so that they stay in an account that has another name.
     with_keys = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")} - {named_after}
     shared = {account for account in theirs if users.get(account, set()) - {name} or account in with_keys}
+    by_rotation = fleet["docker_revoke_by_rotation"] and bool(name) and state == "present"
+    with_tls = {
+        identity["name"]
+        for client in clients.values()
+        for identity in client["identities"]
+        if "tls" in client["transports"]
+    }
     return {
         "name": name,
         "state": state,
-        "by_rotation": fleet["docker_revoke_by_rotation"] and bool(name) and state == "present",
+        "by_rotation": by_rotation,
+        "recorded": name in with_tls or (by_rotation and name not in {identity["name"] for identity in identities}),
         "known": any(identity["name"] == name for identity in identities)
         or bool(theirs & ({user["name"] for user in declared} | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},

@@ -249,6 +249,12 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
     """``variables`` are those of the CA host, with what a revocation has said."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     findings = _ca_findings(plan, state, bool(signing)) if state else []
+    revoke = plan["revoke"]
+    if variables.get("docker_ca_doubt") and not (revoke["by_rotation"] and plan["check_mode"]):
+        findings.append(
+            f"it is not certain which certificates {revoke['name']} has, and docker_revoke_by_rotation=true ends all of "
+            f"them: {variables['docker_ca_doubt']}"
+        )
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")
     if variables.get("docker_ca_failure"):

@@ -200,6 +200,7 @@ ROLE_INPUTS = frozenset(
     {
         "docker_ca_revoke_known",
         "docker_ca_revoke_name",
+        "docker_ca_revoke_recorded",
         "docker_ca_revoke_servers",
         "docker_ca_revoke_state",
         "docker_ca_rotate_to",

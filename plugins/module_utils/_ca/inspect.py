@@ -101,11 +101,18 @@ def retired(directory: ca.Directory) -> str:
 
 def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:
     """The record alone, as in ``gather``. The caller holds the lock."""
+    return record(directory, assume_revoked)[0]
+
+
+def record(
+    directory: ca.Directory, assume_revoked: t.Iterable[str] = ()
+) -> tuple[list[dict[str, t.Any]], list[str]]:
+    """The same, and a sentence for each file of it that cannot be read."""
     problems: list[str] = []
     revoked = {*directory.marks(), *assume_revoked}
-    return _issued(
-        directory, _authorities(directory, problems), revoked, _listed(directory, problems) or set(), problems
-    )
+    elsewhere: list[str] = []
+    authorities, listed = _authorities(directory, elsewhere), _listed(directory, elsewhere) or set()
+    return _issued(directory, authorities, revoked, listed, problems), problems
 
 
 def revocation_list(directory: ca.Directory) -> cx509.CertificateRevocationList | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import pathlib
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
@@ -53,6 +54,26 @@ def revoke_servers(
     """Put all certificates of servers on the lists; their names are free for whatever replaces them."""
     with _locked(directory, passphrase, check_mode):
         return update_lists(directory, passphrase, (), check_mode, now, names)
+
+
+def doubt(directory: ca.Directory, name: str, is_recorded: bool) -> str:
+    """Why the record does not tell which certificates a client that was revoked has; '' where that is certain.
+
+    ``is_recorded`` is whether it has to be in the record. One that was revoked before the CA was made has none of it.
+    """
+    with ca.lock_existing(directory, shared=True):
+        issued, problems = inspect.record(directory)
+        if directory.phase() == "none" and _is_older(directory.revoked / name, directory.load_certificate()):
+            return ""
+    if is_recorded and not any((one["usage"], one["name"]) == ("client", name) for one in issued):
+        problems.append(f"{directory.issued} has none, although it got one.")
+    return " ".join(problems)
+
+
+def _is_older(mark: pathlib.Path, entry: x509.Entry) -> bool:
+    """Whether the mark is older than a CA, whose certificate knows no parts of a second."""
+    made = (entry.not_before + x509.CLOCK_SKEW).timestamp()
+    return mark.exists() and int(mark.stat().st_mtime) <= made
 
 
 @contextlib.contextmanager

@@ -74,6 +74,10 @@ class Entry:
         return [known.get(oid, oid.dotted_string) for oid in uses]
 
     @property
+    def not_before(self) -> datetime.datetime:
+        return _utc(self.certificate, "not_valid_before")
+
+    @property
     def not_after(self) -> datetime.datetime:
         return _utc(self.certificate, "not_valid_after")
 
@@ -136,7 +140,7 @@ def report(entry: Entry) -> dict[str, t.Any]:
         "serial": f"{certificate.serial_number:X}",
         "names": entry.names,
         "usages": entry.usages,
-        "not_before": f"{_utc(certificate, 'not_valid_before'):%Y-%m-%dT%H:%M:%SZ}",
+        "not_before": f"{entry.not_before:%Y-%m-%dT%H:%M:%SZ}",
         "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}",
         "days_left": days_left(certificate),
         "key": key_label(certificate),

@@ -568,6 +568,13 @@ def test_accounts_that_a_revocation_ends_and_those_that_others_share() -> None:
         made = plan.make(inventory(hosts, groups, extra={"docker_revoke_name": name}), "revoke_client")["revoke"]
         return {"known": made["known"], **made["accounts"]}
 
+    def recorded(name: str, **extra: Any) -> bool:
+        made = plan.make(inventory(hosts, groups, extra={"docker_revoke_name": name, **extra}), "revoke_client")
+        return bool(made["revoke"]["recorded"])
+
+    by_rotation = {"docker_revoke_by_rotation": True}
+    assert [recorded(name) for name in ("eve", "bob", "dan", "gone")] == [True, False, True, False]
+    assert [recorded(name, **by_rotation) for name in ("eve", "bob", "dan", "gone")] == [True, False, True, True]
     assert revoked("eve") == {"known": True, "own": ["docker-eve"], "shared": ["docker-ops"]}
     assert revoked("carol") == {"known": True, "own": ["docker-carol"], "shared": []}
     assert revoked("dan") == {"known": True, "own": ["docker-dan"], "shared": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,31 @@ def test_nobody_marks_while_another_holds_the_ca(
     with ca.lock(home), pytest.raises(ca.CaError, match="is in use by process"):
         revocation.revoke(home, "", "bob" if is_revoked else "alice", is_revoked)
     assert home.marks() == ["alice"]
+
+
+def test_a_record_that_is_lost_or_damaged_leaves_a_doubt(home: ca.Directory) -> None:
+    assert revocation.doubt(home, "alice", True) == ""
+    assert revocation.doubt(home, "ssh-only", False) == ""
+    assert "has none, although it got one" in revocation.doubt(home, "ssh-only", True)
+    (bobs,) = home.issued.glob("client-bob-*")
+    bobs.write_text("")
+    for is_recorded in (True, False):  # a file's name does not say whose it is
+        assert "does not hold exactly one certificate" in revocation.doubt(home, "alice", is_recorded)
+    shutil.rmtree(home.issued)
+    assert "has none, although it got one" in revocation.doubt(home, "alice", True)
+
+
+def test_nothing_is_in_doubt_of_who_was_revoked_before_the_ca_was_made(home: ca.Directory) -> None:
+    revocation.revoke(home, "", "alice")
+    for path in home.issued.glob("client-alice-*"):
+        path.unlink()
+    made = home.load_certificate().not_before.timestamp() + 300
+    for age, certain in ((3600, True), (-3600, False)):
+        os.utime(home.revoked / "alice", (made - age, made - age))
+        assert (revocation.doubt(home, "alice", True) == "") is certain
+    os.utime(home.revoked / "alice", (made - 3600, made - 3600))
+    rotation.advance(home, "trust")  # the old CA counts until it is gone
+    assert revocation.doubt(home, "alice", True)
 
 
 def test_an_exchange_of_files_that_was_killed_is_ended_first(home: ca.Directory) -> None:
