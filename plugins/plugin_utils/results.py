@@ -48,11 +48,19 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         **known,
         "ca": _ca(plan, ca, of_ca, rotation),
         "due": _due.due(plan, hostvars, ca),
+        "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": unanswered,
         "left_over": _each(plan, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
     }
+
+
+def _has_account(plan: Plan, hostvars: Hostvars) -> bool:
+    """Whether an engine has had an account of the identity that is revoked, so that its name is no mistake."""
+    answers = [answer for name in plan["engines"] for answer in _answers(hostvars[name], "docker_ssh_server")]
+    removed = [name for answer in answers for name in _entries(answer.get("removed"))]
+    return any(account in removed for account in plan["revoke"]["accounts"]["own"])
 
 
 def collected(plan: Plan, hostvars: Hostvars) -> dict[str, Record]:
@@ -252,8 +260,8 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
     revoke = plan["revoke"]
     if variables.get("docker_ca_doubt") and not (revoke["by_rotation"] and plan["check_mode"]):
         findings.append(
-            f"it is not certain which certificates {revoke['name']} has, and docker_revoke_by_rotation=true ends all of "
-            f"them: {variables['docker_ca_doubt']}"
+            f"it is not certain which certificates {revoke['name']} has, and docker_revoke_by_rotation=true ends all "
+            f"of them: {variables['docker_ca_doubt']}"
         )
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")

@@ -104,9 +104,7 @@ def issued(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> lis
     return record(directory, assume_revoked)[0]
 
 
-def record(
-    directory: ca.Directory, assume_revoked: t.Iterable[str] = ()
-) -> tuple[list[dict[str, t.Any]], list[str]]:
+def record(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> tuple[list[dict[str, t.Any]], list[str]]:
     """The same, and a sentence for each file of it that cannot be read."""
     problems: list[str] = []
     revoked = {*directory.marks(), *assume_revoked}

@@ -211,14 +211,17 @@ def _ssh_client(options: Answer, state: Answer) -> Answer:
 
 
 def _ssh_access(options: Answer, state: Answer) -> Answer:
-    present = options.get("state", "present") == "present"
-    wanted = (options.get("users") or []) if present else []
-    would = state.get("accounts") != wanted
+    present, known = options.get("state", "present") == "present", state.get("accounts") or []
+    leaving = options.get("absent_names") or []
+    staying = [user for user in known if leaving != ["all"] and user["name"] not in leaving]
+    wanted = (options.get("users") or []) if present else staying
+    would = state.get("accounts") != wanted if present else known != wanted
     if not options["_ansible_check_mode"]:
-        state.update(ssh=present, accounts=wanted)
+        state.update(ssh=present or bool(staying), accounts=wanted)
     users = [user["name"] for user in wanted]
-    keys = [KEY] if present else []
-    return {"port": 22, "host_keys": keys, "users": users, "would_change": would, "changed": would, "confirm_within": 0}
+    removed = [user["name"] for user in known if user["name"] not in users]
+    told: Answer = {"port": 22, "host_keys": [KEY] if present else [], "users": users, "removed": removed}
+    return {**told, "would_change": would, "changed": would, "confirm_within": 0}
 
 
 def poisoned(answer: Answer) -> Answer:

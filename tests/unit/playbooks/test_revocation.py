@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,49 @@ def lose(fleet: Fleet, loss: str) -> None:
         shutil.rmtree(record)
     elif loss == "damaged":
         next(record.glob("client-jenkins-*")).write_text("", encoding="ascii")
+
+
+def accounts(fleet: Fleet, engine: str) -> list[str]:
+    return [user["name"] for user in fleet.holds(engine)["accounts"]]
+
+
+def add_account(fleet: Fleet, engine: str, name: str) -> None:
+    """That of an identity which has used SSH alone, and has left the inventory since."""
+    state = fleet.holds(engine)
+    state["accounts"].append({"name": name, "public_keys": []})
+    (fleet.root / "hosts" / engine / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+def test_an_identity_that_has_left_the_inventory_is_known_by_its_account(fleet: Fleet) -> None:
+    add_account(fleet, "web2", "docker-gone")
+
+    run = fleet.play("revoke_client", docker_revoke_name="gone")
+
+    assert not run.failed, run.output
+    assert "docker-gone" not in accounts(fleet, "web2")
+    assert "docker-jenkins" in accounts(fleet, "web2")
+    assert ".bulkhead/ca/revoked/gone" in run.files
+
+
+def test_an_identity_that_has_left_the_inventory_is_known_by_the_record(fleet: Fleet) -> None:
+    before = [name for name in accounts(fleet, "web1") if name != "docker-jenkins"]
+
+    run = fleet.play("revoke_client", docker_revoke_name="jenkins", docker_client_hosts="ops1")
+
+    assert not run.failed, run.output
+    assert ".bulkhead/ca/revoked/jenkins" in run.files
+    assert [accounts(fleet, name) for name in ENGINES] == [before, before]
+
+
+def test_a_name_that_nobody_knows_changes_nothing(fleet: Fleet) -> None:
+    add_account(fleet, "web2", "docker-gone")
+    before = (fleet.files(), accounts(fleet, "web2"))
+
+    run = fleet.play("revoke_client", docker_revoke_name="gine")
+
+    assert run.failed
+    assert "has never issued a client certificate for gine. Correct the name." in " ".join(run.output.split())
+    assert (fleet.files(), accounts(fleet, "web2")) == before
 
 
 @pytest.mark.parametrize("loss", ["lost", "damaged"])

@@ -41,8 +41,9 @@ INCLUDES = ("import_playbook", "import_tasks", "include_tasks")
 HOSTVARS = {
     # The variables of the control node, which say whom a play is for.
     "playbooks/vars/hosts.yml": 1,
-    # The plan, which is the same on all hosts; the CA as the CA host has it; that an engine failed.
-    "playbooks/vars/planned.yml": 3,
+    # The plan, which is the same on all hosts; the CA as the CA host has it; that an engine failed; that one has had
+    # the account of an identity that is revoked.
+    "playbooks/vars/planned.yml": 4,
     # Port and host keys of an engine's sshd, for clients; read in plugin_utils/handover.py, which takes nothing else.
     "playbooks/vars/client.yml": 1,
     # Public keys of identities, for accounts, and the same as above for who verifies; read there, too.
