@@ -227,6 +227,13 @@ renewal_reasons:
   returned: success and RV(cryptography) is not empty
   type: list
   elements: str
+other_cas:
+  description: >-
+    The CAs that the engine trusts and that are not in O(ca_certificate), each with subject, SHA-256 and end. Empty where there is none, or nothing
+    to compare with.
+  returned: success and RV(cryptography) is not empty
+  type: str
+  sample: CN=bulkhead.docker CA 0f3a9c11 (SHA-256 5B6F11A2, valid until 2036-11-21)
 findings:
   description: What failed verification, one sentence each.
   returned: O(verify=true)
@@ -299,6 +306,7 @@ def main() -> None:
         if CRYPTOGRAPHY:
             result["certificate"] = _certificate.installed()
             result["served_certificate"] = _certificate.served(found)
+            result["other_cas"] = _certificate.other_cas(given["ca_certificate"])
             result["renewal_reasons"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
         if given["verify"]:
             result["findings"] = _certificate.findings(found, given["ca_certificate"])

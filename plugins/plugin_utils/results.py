@@ -170,6 +170,7 @@ def _engine(plan: Plan, name: str, variables: Values, stopped_by: str) -> Record
             *_entries(last.get("findings")),
             *_entries(variables.get("docker_verify_findings")),
             *_without_host_key(plan, variables),
+            *_trusts_others(plan, variables),
         ],
         "reasons": _still_due(plan["playbook"], last, stopped_by),
     }
@@ -198,6 +199,21 @@ def _without_host_key(plan: Plan, variables: Values) -> list[str]:
     if not unknown or plan["check_mode"] or plan["playbook"] != "site":
         return []
     return ["it has answered no SSH host key that clients could know it by"]
+
+
+def _trusts_others(plan: Plan, variables: Values) -> list[str]:
+    """In a revocation: an engine with another CA than the present one, which says nothing about the present one's."""
+    found = []
+    for report in _answers(variables, "docker_engine_report") if plan["playbook"] == "revoke_client" else ():
+        name, engine = plan["revoke"]["name"], report.get("engine")
+        if report.get("other_cas"):
+            found.append(
+                f"it may let {name} in as before, because it trusts a CA that is not the present one; bring it to that "
+                f"with bulkhead.docker.site: {report['other_cas']}"
+            )
+        elif "other_cas" not in report and isinstance(engine, t.Mapping) and engine.get("managed"):
+            found.append("Python's cryptography library is missing there, so that the CA that it trusts is not known")
+    return found
 
 
 def _still_due(playbook: str, last: Values, stopped_by: str) -> list[t.Any]:

@@ -88,6 +88,12 @@ def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list
     return Pair.installed().due(ca, wanted, Renewal(key, renew_days))
 
 
+def other_cas(bundle: str) -> str:
+    """The CAs that the engine trusts beside those of the bundle: it lets in whoever has a certificate of one."""
+    installed = (_files.content(inspect.CA) or b"").decode("ascii", "replace")
+    return x509.described(x509.unknown(installed, bundle)) if bundle else ""
+
+
 def findings(found: inspect.Engine, bundle: str = "") -> list[str]:
     """What failed verification on an engine that the collection secures, one sentence each.
 

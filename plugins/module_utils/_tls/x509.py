@@ -153,13 +153,20 @@ def fingerprint(entry: Entry) -> str:
 
 
 def strangers(installed: str, *known: str) -> list[Entry]:
-    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none.
+    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none."""
+    trusted, others = _trusted(installed), unknown(installed, *known)
+    return others if len(others) == len(trusted) else []
 
-    A block that cannot be read is left out, as by Go, which trusts the others.
-    """
-    trusted = [entry for block in pem_text.certificates(installed) for entry in _readable(block)]
+
+def unknown(installed: str, *known: str) -> list[Entry]:
+    """The certificates of a trust bundle that are in none of the others."""
     fingerprints = {fingerprint(entry) for text in known if text.strip() for entry in load_bundle(text)}
-    return [] if any(fingerprint(entry) in fingerprints for entry in trusted) else trusted
+    return [entry for entry in _trusted(installed) if fingerprint(entry) not in fingerprints]
+
+
+def _trusted(bundle: str) -> list[Entry]:
+    """A block that cannot be read is left out, as by Go, which trusts the others."""
+    return [entry for block in pem_text.certificates(bundle) for entry in _readable(block)]
 
 
 def _readable(block: str) -> list[Entry]:

@@ -13,6 +13,7 @@ An honest host does as it is told; a liar changes what it answers to the same.
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import pathlib
@@ -89,6 +90,14 @@ def first(bundle: str) -> str:
     return bundle.partition("-----END")[0]
 
 
+def certificates(bundle: str) -> set[str]:
+    return {text for text in bundle.split("-----END CERTIFICATE-----\n") if text.strip()}
+
+
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def enter_phase(bundle: str, state: Answer) -> None:
     """Keep the phase that the CA's bundle shows to a host."""
     if bundle:
@@ -116,6 +125,8 @@ def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) ->
         answer["findings"] = []
         answer["engine"].update(version="28.5.2", running=True)
         answer["certificate"].update(days_left=364, not_after="2030-01-31T12:00:00Z")
+        others = certificates(state.get("ca", "")) - certificates(options["ca_certificate"])
+        answer["other_cas"] = ", ".join(f"CN=CA {hash_of(text)}" for text in sorted(others))
     elif short == "docker_certificate_request":
         answer.update(changed=True, request=(folder.parent / "request.pem").read_text(encoding="ascii"))
     elif short == "file":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ RECORD = "home/.bulkhead/ca/issued"
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     fleet = Fleet.make(tmp_path_factory.mktemp("revocation") / "fleet")
     done = fleet.play("site")
+    assert not done.failed, done.output
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def left_behind(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """With a new CA, which web1 does not know."""
+    fleet = secured.copy(tmp_path_factory.mktemp("left_behind") / "fleet")
+    done = fleet.play("rotate_ca", docker_rotate_exclude=["web1"])
     assert not done.failed, done.output
     return fleet
 
@@ -75,6 +85,42 @@ def test_a_name_that_nobody_knows_changes_nothing(fleet: Fleet) -> None:
     assert run.failed
     assert "has never issued a client certificate for gine. Correct the name." in " ".join(run.output.split())
     assert (fleet.files(), accounts(fleet, "web2")) == before
+
+
+@pytest.mark.parametrize("by_rotation", [False, True])
+def test_an_engine_that_a_rotation_has_left_behind_is_named_when_it_is_back(
+    secured: Fleet, left_behind: Fleet, tmp_path: Path, by_rotation: bool
+) -> None:
+    fleet = left_behind.copy(tmp_path / "back")
+    assert fleet.holds("web1")["ca"] == secured.holds("web1")["ca"]
+    options: dict[str, Any] = {"docker_revoke_name": "jenkins", "docker_revoke_by_rotation": by_rotation}
+
+    run = fleet.play("revoke_client", **options)
+
+    if by_rotation:  # it was brought along
+        assert not run.failed, run.output
+        assert fleet.holds("web1")["ca"] == fleet.holds("web2")["ca"]
+        return
+    assert run.failed
+    (finding,) = run.problems("web1")
+    assert "it may let jenkins in as before, because it trusts a CA that is not the present one" in finding
+    assert run.problems("web2") == []
+
+
+def test_an_engine_that_was_left_behind_is_named_where_no_rotation_is_due_any_more(
+    left_behind: Fleet, tmp_path: Path
+) -> None:
+    """The identity was revoked before that rotation, so that it has no certificate of the present CA."""
+    fleet = left_behind.copy(tmp_path / "back")
+    options: dict[str, Any] = {"docker_revoke_name": "eve", "docker_revoke_by_rotation": True}
+    (fleet.root / "home/.bulkhead/ca/revoked").mkdir(mode=0o700)
+    (fleet.root / "home/.bulkhead/ca/revoked/eve").touch()
+    os.utime(fleet.root / "home/.bulkhead/ca/revoked/eve", (0, 0))
+
+    run = fleet.play("revoke_client", **options)
+
+    assert run.failed
+    assert "it may let eve in as before" in " ".join(run.problems("web1"))
 
 
 @pytest.mark.parametrize("loss", ["lost", "damaged"])
