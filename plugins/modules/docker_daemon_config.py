@@ -244,12 +244,13 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 IMPORT_ERROR = TRACEBACK = ""
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate
-    from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan
     from ansible_collections.bulkhead.docker.plugins.module_utils._engine import transaction as _transaction
 except ImportError as error:
@@ -285,6 +286,8 @@ def main() -> None:
     # show them among the options. What the answer has of them is chosen instead.
     module.no_log_values.clear()
     module.params["daemon_options"] = dict.fromkeys(given["daemon_options"], "(not shown)")
+    if IMPORT_ERROR and given["state"] == "absent" and not inspect.has_traces():
+        _exit(module, Result())  # nothing is installed for an engine where nothing was done
     if IMPORT_ERROR:
         module.fail_json(
             msg=f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host "
@@ -318,6 +321,10 @@ def main() -> None:
         module.fail_json(msg=str(error), log=error.log, rolled_back=error.rolled_back)
     except _transaction.REFUSALS as error:
         module.fail_json(msg=str(error), log=[], rolled_back=False)
+    _exit(module, result)
+
+
+def _exit(module: AnsibleModule, result: Result) -> None:
     values = dataclasses.asdict(result)
     for warning in values.pop("warnings"):
         module.warn(warning)

@@ -130,6 +130,11 @@ class Engine:
         return list(dict.fromkeys(found)) or [str(_hosts.parse("", self.daemon_json.get("tls") is True))]
 
 
+def has_traces() -> bool:
+    """Whether this collection has changed the engine. Where it has not, there need not be a Docker either."""
+    return any(path.exists() for path in (JOURNAL, STATE, *_service.Systemd.own_drop_ins))
+
+
 def gather() -> Engine:
     """Read the engine of this host, or say in one sentence why there is none to work with."""
     if platform.system() != "Linux":

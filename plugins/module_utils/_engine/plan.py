@@ -216,9 +216,8 @@ def _differences(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> li
 
 
 def _open_hosts(engine: inspect.Engine, content: t.Mapping[str, t.Any]) -> list[str]:
-    """The hosts of a former daemon.json that need no client certificate; refused where they are flags."""
-    verify = engine.command_line.last("tlsverify")
-    if (verify and verify.enabled) or _daemon_json.asks_for_client_certificates(content):
+    """The hosts of a former daemon.json that need no client certificate of one CA; refused where they are flags."""
+    if report.verifies(engine, content):
         return []
     for flag in engine.command_line.hosts:
         if _hosts.is_network(flag.host):

@@ -11,7 +11,7 @@ import pathlib
 import re
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json, hosts, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
@@ -61,7 +61,7 @@ def engine(found: inspect.Engine) -> dict[str, t.Any]:
         "service_manager": found.service.name,
         "socket": found.service.socket_path,
         "hosts": found.hosts,
-        "hosts_without_tls": [] if _verifies(found) else [str(host) for host in hosts.network(found.hosts)],
+        "hosts_without_tls": [] if verifies(found) else [str(host) for host in hosts.network(found.hosts)],
         "remote_flags": [
             {"flag": " ".join(flag.words), "source": flag.source} for flag in found.command_line.remote_flags
         ],
@@ -84,19 +84,22 @@ def _ssh_server() -> dict[str, t.Any] | None:
 
 def trusted_ca(found: inspect.Engine) -> pathlib.Path | None:
     """The file with the CA whose clients get in; None where clients need no certificate of a CA that is named."""
-    if not _verifies(found):
+    if not verifies(found):
         return None
     flag = found.command_line.last("tlscacert")
     path = str(found.daemon_json.get("tlscacert") or (flag.value if flag else ""))
     return pathlib.Path(path) if path else None
 
 
-def _verifies(found: inspect.Engine) -> bool:
-    """Whether clients need a certificate of a CA that is named; without one, dockerd takes any CA of the system."""
-    if daemon_json.asks_for_client_certificates(found.daemon_json):
-        return True
+def verifies(found: inspect.Engine, content: t.Mapping[str, t.Any] | None = None) -> bool:
+    """Whether clients need a certificate of a CA that is named; without one, dockerd takes any CA of the system.
+
+    ``content`` is that of another daemon.json than the present one.
+    """
+    content = found.daemon_json if content is None else content
     verify, ca = found.command_line.last("tlsverify"), found.command_line.last("tlscacert")
-    return bool(verify and verify.enabled and ca and ca.value)
+    asks = content.get("tlsverify") is True or bool(verify and verify.enabled)
+    return asks and bool(content.get("tlscacert") or (ca and ca.value))
 
 
 def endpoints(found: inspect.Engine) -> list[tuple[str, int]]:

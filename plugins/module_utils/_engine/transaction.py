@@ -34,6 +34,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import dae
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.plan import Desired, Plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
@@ -64,28 +65,6 @@ class TransactionError(Exception):
         super().__init__(message)
         self.log = list(log)
         self.rolled_back = rolled_back
-
-
-@dataclasses.dataclass
-class Result:
-    """What was, or in check mode would be, done; and the engine as the roles and the report need it."""
-
-    changed: bool = False
-    would_change: bool = False
-    restarted: bool = False
-    recovered: bool = False
-    reasons: list[str] = dataclasses.field(default_factory=list)
-    certificate_reasons: list[str] = dataclasses.field(default_factory=list)
-    warnings: list[str] = dataclasses.field(default_factory=list)
-    diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
-    containers: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
-    hosts: list[str] = dataclasses.field(default_factory=list)
-    kept: list[str] = dataclasses.field(default_factory=list)
-    version: str = ""
-    running: bool = False
-    ssh_accounts: bool = False
-    ssh_server: dict[str, t.Any] | None = None
-    certificate: dict[str, t.Any] | None = None
 
 
 def run(desired: Desired, check_mode: bool = False) -> Result:
@@ -123,7 +102,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 _describe(result, inspect.gather(), desired, journal.pair())
                 return result
             result.reasons.append(f"a change that was interrupted is undone. {_undo(journal, desired.timeout)}")
-        if desired.absent and not _has_traces():
+        if desired.absent and not inspect.has_traces():
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
@@ -161,11 +140,6 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 result.running = result.running or result.restarted
                 result.certificate = certificate.Pair.installed().end()
     return result
-
-
-def _has_traces() -> bool:
-    """Whether this collection has changed the engine. Where it has not, there need not be a Docker either."""
-    return any(path.exists() for path in (inspect.STATE, *_service.Systemd.own_drop_ins))
 
 
 def _refuse_unreadable_bundle(ca: str) -> None:

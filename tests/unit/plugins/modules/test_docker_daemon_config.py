@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import typing as t
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import transaction as _transaction
 from ansible_collections.bulkhead.docker.plugins.modules import docker_daemon_config
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers
 
 OPTIONS = {"log-driver": "json-file", "log-opts": {"splunk-token": "planted-token"}, "live-restore": True, "mtu": 1500}
 
@@ -42,3 +45,23 @@ def test_options_are_in_no_answer_and_no_log(
     assert sentence in (said["msg"] if fails else said["reasons"]), "what else has those words is not censored"
     assert said["invocation"]["module_args"]["daemon_options"] == dict.fromkeys(OPTIONS, "(not shown)")
     assert said["invocation"]["module_args"]["port"] == 1500
+
+
+@pytest.mark.parametrize("traces", [False, True])
+def test_without_cryptography_an_engine_where_nothing_was_done_is_restored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, traces: bool
+) -> None:
+    state = tmp_path / "state.json"
+    if traces:
+        state.touch()
+    monkeypatch.setattr(inspect, "STATE", state)
+    monkeypatch.setattr(inspect, "JOURNAL", tmp_path / "journal.json")
+    monkeypatch.setattr(docker_daemon_config, "IMPORT_ERROR", "No module named 'cryptography'")
+    with patch_module_args({"state": "absent"}), pytest.raises(SystemExit):
+        docker_daemon_config.main()
+    said = json.loads(capsys.readouterr().out)
+    assert said.get("library_missing", False) is traces
+    if not traces:
+        assert (said["changed"], said["would_change"]) == (False, False)
+        documented = answers.documented(pathlib.Path(docker_daemon_config.__file__))
+        assert answers.checked(said, documented, "web1", "docker_daemon_config") == said

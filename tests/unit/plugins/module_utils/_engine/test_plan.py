@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import typing as t
@@ -67,10 +68,18 @@ def test_open_listeners_do_not_come_back_in_any_spelling() -> None:
     removal = plan.absent(dataclasses.replace(engine(ours, ("dockerd",)), state=record))
     assert removal.content == {"hosts": ["fd://"]}
     assert removal.warnings == ("192.0.2.7, tcp:// was open to everybody before and does not come back.",)
-    flagged = engine({"tlscacert": str(inspect.CA)}, ("dockerd", "-H", "tcp://", "--tlsverify=0"))
-    with pytest.raises(inspect.EngineError, match="gives dockerd '-H tcp://', which would be open to everybody again"):
-        plan.absent(flagged)
-    plan.absent(engine({"tlscacert": str(inspect.CA)}, ("dockerd", "-H", "tcp://", "--tlsverify=T")))
+    # Without a CA, --tlsverify lets in whoever has a certificate of any CA that the system trusts.
+    for flags, is_open in (
+        (("--tlsverify=0",), True),
+        (("--tlsverify",), True),
+        (("--tlsverify=0", "--tlscacert=/ca.pem"), True),
+        (("--tlsverify=T", "--tlscacert=/ca.pem"), False),
+    ):
+        flagged = dataclasses.replace(engine(ours, ("dockerd", "-H", "tcp://", *flags)), state=record)
+        with (
+            contextlib.nullcontext() if not is_open else pytest.raises(inspect.EngineError, match="'-H tcp://', which")
+        ):
+            plan.absent(flagged)
 
 
 @pytest.mark.parametrize("option", ["labels", "exec-opts", "registry-mirrors", "mtu"])
