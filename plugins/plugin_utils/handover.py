@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -74,13 +75,11 @@ def ssh_users(
 
 def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:
     declared = plan["engines"][engine]["ssh"]["users"]
-    accounts: dict[str, set[str]] = {}
-    for client in plan["clients"].values():
-        for identity in client["identities"] if "ssh" in client["transports"] else ():
-            accounts.setdefault(identity["name"], set()).add(identity["ssh_account"])
-    named_after = {name: _users.account({"name": name}) for name in revoked}
-    # Whoever has another account has not the one that is declared under this name.
-    ended = {account: name for name, account in named_after.items() if account in accounts.get(name, {account})}
+    logins, names = _accounts.logins(plan["clients"]), [user["name"] for user in declared]
+    named_after = {_accounts.named_after(name): name for name in revoked}
+    ended = {
+        account: name for account, name in named_after.items() if account in _accounts.of_identity(name, logins, names)
+    }
     still = [user["name"] for user in declared if user["name"] in ended and user.get("state") != "absent"]
     if still and plan.get("playbook") == "site":
         name = ended[still[0]]

@@ -10,9 +10,9 @@ import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
@@ -55,7 +55,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
     clients = {name: _clients.client(name, reader, force) for name in client_names}
     contexts = {name: engine["context"] for name, engine in engines.items()}
-    accounts = _accounts(clients)
+    accounts = set(_accounts.logins(clients))
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
@@ -291,18 +291,13 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         reader.say(
             f"docker_revoke_name is {_variables.shown(name)}, which no identity can be called; correct the name."
         )
-    users: dict[str, set[str]] = {}
     identities = [identity for client in clients.values() for identity in client["identities"]]
-    for client in clients.values():
-        for identity in client["identities"] if "ssh" in client["transports"] else ():
-            users.setdefault(identity["ssh_account"], set()).add(identity["name"])
+    users = _accounts.logins(clients)
     declared = [user for engine in engines.values() for user in engine["ssh"]["users"]]
-    theirs, named_after = {account for account, names in users.items() if name in names}, _users.account({"name": name})
-    # An account of that name is theirs, unless they have another one and it is declared for somebody else.
-    if _users.is_account(named_after) and not (theirs and named_after in [user["name"] for user in declared]):
-        theirs.add(named_after)
+    theirs = _accounts.of_identity(name, users, [user["name"] for user in declared])
     # Declared keys name no identity, so that they stay in an account that has another name.
-    with_keys = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")} - {named_after}
+    with_keys = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}
+    with_keys -= {_accounts.named_after(name)}
     shared = {account for account in theirs if users.get(account, set()) - {name} or account in with_keys}
     by_rotation = fleet["docker_revoke_by_rotation"] and bool(name) and state == "present"
     with_tls = {
@@ -336,15 +331,6 @@ def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
     certificates = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
     foreign = _engines.certificate_names([*others, *addresses, *certificates])
     return sorted(set(foreign) - set(engines[name]["names"]))
-
-
-def _accounts(clients: Values) -> set[str]:
-    return {
-        identity["ssh_account"]
-        for client in clients.values()
-        if "ssh" in client["transports"]
-        for identity in client["identities"]
-    }
 
 
 def _excluded(reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str]) -> list[str]:
