@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[3]
 BYTECODE = ROOT / ".cache/bytecode"
 PROGRAM = Path(__file__).parent / "fake_host.py"
 SUDO = Path(__file__).parent / "fake_sudo.sh"
+PASSPHRASE = "planted passphrase"
 ENGINES, CLIENTS, USERS = ("web1", "web2"), ("ops1", "build1"), ("jenkins",)
 _EMPTY: dict[str, t.Any] = {"str": "", "int": 0, "float": 0, "bool": False, "list": [], "dict": {}, "path": ""}
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.S)
@@ -97,28 +98,28 @@ def certificate_request(*names: str, foreign: bool = False) -> str:
 
 
 class Fleet:
-    """Two engines, two client hosts of which the first verifies, and the CA on the control node."""
+    """Two engines, two client hosts of which the first verifies, and the CA on the control node, with a passphrase."""
 
-    def __init__(self, root: Path, users: t.Sequence[str] = USERS) -> None:
-        self.root, self.users = root, users
+    def __init__(self, root: Path, users: t.Sequence[str] = USERS, passphrase: str = PASSPHRASE) -> None:
+        self.root, self.users, self.passphrase = root, users, passphrase
         self.hosts = (*ENGINES, *CLIENTS, *(f"{user}@build1" for user in users))
 
     @classmethod
-    def make(cls, root: Path, users: t.Sequence[str] = USERS) -> Fleet:
+    def make(cls, root: Path, users: t.Sequence[str] = USERS, passphrase: str = PASSPHRASE) -> Fleet:
         hosts = root / "hosts"
         hosts.mkdir(parents=True)
         (root / "home").mkdir()
-        ca = authority.make(root / "home/.bulkhead/ca", Authority("bulkhead.docker CA", days=3000))
+        ca = authority.make(root / "home/.bulkhead/ca", Authority("bulkhead.docker CA", days=3000), passphrase)
         ca.chmod(0o700)
         (hosts / "answers.json").write_text(json.dumps(answers_of_modules()), encoding="utf-8")
         (hosts / "request.pem").write_text(certificate_request("whoever"), encoding="ascii")
         wanted = certificate_request("web2", "*.example.com", foreign=True)
         (hosts / "foreign.pem").write_text(wanted, encoding="ascii")
-        return cls(root, users)
+        return cls(root, users, passphrase)
 
     def copy(self, to: Path) -> Fleet:
         shutil.copytree(self.root, to, symlinks=True)
-        return Fleet(to, self.users)
+        return Fleet(to, self.users, self.passphrase)
 
     def play(
         self,
@@ -164,6 +165,7 @@ class Fleet:
             text=True,
             check=False,
         )
+        self._assert_kept(done.stdout + done.stderr)
         return Run(
             failed=done.returncode != 0,
             output=done.stdout + done.stderr,
@@ -209,7 +211,13 @@ class Fleet:
             {"name": "build1"},
             *({"name": user, "user": user} for user in self.users),
         ]
+        ca_host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "docker_ca_passphrase": self.passphrase,
+        }
         content = {
+            **({"ca_hosts": {"hosts": {"localhost": ca_host}}} if self.passphrase else {}),
             "docker_engines": {"hosts": members(ENGINES), "vars": {**fleet, "docker_engine_serial": 1}},
             "docker_clients": {
                 "hosts": clients,
@@ -223,6 +231,13 @@ class Fleet:
         inventory = self.root / "inventory.yml"
         inventory.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         return inventory
+
+    def _assert_kept(self, output: str) -> None:
+        """The passphrase is in nothing that is printed, that a host is asked or that a run leaves behind."""
+        if self.passphrase:
+            assert self.passphrase not in output
+            left = [path for path in self.root.rglob("*") if path.is_file() and path.name != "inventory.yml"]
+            assert [path for path in left if self.passphrase.encode() in path.read_bytes()] == []
 
     def _asked(self, name: str) -> list[str]:
         """The modules that a host was asked, with their options; certificates are called by their order in the run."""

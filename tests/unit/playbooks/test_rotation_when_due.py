@@ -36,7 +36,7 @@ def bundles(fleet: Fleet) -> set[str]:
 def begin(fleet: Fleet, *phases: str) -> None:
     """A rotation that was interrupted in the last of these phases."""
     directory = Directory(fleet.root / CA)
-    create.ensure_successor(directory, "", create.Wanted("bulkhead.docker CA", "P-256", 0, 3650))
+    create.ensure_successor(directory, fleet.passphrase, create.Wanted("bulkhead.docker CA", "P-256", 0, 3650))
     for phase in phases:
         rotation.advance(directory, phase)
 

@@ -17,7 +17,9 @@ from helpers.fake_fleet import Fleet
     ],
 )
 def test_site_names_who_cannot_be_reached(tmp_path: Path, gone: str, extra: dict[str, Any], says: str) -> None:
-    fleet = Fleet.make(tmp_path / "fleet")
+    fleet = Fleet.make(
+        tmp_path / "fleet", passphrase=""
+    )  # which would be for another host than the one that keeps the CA
     before = fleet.files()
 
     run = fleet.play("site", liars={gone: "unreachable"}, **extra)
