@@ -15,6 +15,7 @@ import typing as t
 from ansible import constants, context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.manager import InventoryManager
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
@@ -56,8 +57,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         playbook = self._task.args.get("playbook")
-        rotates = self._task.args.get("rotates", False)
-        if not isinstance(playbook, str) or not isinstance(rotates, bool) or set(self._task.args) - _OPTIONS:
+        rotates = boolean(self._task.args.get("rotates", False), strict=False)
+        if not isinstance(playbook, str) or set(self._task.args) - _OPTIONS:
             raise AnsibleActionFail(
                 "docker_plan takes 'playbook', the name of the playbook that it is made for, and 'rotates', which is "
                 "true or false."

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.fake_fleet import Fleet
 
+CALLBACKS = Path(__file__).parents[1] / "helpers/callbacks"
 OPTIONS = {
     "log-driver": "splunk",
     "log-opts": {"splunk-token": "planted-token", "splunk-url": "https://planted-user:planted-word@logs.example.com"},
@@ -26,6 +27,21 @@ def test_no_option_of_a_daemon_is_printed(fleet: Fleet) -> None:
     assert not run.failed, run.output
     assert any("planted-token" in asked for asked in run.asked["web1"]), "the engines got them"
     assert [line for line in run.output.splitlines() if "planted" in line] == []
+
+
+def test_no_option_of_a_daemon_is_in_what_a_callback_could_store(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = fleet.root / "results.jsonl"
+    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(CALLBACKS))
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "keep_results")
+    monkeypatch.setenv("KEPT_RESULTS", str(kept))
+
+    run = fleet.play("site", docker_engine_daemon_options=OPTIONS)
+
+    assert not run.failed, run.output
+    results = kept.read_text(encoding="utf-8")
+    assert "docker_report" in results
+    assert "the output has been hidden" in results
+    assert "planted" not in results
 
 
 def test_a_plan_that_fails_says_why_and_no_option_either(fleet: Fleet) -> None:
