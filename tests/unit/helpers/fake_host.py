@@ -293,6 +293,10 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode
         server = answer.get("ssh_server")
         lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
         return {**answer, **lies, **({"ssh_server": {**server, "host_keys": list(HOST_KEYS)}} if server else {})}
+    if kind == "elsewhere":
+        claims = {"other_cas": HOSTILE} if "other_cas" in answer else {}
+        found = [{**entry, "other_ca": HOSTILE} for entry in answer.get("identities", []) if "other_ca" in entry]
+        return {**answer, **claims, **({"identities": found} if found else {})}
     if kind in PUBLIC_KEYS:
         keys = [PUBLIC_KEYS[kind](entry) for entry in answer.get("public_keys", [])]
         return {**answer, **({"public_keys": [entry for entries in keys for entry in entries]} if keys else {})}

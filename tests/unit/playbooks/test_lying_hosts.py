@@ -241,6 +241,36 @@ def test_an_engine_does_not_say_what_its_certificate_is_to_say(
     assert_nobody_else_differs(run, start[1], "web1")
 
 
+def test_whoever_claims_another_ca_ends_a_run_before_the_first_change(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    fleet = start[0].copy(tmp_path / "claims")
+    before = (fleet.files(), [fleet.holds(name) for name in fleet.hosts])
+
+    run = fleet.play("site", liars={"jenkins@build1": "elsewhere"})
+
+    assert run.failed
+    assert "The identities jenkins of jenkins on build1 are from another CA than this run's" in run.output
+    assert (fleet.files(), [fleet.holds(name) for name in fleet.hosts]) == before
+    assert_clean(run)
+
+
+def test_a_claim_of_another_ca_is_a_finding_about_whoever_makes_it(start: tuple[Fleet, Run], tmp_path: Path) -> None:
+    liars = {"web1": "elsewhere", "jenkins@build1": "elsewhere"}
+    options: dict[str, Any] = {"docker_revoke_name": "build1"}
+    honest = start[0].copy(tmp_path / "honest").play("revoke_client", **options)
+
+    run = start[0].copy(tmp_path / "lied").play("revoke_client", liars=liars, **options)
+
+    assert_blamed(run, "web1", "it may let build1 in as before, because it trusts a CA that is not the present one")
+    assert_nobody_else_differs(run, honest, "web1", "build1", "jenkins@build1")
+
+    renewed = start[0].copy(tmp_path / "renewed").play("renew", liars=liars, docker_renew_force=True)
+
+    assert_blamed(renewed, "build1", "The identities jenkins of jenkins on build1 are from another CA than this run's")
+    names = [issued.name for issued in renewed.issued]
+    assert {name: names.count(name) for name in sorted(PLANNED)} == {**dict.fromkeys(PLANNED, 2), "CN=jenkins": 1}
+    assert_clean(renewed)
+
+
 @pytest.fixture(scope="module")
 def renewals(start: tuple[Fleet, Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """An honest renewal, and one with an engine and an OS user who lie."""
