@@ -34,7 +34,7 @@ POISON = {
     "docker_ca_host": "web1",
     "docker_ca_state": {"bundle": "mine", "revoked": [], "phase": "none"},
     "docker_client_identities": [{"name": "mallory"}],
-    "docker_engine_address": "web2",
+    "docker_engine_address": "*=exec=touch PWNED;true",
     "docker_engine_names": ["web2", "*.example.com"],
     "docker_engine_valid_days": 40000,
     "docker_plan": {},
@@ -56,6 +56,21 @@ HOST_KEYS = (
     f"@cert-authority * {KEY}",
     f'command="id" {KEY}',
     "ssh-ed25519 AAAA",
+)
+# What an engine would like to be called, and the one name that is nobody else's.
+OWN_NAME = "own.example.com"
+NAMES = (
+    "web2",
+    "WEB2",
+    "web2.",
+    "*",
+    "*.example.com",
+    "192.0.2.2",
+    "192.0.2.02",
+    "ops1",
+    "a,DNS:web2",
+    HOSTILE,
+    OWN_NAME,
 )
 # What an OS user says of the public key of an identity, by the kind of its lie.
 PUBLIC_KEYS: dict[str, t.Callable[[Answer], list[Answer]]] = {
@@ -125,7 +140,8 @@ def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) ->
         answer["findings"] = []
         answer["engine"].update(version="28.5.2", running=True)
         answer["certificate"].update(days_left=364, not_after="2030-01-31T12:00:00Z")
-        others = certificates(state.get("ca", "")) - certificates(options["ca_certificate"])
+        bundle = options.get("ca_certificate") or state.get("ca", "")
+        others = certificates(state.get("ca", "")) - certificates(bundle)
         answer["other_cas"] = ", ".join(f"CN=CA {hash_of(text)}" for text in sorted(others))
     elif short == "docker_certificate_request":
         answer.update(changed=True, request=(folder.parent / "request.pem").read_text(encoding="ascii"))
@@ -293,6 +309,8 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode
         server = answer.get("ssh_server")
         lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
         return {**answer, **lies, **({"ssh_server": {**server, "host_keys": list(HOST_KEYS)}} if server else {})}
+    if kind == "names":
+        return {**answer, **({"host_names": list(NAMES)} if "host_names" in answer else {})}
     if kind == "elsewhere":
         claims = {"other_cas": HOSTILE} if "other_cas" in answer else {}
         found = [{**entry, "other_ca": HOSTILE} for entry in answer.get("identities", []) if "other_ca" in entry]

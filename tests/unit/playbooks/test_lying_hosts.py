@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as ssh_users
 from helpers.fake_fleet import CLIENTS, ENGINES, USERS, Fleet, Issued, Run
-from helpers.fake_host import KEY, first
+from helpers.fake_host import KEY, OWN_NAME, first
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 # What the plan has: nothing else may stand in a certificate, whoever asks for it.
@@ -26,7 +26,7 @@ PLANNED = {
 }
 DAYS = 365
 # OS users who lie about a public key, called as they do it.
-KEY_LIARS = ("options", "lines", "account")
+KEY_LIARS = ("options", "lines", "account", "name", "more", "nothing", "nobody")
 REFUSED = "web1 does not answer as the module bulkhead.docker.docker_daemon_config does"
 # Errors of programs, which no operator is to see.
 TRACES = re.compile(r"Traceback|\b(Key|Type|Value|Attribute|Index)Error|object of type|has no attribute|is undefined")
@@ -181,10 +181,13 @@ def test_site_ends_before_the_first_change_where_an_engine_lies(fresh: Fleet, li
     assert_clean(run)
 
 
-def test_site_goes_no_further_than_the_identities_where_a_client_lies(fresh: Fleet, start: tuple[Fleet, Run]) -> None:
+@pytest.mark.parametrize("kind", ["broken", "poisoned"])
+def test_site_goes_no_further_than_the_identities_where_a_client_lies(
+    fresh: Fleet, start: tuple[Fleet, Run], kind: str
+) -> None:
     _, honest = start
 
-    run = fresh.play("site", liars={"jenkins@build1": "broken"})
+    run = fresh.play("site", liars={"jenkins@build1": kind})
 
     assert run.failed
     assert "build1 does not answer as the module bulkhead.docker.docker_identity_info does" in run.output
@@ -227,6 +230,15 @@ def test_hostile_values_of_the_right_types_stay_with_their_host(fresh: Fleet, st
     # And engines of jenkins a key for his account.
     for user in told(run, "web2", "docker_ssh_access")[-1]["users"]:
         assert user["public_keys"] == [KEY]
+
+
+def test_an_engine_that_may_say_its_names_gets_those_of_nobody_else(fresh: Fleet, start: tuple[Fleet, Run]) -> None:
+    run = fresh.play("site", liars={"web1": "names"}, docker_engine_trust_host_names=True)
+
+    assert not run.failed, run.output
+    names = {issued.name: set(issued.names) for issued in run.issued if issued.usages == ("serverAuth",)}
+    assert names == {"CN=web1": PLANNED["CN=web1"][1] | {OWN_NAME}, "CN=web2": PLANNED["CN=web2"][1]}
+    assert_clean(run)
 
 
 @pytest.mark.parametrize("kind", ["signing-web1-server", "signing-web2-server", "signing-ops1-client-failed"])
