@@ -22,6 +22,7 @@ _SETTINGS: dict[str, t.Any] = {
     "renew_days": {"type": "int", "default": 30},
     "connects_as": {"type": "str", "default": ""},
     "revoked": {"type": "list", "elements": "str", "default": []},
+    "evicted": {"type": "list", "elements": "str", "default": []},
     "skip_revoked": {"type": "bool", "default": False},
     "replace_ca": {"type": "bool", "default": False},
 }

@@ -64,6 +64,11 @@ options:
     type: list
     elements: str
     default: []
+  evicted:
+    description: See C(docker_client_evicted_names) of the role.
+    type: list
+    elements: str
+    default: []
   skip_revoked:
     description: See C(docker_client_skip_revoked) of the role.
     type: bool

@@ -50,6 +50,7 @@ class Settings:
     renew_days: int = 30
     connects_as: str = ""
     revoked: t.Collection[str] = ()
+    evicted: t.Collection[str] = ()
     skip_revoked: bool = False
     replace_ca: bool = False
 
@@ -152,14 +153,15 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
     """Each OS user with what the tasks do as that user.
 
     Identities that were revoked are left out, and the names of the others' contexts are the same as with them. A user
-    without any other is not asked: that one could keep a rotation from ending what was revoked.
+    without any other is not asked: that one could keep a rotation from ending what was revoked. While a rotation
+    evicts an identity, neither is one who has others, but for the connecting user, who is Ansible itself.
     ``statuses`` say what has to be done, and in check mode where the files of this run would be.
     """
     of_user = {(status["user"], status["name"]): status for status in statuses}
     found = []
     for user, identities in settings.by_user().items():
         staying = [identity for identity in identities if identity["name"] not in settings.revoked]
-        if not staying:
+        if not staying or (user and any(identity["name"] in settings.evicted for identity in identities)):
             continue
         ahead = {identity["name"]: of_user.get((user, identity["name"]), {}) for identity in identities}
         every = list(_contexts_of(settings, identities, ahead if check_mode else {}))

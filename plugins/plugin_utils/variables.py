@@ -210,6 +210,7 @@ ROLE_INPUTS = frozenset(
         "docker_client_ca_certificate",
         "docker_client_connects_as",
         "docker_client_engines",
+        "docker_client_evicted_names",
         "docker_client_retired_cas",
         "docker_client_revoked_names",
         "docker_engine_ca_certificate",

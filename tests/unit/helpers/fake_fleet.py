@@ -102,6 +102,7 @@ class Fleet:
 
     def __init__(self, root: Path, users: t.Sequence[str] = USERS, passphrase: str = PASSPHRASE) -> None:
         self.root, self.users, self.passphrase = root, users, passphrase
+        self.further: dict[str, str] = {}  # second identities on build1, and their OS users
         self.hosts = (*ENGINES, *CLIENTS, *(f"{user}@build1" for user in users))
 
     @classmethod
@@ -210,6 +211,7 @@ class Fleet:
         clients["build1"]["docker_client_identities"] = [
             {"name": "build1"},
             *({"name": user, "user": user} for user in self.users),
+            *({"name": name, "user": user} for name, user in self.further.items()),
         ]
         ca_host = {
             "ansible_connection": "local",

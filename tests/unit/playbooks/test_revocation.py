@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_fleet import ENGINES, Fleet
+from helpers.fake_host import first
 
 RECORD = "home/.bulkhead/ca/issued"
 
@@ -147,3 +148,27 @@ def test_a_revocation_by_rotation_without_its_record_rotates_once(fleet: Fleet, 
     again = fleet.play("revoke_client", **options)
     assert not again.failed, again.output
     assert {fleet.holds(name)["ca"] for name in ENGINES} == {after}
+
+
+@pytest.mark.parametrize("kind", ["honest", "broken", "nothing"])
+def test_a_user_with_a_second_identity_does_not_stop_what_ends_his_first(tmp_path: Path, kind: str) -> None:
+    """He answers nonsense to everything, or about public keys alone. Honest, he has his second one in the end."""
+    fleet = Fleet.make(tmp_path / "fleet")
+    fleet.further = {"ci": "jenkins"}
+    assert not fleet.play("site").failed
+    (before,) = {fleet.holds(name)["ca"] for name in ENGINES}
+
+    run = fleet.play(
+        "revoke_client",
+        liars={"jenkins@build1": kind},
+        docker_revoke_name="jenkins",
+        docker_revoke_by_rotation=True,
+    )
+
+    assert run.failed is (kind != "honest"), run.output
+    (after,) = {fleet.holds(name)["ca"] for name in (*ENGINES, "ops1", "build1")}
+    assert (after.count("-----END"), after != before) == (1, True)
+    names = [issued.name for issued in run.issued]
+    assert (names.count("CN=jenkins"), names.count("CN=build1")) == (1, 2)
+    if kind == "honest":
+        assert fleet.holds("jenkins@build1")["identities"] == {"ci": first(after)}
