@@ -28,6 +28,7 @@ def endpoints(
             **({"port": engine["ssh_port"]} if engine.get("ssh_port") else {}),
         }
         for engine in engines
+        if engine.get("ssh", True)
     ]
 
 

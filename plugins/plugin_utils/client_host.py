@@ -306,7 +306,7 @@ def _contexts_of(
             text = f"{engine['name']} as {identity['name']}"
             if "tls" in settings.transports:
                 yield identity["name"], _tls_context(name, text, identity, engine, ahead.get(identity["name"], {}))
-            if "ssh" in settings.transports:
+            if "ssh" in settings.transports and engine.get("ssh", True):
                 alone = shared.count(_address(engine)) == 1
                 yield identity["name"], _ssh_context(f"{name}-ssh", text, identity, engine, alone)
 
@@ -348,7 +348,7 @@ def ssh_identity(identity: Data) -> Record:
 
 
 def ssh_engines(engines: t.Iterable[Data]) -> list[Record]:
-    """The engines as docker_ssh_client takes them."""
+    """The engines as docker_ssh_client takes them, without those that let nobody in over SSH."""
     return [
         {
             "name": engine["name"],
@@ -357,6 +357,7 @@ def ssh_engines(engines: t.Iterable[Data]) -> list[Record]:
             **({"port": int(engine["ssh_port"])} if engine.get("ssh_port") else {}),
         }
         for engine in engines
+        if engine.get("ssh", True)
     ]
 
 

@@ -47,13 +47,13 @@ def client(name: str, reader: Reader, renew_force: bool) -> Client:
     return found
 
 
-def context_problems(name: str, found: Client, contexts: t.Mapping[str, str]) -> t.Iterator[str]:
-    """Contexts of one user that would overwrite each other. ``contexts`` are the engines' context names."""
+def context_problems(name: str, found: Client, engines: t.Mapping[str, _engines.Engine]) -> t.Iterator[str]:
+    """Contexts of one user that would overwrite each other."""
     every: set[str] = set()
     for user, identities in _by_user(found).items():
         origin: dict[str, dict[str, None]] = {}
         for identity in identities:
-            for context, engine in _contexts(identity["name"], found, len(identities) > 1, contexts):
+            for context, engine in _contexts(identity["name"], found, len(identities) > 1, engines):
                 # A dictionary, because an identity that is there twice has a sentence of its own.
                 origin.setdefault(context, {})[f"{engine} for {identity['name']}"] = None
         every.update(origin)
@@ -77,14 +77,15 @@ def context_problems(name: str, found: Client, contexts: t.Mapping[str, str]) ->
 
 
 def _contexts(
-    identity: str, found: Client, several: bool, contexts: t.Mapping[str, str]
+    identity: str, found: Client, several: bool, engines: t.Mapping[str, _engines.Engine]
 ) -> t.Iterator[tuple[str, str]]:
     pattern = found["context_name"] or ("{engine}-{identity}" if several else "{engine}")
-    for engine, context in contexts.items():
-        name = pattern.replace("{engine}", context).replace("{identity}", identity)
-        for transport, suffix in (("tls", ""), ("ssh", "-ssh")):
-            if transport in found["transports"]:
-                yield name + suffix, engine
+    for engine, values in engines.items():
+        name = pattern.replace("{engine}", values["context"]).replace("{identity}", identity)
+        if "tls" in found["transports"]:
+            yield name, engine
+        if "ssh" in found["transports"] and values["ssh"]["enabled"]:
+            yield f"{name}-ssh", engine
 
 
 def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str) -> Identity:

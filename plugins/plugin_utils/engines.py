@@ -58,7 +58,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "restart_timeout": values["docker_engine_restart_timeout"],
         "ssh_port": _ssh_port(name, address == ansible_address, reader),
         "ssh": {
-            "users": ssh["docker_ssh_users"],
+            "enabled": ssh["docker_ssh_enabled"],
+            "users": ssh["docker_ssh_users"] if ssh["docker_ssh_enabled"] else [],
             "trusted_user_ca_keys": ssh["docker_ssh_trusted_user_ca_keys"],
             "client_networks": ssh["docker_ssh_client_networks"],
             "clients": ssh["docker_ssh_clients"],

@@ -40,6 +40,7 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "address": engine["address"],
                 "port": engine["port"],
                 "host": engine["host"],
+                "ssh": engine["ssh"]["enabled"],
                 "ssh_port": engine["ssh_port"] or _port(server),
                 "ssh_host_keys": host_keys(server),
             }
@@ -60,6 +61,8 @@ def ssh_users(
     These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet. The
     account of an identity that was revoked is left out, also where the inventory declares it.
     """
+    if not plan["engines"][engine]["ssh"]["enabled"]:
+        return []
     ours = _ssh_identities(plan, revoked)
     clients = {client: _public_keys(hostvars, client) for client in ours} if hostvars else {}
     users = {user["name"]: dict(user) for user in _declared(plan, engine, revoked)}

@@ -54,13 +54,12 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     force = fleet["docker_renew_force"] and not rotates
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
     clients = {name: _clients.client(name, reader, force) for name in client_names}
-    contexts = {name: engine["context"] for name, engine in engines.items()}
     accounts = set(_accounts.logins(clients))
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
     for name, client in clients.items():
-        reader.say(*_clients.context_problems(name, client, contexts))
+        reader.say(*_clients.context_problems(name, client, engines))
     for name, engine in engines.items():
         if engine["trust_host_names"]:
             engine["foreign_names"] = _foreign_names(reader, engines, name)

@@ -312,7 +312,7 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
     ]
     engines: dict[tuple[str, ...], list[str]] = {}
     for name, engine in plan["engines"].items():
-        if name in plan["rotate"]["exclude"]:
+        if name in plan["rotate"]["exclude"] or not engine["ssh"]["enabled"]:
             continue
         declared = [user["name"] for user in engine["ssh"]["users"] if user["state"] != "absent"]
         accounts = tuple(dict.fromkeys([*of_clients, *declared]))
@@ -373,7 +373,8 @@ def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> lis
 
 def _first_steps(plan: Values) -> str:
     verifier = plan["verifier"]
-    engine = next(iter(plan["engines"].values()), None)
+    over_tls = bool(verifier) and "tls" in verifier["transports"]
+    engine = next((engine for engine in plan["engines"].values() if over_tls or engine["ssh"]["enabled"]), None)
     if not verifier or not engine:
         return "Run bulkhead.docker.renew every week."
     client = plan["clients"][verifier["host"]]
@@ -381,7 +382,7 @@ def _first_steps(plan: Values) -> str:
     several = users.count(verifier["user"]) > 1
     pattern = client["context_name"] or ("{engine}-{identity}" if several else "{engine}")
     context = pattern.replace("{engine}", engine["context"]).replace("{identity}", verifier["identity"])
-    suffix = "" if "tls" in client["transports"] else "-ssh"
+    suffix = "" if over_tls else "-ssh"
     who = f"{verifier['user'] or verifier['connects_as'] or 'the connecting user'} on {verifier['host']}"
     return f"docker --context {context}{suffix} ps (as {who}), and run bulkhead.docker.renew every week."
 

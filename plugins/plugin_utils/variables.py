@@ -136,6 +136,7 @@ ENGINE = (
 )
 
 SSH = (
+    Variable("docker_ssh_enabled", "bool", True),
     Variable(
         "docker_ssh_users",
         "list",
@@ -225,6 +226,7 @@ ROLE_INPUTS = frozenset(
         "docker_verify_timeout",
         "docker_verify_host",
         "docker_verify_identity",
+        "docker_verify_over_ssh",
         "docker_verify_transports",
         "docker_verify_user",
     }

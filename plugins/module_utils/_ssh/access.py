@@ -213,7 +213,7 @@ def _systemd() -> _service.Systemd:
     if not isinstance(service, _service.Systemd):
         raise _plan.AccessError(
             "this host does not run systemd, which has to open the Docker socket to the accounts whenever it is "
-            "made; use the TLS endpoint of the role docker_engine here."
+            "made; set docker_ssh_enabled to false for it, and use the TLS endpoint of the role docker_engine there."
         )
     if not service.installed:
         raise _plan.AccessError("the docker service is not installed on this host; install Docker's engine first.")

@@ -189,13 +189,34 @@ esac
 """
 
 
-def test_the_accounts_are_verified_over_ssh_in_one_execution(tmp_path: Path, play: Play) -> None:
+@pytest.fixture
+def path_of_ssh(tmp_path: Path) -> str:
     program = tmp_path / "bin/ssh"
     program.parent.mkdir()
     program.write_text(SSH, encoding="utf-8")
     program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
+def test_an_engine_that_lets_nobody_in_over_ssh_is_not_asked_about_it(
+    tmp_path: Path, play: Play, path_of_ssh: str
+) -> None:
+    """Also where it is the first of its batch, which speaks for all."""
+    asked_about = engines(1, 2, 3)
+    asked_about[0]["ssh"] = False
+    hosts = inventory()
+    hosts["web1"] = {"docker_verify_over_ssh": False}
+    tasks = verify(tmp_path, "ssh", docker_verify_engines=asked_about, docker_verify_transports=["ssh"])
+    tasks[0]["environment"]["PATH"] = path_of_ssh
+    outcomes = play(hosts, tasks)
+    assert list(messages(outcomes)) == ["web2"]
+    answer = next(outcome.tasks[GATHER_SSH] for outcome in outcomes.values() if GATHER_SSH in outcome.executions)
+    assert [endpoint["name"] for endpoint in answer["endpoints"]] == ["web2", "web3"]
+
+
+def test_the_accounts_are_verified_over_ssh_in_one_execution(tmp_path: Path, play: Play, path_of_ssh: str) -> None:
     tasks = verify(tmp_path, "ssh", docker_verify_engines=engines(1, 2, 3), docker_verify_transports=["ssh"])
-    tasks[0]["environment"]["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+    tasks[0]["environment"]["PATH"] = path_of_ssh
     # What the entry point for TLS has to say is nothing, where the verifying host does not use it.
     tls = verify(tmp_path, docker_verify_engines=engines(1, 2, 3), docker_verify_transports=["ssh"])
     outcomes = play(inventory(), [*tls, *tasks])

@@ -83,6 +83,13 @@ def test_contexts_for_ssh_stand_beside_those_for_tls() -> None:
     ]
 
 
+def test_an_engine_that_lets_nobody_in_over_ssh_has_no_context_for_it() -> None:
+    engines = [{"name": "web1", "address": "192.0.2.1", "ssh": False}, {"name": "web2", "address": "192.0.2.2"}]
+    found = contexts(settings([{"name": "a"}], engines=engines, transports=["tls", "ssh"]))[""]
+    assert [context["name"] for context in found] == ["web1", "web2", "web2-ssh"]
+    assert [engine["name"] for engine in client_host.ssh_engines(engines)] == ["web2"]
+
+
 def test_engines_behind_one_address_are_told_apart_by_their_ports() -> None:
     engines = [{"name": f"vm{port}", "address": "192.0.2.1", "ssh_port": port} for port in (2222, 22)]
     found = contexts(settings([{"name": "a"}], engines=engines, transports=["ssh"]))[""]

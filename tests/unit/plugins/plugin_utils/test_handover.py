@@ -15,8 +15,14 @@ def plan(**clients: Any) -> dict[str, Any]:
     engine = {"context": "web1", "address": "192.0.2.1", "port": 2376, "host": "tcp://192.0.2.1:2376", "ssh_port": None}
     return {
         "engines": {
-            "web1": {**engine, "ssh": {"users": [{"name": "ops", "public_keys": [KEY]}]}},
-            "web2": {**engine, "context": "web2", "address": "192.0.2.2", "ssh_port": 2222, "ssh": {"users": []}},
+            "web1": {**engine, "ssh": {"enabled": True, "users": [{"name": "ops", "public_keys": [KEY]}]}},
+            "web2": {
+                **engine,
+                "context": "web2",
+                "address": "192.0.2.2",
+                "ssh_port": 2222,
+                "ssh": {"enabled": True, "users": []},
+            },
         },
         "clients": clients,
         "rotate": {"exclude": []},
@@ -163,6 +169,14 @@ def test_who_was_revoked_or_uses_tls_alone_has_no_account() -> None:
     users = handover.ssh_users(plan(**clients), "web2", {"build1": {}, "build2": {}}, revoked=["alice"])
 
     assert users == []
+
+
+def test_an_engine_that_is_switched_off_has_no_account() -> None:
+    made = plan(build1=client(ALICE))
+    made["engines"]["web1"]["ssh"]["enabled"] = False
+
+    assert handover.ssh_users(made, "web1", {"build1": answer({"name": "alice", "public_key": KEY})}) == []
+    assert [engine["ssh"] for engine in handover.client_engines(made, {})] == [False, True]
 
 
 def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None:

@@ -34,6 +34,19 @@ def test_an_inventory_of_engines_alone_is_enough() -> None:
     assert json.loads(json.dumps(made)) == made
 
 
+def test_an_engine_that_is_switched_off_has_no_accounts_and_clients_no_context_for_them() -> None:
+    user = {"name": "docker-carol", "public_keys": [KEY]}
+    hosts = {
+        "localhost": {"docker_client_transports": ["ssh"], "docker_client_current": "web2-ssh"},
+        "web1": {"docker_ssh_enabled": False, "docker_ssh_users": [user]},
+    }
+    made = plan.make(inventory(hosts), "site")
+    assert (made["engines"]["web1"]["ssh"]["enabled"], made["engines"]["web1"]["ssh"]["users"]) == (False, [])
+    hosts["localhost"]["docker_client_current"] = "web1-ssh"
+    (problem,) = problems(hosts=hosts)
+    assert "'web1-ssh', which is none of its contexts: web2-ssh, web3-ssh" in problem
+
+
 def test_an_engine_is_what_its_variables_say() -> None:
     hosts = {
         "web1": {

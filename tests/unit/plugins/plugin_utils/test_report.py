@@ -126,6 +126,15 @@ def test_who_may_get_in_over_ssh() -> None:
     assert "SSH accounts on all engines: docker-admin" in everywhere.lines
 
 
+def test_an_engine_without_accounts_is_not_named_with_them() -> None:
+    hosts = {"localhost": {"docker_client_transports": ["ssh"]}, "web1": {"docker_ssh_enabled": False}}
+    made = report.make(
+        planned(hosts=hosts), {name: engine() for name in ("web1", "web2", "web3")}, {"localhost": client()}, {}
+    )
+    assert "SSH accounts on web2, web3: docker-admin" in made.lines
+    assert any(line.startswith("Next: docker --context web2-ssh ps ") for line in made.lines)
+
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g alice"
 
 
