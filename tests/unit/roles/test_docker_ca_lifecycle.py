@@ -91,7 +91,7 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
         going = {"phases": list(phases)} if phases else {}
         return {"docker_ca_dir": str(tmp_path / name), "docker_ca_passphrase": "opensesame", **going, **options}
 
-    for name in ("ca", "early"):
+    for name in ("ca", "early", "bare", "mistyped"):
         shutil.copytree(made / "encrypted", tmp_path / name)
     ca, new = tmp_path / "ca", {"docker_ca_key_type": "P-384"}
     first = content(ca)
@@ -106,12 +106,17 @@ def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_pa
             "h": host("ca", "trust", **new),
             "early": host("early", "retire", **new),
             "none": host("none", "trust", **new),
+            "bare": host("bare", "trust", docker_ca_passphrase=""),
+            "mistyped": host("mistyped", "trust", docker_ca_passphrase="open sesame"),
         },
         [ROTATE_TO],
     )
     assert (outcomes["h"].failed, outcomes["h"].changed) == (0, 2), outcomes["h"].message
     assert "in the phase none and cannot go to retire at once" in outcomes["early"].message
     assert content(tmp_path / "early") == first
+    for name, given in (("bare", "none"), ("mistyped", "it is set")):  # the successor's key would be as open
+        assert f"docker_ca_passphrase that was given ({given}), and the successor" in outcomes[name].message
+        assert content(tmp_path / name) == first
     assert "There is no CA in" in outcomes["none"].message
     assert not (tmp_path / "none").exists()
     assert_whole(ca, "opensesame")
