@@ -1,4 +1,4 @@
-"""Clients that ask every engine ten times a second, and write down when they get no answer."""
+"""Clients that ask every engine five times a second, and write down when they get no answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 
 import docker
 
-PAUSE = 0.1
+PAUSE = 0.2
 # What a client says whose certificate, or whose idea of the engine's, is refused. A restart looks otherwise.
 REFUSAL = re.compile(r"certificate|x509|verif|alert|handshake fail|unknown authority|private key", re.IGNORECASE)
 
@@ -34,14 +34,14 @@ class Gap:
 class Watch:
     """Asks until its block ends."""
 
-    def __init__(self, lab: t.Any, identity: str) -> None:
+    def __init__(self, lab: t.Any, identity: str, engines: t.Sequence[str]) -> None:
         self.lab, self.identity = lab, identity
         self.gaps: list[Gap] = []
         self.asked = 0
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._ask, args=(f"{way.__name__} {engine}", way, engine))
-            for engine in lab.engines
+            for engine in engines
             for way in (self.cli, self.library)
         ]
 
