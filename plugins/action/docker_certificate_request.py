@@ -4,7 +4,8 @@
 
 """The module docker_certificate_request, whose answer is taken as data: the request, and nothing else.
 
-What the certificate is to say is the caller's, and is put beside the request here. The host does not even learn it.
+What the certificate is to say is the caller's, and is put beside the request here. The host does not even learn it,
+unless a CA elsewhere reads it in the request.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ class ActionModule(docker_module.ActionModule):
         sign = {
             "name": options.get("common_name"),
             "usage": "server",
-            "names": options.pop("names", []),
+            "names": options.get("names", []),
             "valid_days": options.pop("valid_days", 365),
         }
+        if not options.get("issued_elsewhere"):
+            options.pop("names", None)
         answer = super().answer_of(name, options, task_vars)
         answer.pop("sign", None)  # whatever the host says there
         if not answer.get("failed") and answer.get("request"):

@@ -25,6 +25,7 @@ _SETTINGS: dict[str, t.Any] = {
     "evicted": {"type": "list", "elements": "str", "default": []},
     "skip_revoked": {"type": "bool", "default": False},
     "replace_ca": {"type": "bool", "default": False},
+    "new_keys": {"type": "bool", "default": False},
 }
 _ANSWERS: dict[str, t.Any] = {
     "answers": {"type": "list", "elements": "dict", "default": []},
@@ -56,7 +57,7 @@ class ActionModule(ActionBase):
         if found:
             raise AnsibleActionFail(f"On {host}: {' '.join(found)}")
         identities, failed, other_ca = client_host.statuses(settings, given["answers"])
-        due = [identity for identity in identities if identity["reasons"]]
+        due = [identity for identity in identities if identity["reasons"] and not identity["paths"]]
         requested, without = client_host.requested(due, given["requests"])
         left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
         if left_out:

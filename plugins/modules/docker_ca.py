@@ -68,10 +68,14 @@ options:
     type: bool
     default: false
   existing_certificate:
-    description: Certificate of a CA to take over instead of making one, alone or in a chain of any order.
+    description: >-
+      Certificate of a CA to take over instead of making one: a self-signed CA, or an issuing CA with all certificates above it, in any order. The CA
+      is the one that belongs to O(existing_private_key). Engines trust it alone.
     type: path
   existing_private_key:
-    description: Private key of that CA. Required with O(existing_certificate).
+    description: >-
+      Private key of that CA. Without it, the key of the CA is elsewhere: its certificate and those of other CAs beside it are kept here, and what it
+      has issued. They may change as long as one of them stays.
     type: path
   existing_passphrase:
     description: Passphrase of O(existing_private_key).
@@ -117,6 +121,7 @@ state:
   type: dict
 """
 
+import pathlib
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule
@@ -125,7 +130,13 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, existing, inspect, removal
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+        create,
+        elsewhere,
+        existing,
+        inspect,
+        removal,
+    )
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
@@ -148,7 +159,7 @@ def main() -> None:
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
         },
-        required_together=[("existing_certificate", "existing_private_key")],
+        required_by={"existing_private_key": "existing_certificate"},
         supports_check_mode=True,
     )
     library.fail_without(module, CRYPTOGRAPHY_ERROR)
@@ -161,7 +172,7 @@ def main() -> None:
     problem = key_types.problem(given["key_type"], given["key_size"])
     if problem:
         module.fail_json(msg=problem)
-    files = existing.files(given)
+    files, pinned = existing.files(given), given["existing_certificate"]
     wanted = create.Wanted(given["common_name"], given["key_type"], given["key_size"], given["valid_days"], files)
     removed: list[str] = []
     written: list[str] = []
@@ -172,12 +183,15 @@ def main() -> None:
             ca.refuse_masking(secret, [given["common_name"], inspect.gather(made, passphrase)])
         if given["state"] == "absent":
             removed = removal.remove(directory, module.check_mode)
+        elif pinned and not files:
+            elsewhere.refuse_successor(directory, given["successor"])
+            written = elsewhere.ensure(directory, pathlib.Path(pinned), module.check_mode)
         elif given["successor"]:
             written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
         else:
             written = create.ensure(directory, passphrase, wanted, module.check_mode)
         state = inspect.gather(made, passphrase)
-        state["existing"] = existing.gather(made, passphrase, files) if files else None
+        state["existing"] = elsewhere.coming(made, passphrase, given)
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

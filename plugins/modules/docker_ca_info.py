@@ -33,10 +33,13 @@ options:
     type: str
     default: ""
   existing_certificate:
-    description: Certificate of a CA to take over, alone or in a chain of any order. RV(existing) tells whether it can be.
+    description: >-
+      Certificate of a CA to take over, that of an issuing CA with all certificates above it, in any order. RV(existing) tells whether it can be.
     type: path
   existing_private_key:
-    description: Private key of that CA. Required with O(existing_certificate).
+    description: >-
+      Private key of that CA. Without it, the key of the CA is elsewhere, and O(existing_certificate) has all CAs that engines are to trust, the one
+      that signs first, with all certificates above them.
     type: path
   existing_passphrase:
     description: Passphrase of O(existing_private_key).
@@ -74,8 +77,13 @@ exists:
   type: bool
 complete:
   description: >-
-    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, each CA of the bundle has its own
-    revocation list with all that was revoked, and the key has the mode 0600.
+    Whether nothing is missing: there is a certificate that can be read, the trust bundle begins with it, the certificates above an issuing CA are
+    there, each CA of the bundle has its own revocation list with all that was revoked, and the key has the mode 0600. There is neither key nor
+    list where the key is elsewhere.
+  returned: success
+  type: bool
+elsewhere:
+  description: Whether the key of the CA is elsewhere, so that the certificates that it signs come from C(docker_ca_issue_tasks).
   returned: success
   type: bool
 phase:
@@ -89,6 +97,12 @@ bundle:
   description: The trust bundle in PEM format, the CA that signs first. Empty without a CA.
   returned: success
   type: str
+client_bundle:
+  description: >-
+    What clients trust, in PEM format: RV(bundle), and behind it the certificates above issuing CAs up to their roots, without which clients with
+    OpenSSL accept no server. Engines get RV(bundle), or they would let in everybody whom the root has certified.
+  returned: success
+  type: str
 retired:
   description: The certificates of CAs that rotations have replaced, in PEM format. Nothing trusts them but what was left behind.
   returned: success
@@ -100,7 +114,8 @@ certificates:
   elements: dict
   contains:
     role:
-      description: V(signing), V(next) for the successor before it signs, or V(previous) for the old CA after it did.
+      description: V(signing), V(next) for the successor before it signs, V(previous) for the old CA after it did, or V(trusted) for another CA
+        that engines trust beside one whose key is elsewhere.
       type: str
       sample: signing
     subject:
@@ -211,7 +226,18 @@ existing:
   type: dict
   contains:
     certificate:
-      description: The certificate that belongs to O(existing_private_key), in PEM format. Empty where there is none, or it cannot be read.
+      description: >-
+        The certificate that belongs to O(existing_private_key), or that signs elsewhere, in PEM format. Empty where there is none, or it cannot be
+        read.
+      type: str
+    above:
+      description: The certificates above it, in PEM format.
+      type: str
+    bundle:
+      description: What RV(bundle) will be once this is taken over; empty where it has been, or cannot be.
+      type: str
+    client_bundle:
+      description: What RV(client_bundle) will be then.
       type: str
     subject:
       description: Its subject.
@@ -248,7 +274,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ca import library
 
 try:
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, inspect
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ca import elsewhere, inspect
 except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
 else:
@@ -264,16 +290,15 @@ def main() -> None:
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
         },
-        required_together=[("existing_certificate", "existing_private_key")],
+        required_by={"existing_private_key": "existing_certificate"},
         supports_check_mode=True,
     )
     library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
-    files = existing.files(given)
     try:
         directory = ca.open_directory(given["dir"])
         result = inspect.gather(directory, given["passphrase"])
-        result["existing"] = existing.gather(directory, given["passphrase"], files) if files else None
+        result["existing"] = elsewhere.coming(directory, given["passphrase"], given)
         for secret in (given["passphrase"], given["existing_passphrase"]):
             ca.refuse_masking(secret, result)
     except ca.CaError as error:

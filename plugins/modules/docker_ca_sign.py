@@ -22,7 +22,9 @@ requirements:
 attributes:
   check_mode:
     support: full
-    description: Says that something would change and refuses what cannot be signed, but signs nothing. There need not be a CA yet.
+    description: >-
+      Says that something would change and refuses what cannot be signed, but signs nothing. There need not be a CA yet. Where the key of the CA is
+      elsewhere, a request is refused that asks for anything else than the options, because that CA might grant it.
   diff_mode:
     support: none
     description: A new certificate is not compared with another one.
@@ -65,6 +67,16 @@ options:
         description: The certificate request in PEM format. Its key is P-256, P-384, or RSA of 2048 to 8192 bits.
         type: str
         required: true
+      certificate:
+        description: >-
+          The certificate that was issued for it, in PEM format, where the key of the CA is elsewhere. It is held against the other options, and
+          recorded. Whatever stands behind it is left out.
+        type: str
+        default: ""
+      reason:
+        description: Why there is none.
+        type: str
+        default: ""
 seealso:
   - module: bulkhead.docker.docker_ca_info
 """
@@ -101,7 +113,9 @@ certificates:
       type: str
       sample: server
     certificate:
-      description: The certificate in PEM format; empty where the request was refused.
+      description: >-
+        The certificate in PEM format; empty where the request was refused. Behind that of a server stands the certificate of an issuing CA, for
+        clients that know its root alone.
       type: str
     serial:
       description: Its serial number, in hexadecimal digits.
@@ -116,6 +130,19 @@ certificates:
       type: bool
     problem:
       description: Why the request was refused, one sentence; empty where it was signed.
+      type: str
+asked:
+  description: In check mode, the requests that are not refused, as they can be handed to a CA elsewhere. Empty otherwise.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    file:
+      description: A name for files about it. A request with another key has another name.
+      type: str
+      sample: server-web1-3f09ab12c0ffee00
+    request:
+      description: The request in PEM format, alone in its text.
       type: str
 """
 
@@ -149,6 +176,8 @@ def main() -> None:
                     "names": {"type": "list", "elements": "str", "default": []},
                     "valid_days": {"type": "int", "default": 365},
                     "request": {"type": "str", "required": True},
+                    "certificate": {"type": "str", "default": ""},
+                    "reason": {"type": "str", "default": ""},
                 },
             },
         },
@@ -157,13 +186,18 @@ def main() -> None:
     library.fail_without(module, CRYPTOGRAPHY_ERROR)
     given = module.params
     requests = [
-        signing.Request(one["name"], one["usage"], tuple(one["names"]), one["valid_days"], one["request"])
+        signing.Request(
+            *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
+            *(one["request"], one["certificate"], one["reason"]),
+        )
         for one in given["requests"]
     ]
     try:
         directory = ca.open_directory(given["dir"])
         ca.refuse_masking(given["passphrase"], [str(directory.path), *(one["name"] for one in given["requests"])])
         certificates = signing.sign(directory, given["passphrase"], requests, module.check_mode)
+        refused = [answer.request for answer in certificates if isinstance(answer, signing.Refusal)]
+        asked = signing.asked(one for one in requests if one not in refused) if module.check_mode else []
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
@@ -173,6 +207,7 @@ def main() -> None:
         if module.check_mode
         else any(isinstance(one, signing.Certificate) for one in certificates),
         certificates=[certificate.report() for certificate in certificates],
+        asked=asked,
     )
 
 

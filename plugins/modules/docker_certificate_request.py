@@ -11,7 +11,8 @@ version_added: "0.1.0"
 description:
   - Makes a new private key in a file of the host on which its certificate will be used, and returns a certificate request.
     The key does not leave the host.
-  - It makes a new key each time. What is done with key and certificate afterwards, M(bulkhead.docker.docker_daemon_config) does.
+  - It makes a new key each time, unless O(issued_elsewhere) is set. What is done with key and certificate afterwards,
+    M(bulkhead.docker.docker_daemon_config) does.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 requirements:
@@ -44,10 +45,16 @@ options:
     default: 3072
   names:
     description: Subject alternative names that the certificate is to have, each V(DNS:) with a host name or V(IP:) with an address. They are part
-      of RV(sign) and are not sent to the host.
+      of RV(sign) and are sent to the host only with O(issued_elsewhere).
     type: list
     elements: str
     default: []
+  issued_elsewhere:
+    description:
+      - Whether a CA issues the certificate whose key is elsewhere. It may read names and usage in the request, so that O(names) are in it.
+      - Such a certificate may take its time, so a key of the right type that is there already stays.
+    type: bool
+    default: false
   valid_days:
     description: How long the certificate is to be valid. It is part of RV(sign) and is not sent to the host.
     type: int
@@ -109,6 +116,7 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "names": {"type": "list", "elements": "str", "default": []},
             "valid_days": {"type": "int", "default": 365},
+            "issued_elsewhere": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -126,14 +134,21 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, request="")
     path = pathlib.Path(given["path"])
+    elsewhere = given["issued_elsewhere"]
+    waits = elsewhere and _request.is_of_type(path, given["key_type"], given["key_size"])
     try:
-        key = _request.new_key(given["key_type"], given["key_size"])
+        key = path.read_bytes() if waits else _request.new_key(given["key_type"], given["key_size"])
         _files.make_folder(path.parent, 0o700)
         path.parent.chmod(0o700)
-        _files.replace(path, key, 0o400)
+        if not waits:
+            _files.replace(path, key, 0o400)
+        names = [_request.general_name(name) for name in given["names"]] if elsewhere else []
     except OSError as error:
         module.fail_json(msg=f"The key {path} cannot be written: {error.strerror}.")
-    module.exit_json(changed=True, request=_request.request(key, given["common_name"]))
+    except ValueError as error:
+        module.fail_json(msg=f"names has {error}, which is neither DNS: with a host name nor IP: with an address.")
+    usage = "server" if elsewhere else ""
+    module.exit_json(changed=not waits, request=_request.request(key, given["common_name"], usage, names))
 
 
 if __name__ == "__main__":

@@ -80,8 +80,19 @@ options:
     description: The server certificate in PEM format. Empty keeps the installed one, unless one is due; then nothing is changed.
     type: str
     default: ""
+  certificate_path:
+    description:
+      - A server certificate that something else keeps on the engine, such as certmonger or an agent, with the certificates behind it that lead to
+        its root. O(private_key_path) is its key. The module compares it with the installed one, and takes both over in the same transaction when
+        they differ; the files themselves stay as they are.
+      - One that clients would not accept is refused. RV(findings) says when it was not renewed in time.
+    type: path
+  server_ca:
+    description: The CAs in PEM format that the certificate of O(certificate_path) comes from, where they are not those of O(ca_certificate).
+    type: str
+    default: ""
   private_key_path:
-    description: Path, on the engine, of the private key of O(server_certificate). Empty keeps the installed one.
+    description: Path, on the engine, of the private key of O(server_certificate) or O(certificate_path). Empty keeps the installed one.
     type: path
   names:
     description:
@@ -159,6 +170,11 @@ certificate:
     days_left:
       description: Whole days until it expires.
       type: int
+findings:
+  description: What somebody else has to do about the engine, one sentence each, such as renew the certificate of O(certificate_path).
+  returned: success
+  type: list
+  elements: str
 version:
   description: Version of the running dockerd, or of the installed one where it does not run.
   returned: success
@@ -270,6 +286,8 @@ def main() -> None:
             "retired_cas": {"type": "str", "default": ""},
             "replace_ca": {"type": "bool", "default": False},
             "server_certificate": {"type": "str", "default": ""},
+            "certificate_path": {"type": "path"},
+            "server_ca": {"type": "str", "default": ""},
             "private_key_path": {"type": "path", "no_log": False},
             "names": {"type": "list", "elements": "str", "default": []},
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
@@ -279,6 +297,8 @@ def main() -> None:
             "allow_container_restart": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
+        mutually_exclusive=[("server_certificate", "certificate_path")],
+        required_by={"certificate_path": "private_key_path"},
         supports_check_mode=True,
     )
     given = dict(module.params)
@@ -301,12 +321,15 @@ def main() -> None:
         module.fail_json(msg="only root can change an engine; set 'become: true' for it.", log=[], rolled_back=False)
     key = key_types.label(given["key_type"], given["key_size"])
     try:
+        source = given["certificate_path"] if given["state"] == "present" else ""
         desired = plan.Desired(
             listen=tuple(inspect.listen_addresses(given["listen"])),
             port=given["port"],
             options=given["daemon_options"],
             ca=given["ca_certificate"],
-            certificate=given["server_certificate"],
+            certificate=certificate.read(source) if source else given["server_certificate"],
+            source=source or "",
+            server_ca=given["server_ca"],
             private_key=pathlib.Path(given["private_key_path"]) if given["private_key_path"] else None,
             names=tuple(given["names"]),
             retired_cas=given["retired_cas"],

@@ -56,10 +56,15 @@ options:
         elements: int
         default: [2375]
   ca_path:
-    description: The trust bundle. The servers' certificates must come from one of its CAs, and the endpoints must accept the clients
-      of exactly these CAs.
+    description: The trust bundle of the client. The servers' certificates must come from one of its CAs.
     type: path
     required: true
+  client_cas:
+    description: >-
+      The CAs whose clients the endpoints must accept, and no others, in PEM format; by default those in O(ca_path). They differ where clients trust
+      the root of an issuing CA, and endpoints the issuing CA alone.
+    type: str
+    default: ""
   client_cert:
     description: The certificate of the identity that must be accepted.
     type: path
@@ -266,6 +271,7 @@ def main() -> None:
                 },
             },
             "ca_path": {"type": "path", "required": True},
+            "client_cas": {"type": "str", "default": ""},
             "client_cert": {"type": "path", "required": True},
             "client_key": {"type": "path", "required": True, "no_log": False},
             "refused_pairs": {
@@ -304,7 +310,7 @@ def main() -> None:
     if not 0 < given["timeout"] <= 3600:
         module.fail_json(msg=f"timeout is {given['timeout']}; give seconds, more than 0 and up to 3600.")
     try:
-        credentials = endpoint_check.read_credentials(given["ca_path"], identity, refused)
+        credentials = endpoint_check.read_credentials(given["ca_path"], identity, refused, given["client_cas"])
     except endpoint_check.CredentialsError as error:
         module.fail_json(msg=str(error))
     for warning in endpoint_check.warnings(endpoints, os.environ):

@@ -48,6 +48,11 @@ options:
     description: With so many days or fewer left, the certificate has to be replaced.
     type: int
     default: 30
+  certificate_path:
+    description: >-
+      Where something else keeps the server certificate on the engine, as in M(bulkhead.docker.docker_daemon_config). It is due when that is another
+      one.
+    type: path
   verify:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
@@ -280,6 +285,7 @@ def main() -> None:
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
+            "certificate_path": {"type": "path"},
             "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -291,6 +297,7 @@ def main() -> None:
             "can be verified; install it there (Debian: python3-cryptography)."
         )
     key = key_types.label(given["key_type"], given["key_size"])
+    source = given["certificate_path"] or ""
     try:
         names = report.names(given["names"])
         found = inspect.gather()
@@ -307,9 +314,13 @@ def main() -> None:
             result["certificate"] = _certificate.installed()
             result["served_certificate"] = _certificate.served(found)
             result["other_cas"] = _certificate.other_cas(given["ca_certificate"])
-            result["renewal_reasons"] = _certificate.reissue(given["ca_certificate"], names, key, given["renew_days"])
+            wanted = (given["ca_certificate"], names, key, given["renew_days"], source)
+            result["renewal_reasons"] = _certificate.reissue(*wanted)
         if given["verify"]:
-            result["findings"] = _certificate.findings(found, given["ca_certificate"])
+            result["findings"] = [
+                *_certificate.findings(found, given["ca_certificate"]),
+                *_certificate.findings_at_source(source, given["renew_days"]),
+            ]
     except ERRORS as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -38,6 +38,12 @@ options:
         description: Its certificate in PEM format. Empty, only its folder, its modes and its trust bundle are brought up to date.
         type: str
         default: ""
+      certificate_path:
+        description: Where something else keeps its certificate on the host, which is installed with its key. The files themselves stay.
+        type: path
+      private_key_path:
+        description: Where its private key is. Needed with C(certificate_path).
+        type: path
       request:
         description: >-
           For which key RV(requests) gets a certificate request: V(none), V(new_key) for one that is made in C(~/.bulkhead/pending/NAME), or
@@ -107,7 +113,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities import
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
-    from ansible_collections.bulkhead.docker.plugins.module_utils._identities import install
+    from ansible_collections.bulkhead.docker.plugins.module_utils._identities import install, status
     from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 except ImportError as error:
     IMPORT_ERROR = str(error)
@@ -127,6 +133,8 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "certificate": {"type": "str", "default": ""},
+                    "certificate_path": {"type": "path"},
+                    "private_key_path": {"type": "path", "no_log": False},
                     "request": {"type": "str", "choices": ["none", "new_key", "present_key"], "default": "none"},
                 },
             },
@@ -162,6 +170,10 @@ def main() -> None:
             else:
                 new_key = identity["request"] == "new_key"
                 bundle, certificate = given["ca_certificate"], identity["certificate"]
+                paths = [identity["certificate_path"], identity["private_key_path"]]
+                if all(paths):
+                    source = status.Source(*map(pathlib.Path, paths))
+                    certificate = install.take(where, source, module.check_mode)
                 diff += install.present(where, bundle, certificate, new_key, module.check_mode)
                 made = made or new_key
                 if identity["request"] != "none" and not module.check_mode:

@@ -37,6 +37,12 @@ options:
       valid_days:
         description: How long its certificates are valid, which has to be longer than O(renew_days).
         type: int
+      certificate_path:
+        description: Where something else keeps its certificate on the host. It is due when that is another one, and for no other reason.
+        type: path
+      private_key_path:
+        description: Where its private key is. Needed with C(certificate_path).
+        type: path
   ca_certificate:
     description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is no CA yet.
     type: str
@@ -129,6 +135,11 @@ identities:
       description: Whether it gets a new key then.
       type: bool
       sample: false
+    findings:
+      description: What is wrong with a certificate that something else keeps, one sentence each.
+      type: list
+      elements: str
+      sample: []
     other_ca:
       description: >-
         The CA that it is from, where its trust bundle has no certificate of O(ca_certificate) and none of O(retired_cas): subject, SHA-256 and
@@ -224,6 +235,8 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "valid_days": {"type": "int"},
+                    "certificate_path": {"type": "path"},
+                    "private_key_path": {"type": "path", "no_log": False},
                 },
             },
             "ca_certificate": {"type": "str", "default": ""},
@@ -239,11 +252,15 @@ def main() -> None:
     refused = refusal(given)
     if refused:
         module.fail_json(msg=refused)
-    home, found = pathlib.Path.home(), []
+    home = pathlib.Path.home()
+    found: list[dict[str, t.Any]] = []
     if given["identities"]:
         key = key_types.label(given["key_type"], given["key_size"])
         rule = status.Rule(given["ca_certificate"], key, given["renew_days"], given["force"], given["retired_cas"])
-        found = [status.status(layout.Layout(home, identity["name"]), rule) for identity in given["identities"]]
+        for identity in given["identities"]:
+            paths = [identity["certificate_path"], identity["private_key_path"]]
+            source = status.Source(*map(pathlib.Path, paths)) if all(paths) else None
+            found.append(status.status(layout.Layout(home, identity["name"]), rule, source))
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)
 
 

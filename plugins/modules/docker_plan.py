@@ -70,12 +70,13 @@ limit:
   returned: success
 ca:
   description: >-
-    C(host), C(dir), C(minimum_days), C(rotate_when_due), the type of its C(key), whether it C(takes_over) a CA, C(given) and C(has_passphrase).
+    C(host), C(dir), C(minimum_days), C(rotate_when_due), the type of its C(key), whether it C(takes_over) a CA, the paths of that, the
+    C(issue_tasks) of one whose key is elsewhere, C(given) and C(has_passphrase).
   type: dict
   returned: success
   sample:
-    {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, rotate_when_due: false, key: P-256, takes_over: false, given: [],
-     has_passphrase: false}
+    {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, rotate_when_due: false, key: P-256, takes_over: false, existing_certificate: "",
+     existing_private_key: "", issue_tasks: "", given: [], has_passphrase: false}
 engines:
   description: >-
     By name, address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine. C(given) here,
@@ -120,6 +121,10 @@ rotate:
 renew:
   description: Whether everything is renewed, C(force).
   type: dict
+  returned: success
+server_cas:
+  description: The CAs in PEM that clients trust beside the run's own, because certificates of engines come from them.
+  type: str
   returned: success
 ssh_clients:
   description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.

@@ -164,16 +164,48 @@ def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield f"docker_ca_key_size of {host} is {values['docker_ca_key_size']}; RSA keys have 2048 to 8192 bits."
     if values["docker_ca_valid_days"] <= values["docker_ca_minimum_days"]:
         yield f"docker_ca_valid_days of {host} has to be more than its docker_ca_minimum_days."
-    if bool(values["docker_ca_existing_certificate"]) != bool(values["docker_ca_existing_private_key"]):
+    tasks, key = values["docker_ca_issue_tasks"], values["docker_ca_existing_private_key"]
+    if tasks and not (pathlib.Path(tasks).is_absolute() and pathlib.Path(tasks).is_file()):
         yield (
-            f"docker_ca_existing_certificate and docker_ca_existing_private_key of {host} go together; set both or "
-            "none."
+            f"docker_ca_issue_tasks of {host} is {_variables.shown(tasks)}; it has to be a file of tasks on the "
+            "control node with its whole path, such as '{{ inventory_dir }}/issue.yml'."
+        )
+    if tasks and key:
+        yield (
+            f"docker_ca_issue_tasks and docker_ca_existing_private_key of {host} exclude each other: who has the key "
+            "issues. Remove one of them."
+        )
+    elif bool(values["docker_ca_existing_certificate"]) != bool(tasks or key):
+        yield (
+            f"docker_ca_existing_certificate of {host} goes with docker_ca_existing_private_key, or with "
+            "docker_ca_issue_tasks where the key is elsewhere; set both of a pair or none."
+        )
+
+
+def issued_elsewhere(playbook: str, planned: t.Mapping[str, t.Any], by_rotation: bool) -> t.Iterator[str]:
+    """What only the holder of the CA's key can do."""
+    if not planned["issue_tasks"]:
+        return
+    if playbook == "rotate_ca" or by_rotation or planned["rotate_when_due"]:
+        yield (
+            f"The key of the CA is elsewhere (docker_ca_issue_tasks of {planned['host']}), so that it is not replaced "
+            "by a playbook. Put the new CA behind the present one in docker_ca_existing_certificate and run "
+            "bulkhead.docker.site; then the new one first, with tasks that ask that one; then the new one alone."
+        )
+    if playbook == "change_passphrase":
+        yield (
+            f"The key of the CA is elsewhere (docker_ca_issue_tasks of {planned['host']}), and so is its passphrase. "
+            "Change it there."
         )
 
 
 def rotation_when_due(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """Whose files hold a CA has to bring its successor, too."""
-    if values["docker_ca_rotate_when_due"] and values["docker_ca_existing_certificate"]:
+    if (
+        values["docker_ca_rotate_when_due"]
+        and values["docker_ca_existing_certificate"]
+        and not values["docker_ca_issue_tasks"]
+    ):
         yield (
             f"docker_ca_rotate_when_due of {host} makes no successor of a CA of your own. Take docker_ca_existing_* "
             "out: that CA was copied when it was taken over, and its successor is one that is made. Or take "

@@ -21,6 +21,8 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
 Record = dict[str, t.Any]
 Data = t.Mapping[str, t.Any]
 
+# Where something else keeps the certificate and the key of an identity.
+_PATHS = ("certificate_path", "private_key_path")
 # What docker_identity_info says about one identity.
 _STATUS = (
     "folder",
@@ -30,6 +32,7 @@ _STATUS = (
     "not_after",
     "reasons",
     "new_key",
+    "findings",
     "other_ca",
     "ca_outdated",
     "repairs",
@@ -53,6 +56,7 @@ class Settings:
     evicted: t.Collection[str] = ()
     skip_revoked: bool = False
     replace_ca: bool = False
+    new_keys: bool = False  # whether each certificate is for a new key
 
     def user(self, identity: Data) -> str:
         """The OS user; '' for the one that Ansible connects as."""
@@ -92,6 +96,8 @@ def _identity_problems(settings: Settings) -> t.Iterator[str]:
     for identity in settings.identities:
         name, user = identity["name"], settings.user(identity)
         days = int(identity.get("valid_days") or settings.valid_days)
+        if len(_paths(identity)) == 1:
+            yield f"The identity {name!r} needs both certificate_path and private_key_path, or none of them."
         if not layout.is_name(name):
             yield (
                 f"The identity name {name!r} cannot be the name of a folder and of a certificate: 1 to 64 letters, "
@@ -168,7 +174,11 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
         contexts = [context for name, context in every if name not in settings.revoked]
         theirs = [context["name"] for context in contexts]
         asked = [
-            {"name": identity["name"], "valid_days": int(identity.get("valid_days") or settings.valid_days)}
+            {
+                "name": identity["name"],
+                "valid_days": int(identity.get("valid_days") or settings.valid_days),
+                **_paths(identity),
+            }
             for identity in staying
         ]
         found.append(
@@ -178,7 +188,7 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
                 "failed": user in failed,
                 "identities": asked if "tls" in settings.transports else [],
                 "prepare": [
-                    {"name": name, "request": _request(status)}
+                    {"name": name, "request": _request(status), **(status["paths"] if status["reasons"] else {})}
                     for name, status in ahead.items()
                     if status and (status["reasons"] or status["repairs"] or status["ca_outdated"])
                 ],
@@ -190,9 +200,13 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
     return found
 
 
+def _paths(identity: Data) -> Record:
+    return {key: identity[key] for key in _PATHS if identity.get(key)}
+
+
 def _request(status: Data) -> str:
     """What docker_identity is asked for."""
-    if not status["reasons"]:
+    if not status["reasons"] or status["paths"]:
         return "none"
     return "new_key" if status["new_key"] else "present_key"
 
@@ -240,8 +254,11 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
             other_cas.append(other_ca)
             continue
         for entry, status in zip(asked, told):
+            paths = {key: entry[key] for key in _PATHS if entry.get(key)}
             record = {"name": entry["name"], "user": user, "become": bool(user), "valid_days": entry["valid_days"]}
-            found.append({**record, **{key: status[key] for key in _STATUS}})
+            record["paths"] = paths
+            new_key = status["new_key"] or (settings.new_keys and bool(status["reasons"]))
+            found.append({**record, **{key: status[key] for key in _STATUS}, "new_key": new_key})
     return [record for record in found if record["name"] not in settings.revoked], failed, other_cas
 
 

@@ -97,6 +97,8 @@ def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], conne
         "valid_days": values["docker_client_valid_days"] if days is None else days,
         "ssh_account": _users.account(entry),
         "ssh_private_key": entry.get("ssh_private_key") or "",
+        "certificate_path": entry.get("certificate_path") or "",
+        "private_key_path": entry.get("private_key_path") or "",
     }
 
 
@@ -144,6 +146,12 @@ def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterat
         yield (
             f"{who} would log in to engines as {identity['ssh_account']!r}, which cannot be an account; set its "
             "ssh_account."
+        )
+    paths = [identity["certificate_path"], identity["private_key_path"]]
+    if bool(paths[0]) != bool(paths[1]) or any(path and not path.startswith(("/", "~/")) for path in paths):
+        yield (
+            f"{who} needs both certificate_path and private_key_path, each starting with / or ~/, or none of them; "
+            "correct them."
         )
     if identity["valid_days"] <= found["renew_days"]:
         yield (

@@ -25,27 +25,36 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     failed = no_certificate or any("docker_engine_failed" in variables[name] for name in plan["engines"])
     changes = [] if plan["check_mode"] or failed else plan["engines"]
     changed = [name for name in changes if _engine_is_due(plan, variables[name])]
+    # Of CAs elsewhere, all certificates are asked for before the run ends for want of one that verifies the engines.
+    elsewhere = bool(plan["ca"]["issue_tasks"])
+    waits = (
+        elsewhere
+        and plan["playbook"] == "site"
+        and any("docker_failure" in variables[name] for name in plan["clients"])
+    )
     # As many in each batch as the plan has, so that the first batch does something.
     in_run = [name for name in changed if plan["engines"][name]["batch"]]
     batches = engines.in_batches(in_run, [len(batch) for batch in plan["batches"]])
     # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
-    stays = failed and plan["playbook"] != "revoke_client"
+    stays = (failed or waits) and plan["playbook"] != "revoke_client"
     with_accounts = [name for name in plan["engines"] if _has_accounts(plan, name, variables[name])]
     new_keys = handover.has_new_keys(plan, variables, ca.get("revoked") or ())
     return {
         "ca": _ca_is_due(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
-        "engines": changed,
+        "engines": [] if waits else changed,
         "batches": len(batches),
         "batch": {name: number for number, batch in enumerate(batches, 1) for name in batch},
         "sizes": _sizes(plan, batches),
         "certificates": {
             name: f"{name} gets a new key and certificate: {'; '.join(reasons)}."
             for name in changed
-            if (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
+            if not plan["engines"][name]["certificate_path"]
+            and (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
         },
-        "unused_keys": [name for name in plan["engines"] if _has_unused_key(variables[name])],
+        # One that is issued elsewhere may be on its way, for the key that waits.
+        "unused_keys": [name for name in plan["engines"] if not elsewhere and _has_unused_key(variables[name])],
         "ssh_previews": [name for name in with_accounts if _is_previewed(plan, variables[name])],
         "accounts": [name for name in with_accounts if not stays and _access_is_due(plan, variables[name], new_keys)],
     }
@@ -66,15 +75,16 @@ def _preview(variables: Values) -> Values:
 def _ca_is_due(plan: Plan, ca: Values) -> bool:
     """Whether the role docker_ca has something to do or to refuse; it says what."""
     key = _mapping(ca.get("key"))
+    takes_over, elsewhere = plan["ca"]["takes_over"], bool(plan["ca"]["issue_tasks"])
     signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
     is_right = (
         ca.get("complete") is True
         and ca.get("phase") == "none"
-        and key.get("matches") is True
-        and key.get("type") == plan["ca"]["key"]
+        and (elsewhere or key.get("matches") is True)
+        and (takes_over or key.get("type") == plan["ca"]["key"])
         and int(signing.get("days_left") or 0) >= plan["ca"]["minimum_days"]
     )
-    return not is_right or plan["ca"]["takes_over"]
+    return not is_right or (takes_over and _mapping(ca.get("existing")).get("taken_over") is not True)
 
 
 def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
@@ -83,7 +93,7 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
     return (
         not report
         or bool(report.get("is_due") or report.get("failures"))
-        or report.get("ca_certificate") != ca.get("bundle")
+        or report.get("ca_certificate") != handover.client_bundle(plan, ca)
         or (
             "ssh" in plan["clients"][name]["transports"]
             and not handover.has_all_keys(plan, name, variables, ca.get("revoked") or ())
@@ -141,7 +151,11 @@ def _access_is_due(plan: Plan, variables: Values, new_keys: bool) -> bool:
 
 
 def _in_need_of_a_certificate(plan: Plan, variables: t.Mapping[str, Values]) -> list[str]:
-    return [name for name in plan["engines"] if _preview(variables[name]).get("certificate_reasons")]
+    return [
+        name
+        for name, engine in plan["engines"].items()
+        if not engine["certificate_path"] and _preview(variables[name]).get("certificate_reasons")
+    ]
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem as _pem
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed
 
@@ -54,6 +55,9 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "key_type": values["docker_engine_key_type"],
         "key_size": values["docker_engine_key_size"],
         "replace_ca": values["docker_engine_replace_ca"],
+        "certificate_path": values["docker_engine_certificate_path"],
+        "private_key_path": values["docker_engine_private_key_path"],
+        "server_ca": values["docker_engine_server_ca"].strip(),
         "allow_container_restart": values["docker_engine_allow_container_restart"],
         "restart_timeout": values["docker_engine_restart_timeout"],
         "ssh_port": _ssh_port(name, address == ansible_address, reader),
@@ -83,6 +87,12 @@ def collisions(engines: t.Mapping[str, Engine]) -> list[str]:
         for host, names in by_host.items()
         if len(names) > 1
     ]
+
+
+def server_cas(engines: t.Mapping[str, Engine]) -> str:
+    """What clients trust beside the run's CA, in PEM: the CAs of certificates that something else keeps."""
+    blocks = [block for found in engines.values() for block in _pem.certificates(found["server_ca"])]
+    return "".join(f"{block}\n" for block in dict.fromkeys(blocks))
 
 
 def normalized(address: str) -> str:
@@ -220,6 +230,18 @@ def _engine_problems(name: str, values: Values) -> t.Iterator[str]:
                 f"docker_engine_daemon_options of {name} has {key}, which decides who gets in; use "
                 "docker_engine_listen and docker_engine_port, and leave the certificates to the collection."
             )
+    paths = [values[f"docker_engine_{kind}_path"] for kind in ("certificate", "private_key")]
+    if bool(paths[0]) != bool(paths[1]) or any(path and not path.startswith("/") for path in paths):
+        yield (
+            f"docker_engine_certificate_path and docker_engine_private_key_path of {name} go together, and are whole "
+            "paths on that engine; correct them, or set none."
+        )
+    server_ca = values["docker_engine_server_ca"]
+    if server_ca.strip() and (not paths[0] or not _pem.certificates(server_ca)):
+        yield (
+            f"docker_engine_server_ca of {name} has the CAs in PEM that the certificate in "
+            "docker_engine_certificate_path comes from; correct it, or leave it away."
+        )
     yield from certificate_problems("docker_engine", name, values)
 
 

@@ -48,6 +48,14 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
     return found
 
 
+def client_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
+    """What clients trust, of what docker_ca_info says; before `site` takes a CA over, what they will trust then."""
+    existing = ca.get("existing")
+    takes_over = plan["playbook"] == "site" or not ca.get("bundle")
+    coming = existing if isinstance(existing, t.Mapping) and takes_over else {}
+    return str(coming.get("client_bundle") or ca.get("client_bundle") or "") + str(plan["server_cas"])
+
+
 def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
     """The lines of an engine's answer that are keys, without anything around them."""
     return [line for line in map(_key, _listed(server.get("host_keys"))) if line]

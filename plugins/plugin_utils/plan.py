@@ -86,11 +86,13 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
         "revoke": revoke,
         "rotate": {"exclude": excluded},
         "renew": {"force": force},
+        "server_cas": _engines.server_cas(engines),
         "ssh_clients": _ssh_clients(reader, clients),
         "report_path": fleet["docker_report_path"],
     }
     if playbook == "site" and plan["batches"]:
         reader.say(*_checks.ssh_keys_left_out(clients))
+    reader.say(*_checks.issued_elsewhere(playbook, plan["ca"], revoke["by_rotation"]))
     reader.say(*_checks.limit(inventory.limit, playbook, revoke["by_rotation"], remove["ca"]))
     if inventory.in_run is not None and ca_host not in inventory.in_run:
         reader.say(*_checks.ca_host_left_out(playbook, ca_host))
@@ -178,6 +180,9 @@ def _ca(reader: Reader, host: str, playbook: str) -> dict[str, t.Any]:
         "rotate_when_due": values["docker_ca_rotate_when_due"],
         "key": key_types.label(values["docker_ca_key_type"], values["docker_ca_key_size"]),
         "takes_over": bool(values["docker_ca_existing_certificate"]),
+        "existing_certificate": values["docker_ca_existing_certificate"],
+        "existing_private_key": values["docker_ca_existing_private_key"],
+        "issue_tasks": values["docker_ca_issue_tasks"],
         "given": reader.given(host, _variables.CA),
         "has_passphrase": bool(reader.plain(host, "docker_ca_passphrase")),
     }

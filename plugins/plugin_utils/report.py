@@ -218,9 +218,12 @@ def _ca(plan: Values, said: t.Any) -> list[Row]:
     name, days = answer.text("common_name") or "CA", answer.number("days_left")
     findings = [*(clean(entry).rstrip(".") for entry in answer.entries("findings")), *answer.findings]
     if days is not None and days < planned["minimum_days"] and not would_replace:
+        advice = "replace it with the playbook bulkhead.docker.rotate_ca"
+        if planned["issue_tasks"]:
+            advice = "put its successor behind it in docker_ca_existing_certificate"
         findings.append(
             f"it ends in {days} days, less than docker_ca_minimum_days ({planned['minimum_days']}), and every "
-            "certificate with it; replace it with the playbook bulkhead.docker.rotate_ca"
+            f"certificate with it; {advice}"
         )
     return [
         {
@@ -349,9 +352,12 @@ def _still_valid(plan: Values, ca: t.Any) -> list[str]:
     revoke = plan["revoke"]
     if plan["playbook"] != "revoke_client" or revoke["state"] != "present" or not count:
         return []
+    end = "docker_revoke_by_rotation=true ends that now."
+    if plan["ca"]["issue_tasks"]:
+        end = "Let another CA follow the one that has issued them (docs/pki.md), which ends that."
     return _wrapped(
         f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list: "
-        "whoever has a copy of the key gets in until they expire. docker_revoke_by_rotation=true ends that now."
+        f"whoever has a copy of the key gets in until they expire. {end}"
     )
 
 

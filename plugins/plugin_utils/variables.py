@@ -116,6 +116,7 @@ CA = (
     Variable("docker_ca_rotate_when_due", "bool", False),
     Variable("docker_ca_existing_certificate", "path", ""),
     Variable("docker_ca_existing_private_key", "path", ""),
+    Variable("docker_ca_issue_tasks", "path", ""),
 )
 
 ENGINE = (
@@ -131,6 +132,9 @@ ENGINE = (
     Variable("docker_engine_key_type", "str", "P-256", choices=_KEY_TYPES),
     Variable("docker_engine_key_size", "int", 3072),
     Variable("docker_engine_replace_ca", "bool", False),
+    Variable("docker_engine_certificate_path", "path", ""),
+    Variable("docker_engine_private_key_path", "path", ""),
+    Variable("docker_engine_server_ca", "str", ""),
     Variable("docker_engine_allow_container_restart", "bool", False),
     Variable("docker_engine_restart_timeout", "int", 60),
 )
@@ -172,6 +176,8 @@ CLIENT = (
             Variable("valid_days", "int"),
             Variable("ssh_account", "str"),
             Variable("ssh_private_key", "path"),
+            Variable("certificate_path", "path"),
+            Variable("private_key_path", "path"),
         ),
     ),
     Variable("docker_client_transports", "list", ["tls"], choices=("tls", "ssh")),
@@ -199,6 +205,7 @@ SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker
 # what the plan says.
 ROLE_INPUTS = frozenset(
     {
+        "docker_ca_issue_sign",
         "docker_ca_revoke_known",
         "docker_ca_revoke_name",
         "docker_ca_revoke_recorded",
@@ -221,6 +228,7 @@ ROLE_INPUTS = frozenset(
         "docker_ssh_absent_names",
         "docker_ssh_state",
         "docker_verify_account",
+        "docker_verify_client_cas",
         "docker_verify_connects_as",
         "docker_verify_engines",
         "docker_verify_timeout",

@@ -18,8 +18,8 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import existing, revocation, rotation
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request, x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import elsewhere, existing, revocation, rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, request, x509
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
@@ -85,6 +85,7 @@ class _Maker:
 
     def make(self) -> list[str]:
         directory = self.directory
+        elsewhere.refuse(directory, "none can be made there")
         if not self.check_mode:
             rotation.finish(directory)
         if directory.certificate.exists() and not directory.key.exists():
@@ -94,14 +95,17 @@ class _Maker:
         if not directory.key.exists() and self.check_mode:
             return [path.name for path in (directory.key, directory.certificate, directory.crl, directory.bundle)]
         is_new = not directory.certificate.exists()
-        taken_over = self._taken_over(self.wanted.files) if self.wanted.files and is_new else None
-        made = self._key()
+        brings = is_new or self._lacks_above()
+        taken_over = self._taken_over(self.wanted.files) if self.wanted.files and brings else None
+        made = self._above(taken_over) if taken_over else []
+        made += self._key()
         key = ca.load_key(directory.key, self.passphrase)
         if is_new:
             made.append(directory.certificate.name)
             if self.check_mode:
                 return [*made, directory.crl.name, directory.bundle.name]
-            ca.replace(directory.certificate, taken_over or self._certificate(key))
+            own: bytes = taken_over["certificate"].encode("ascii") if taken_over else self._certificate(key)
+            ca.replace(directory.certificate, own)
         return made + revocation.update_lists(directory, self.passphrase, check_mode=self.check_mode, now=self.now)
 
     def _key(self) -> list[str]:
@@ -120,15 +124,32 @@ class _Maker:
         ca.replace(path, request.pkcs8(key, self.passphrase), 0o600)
         return [path.name]
 
-    def _taken_over(self, files: existing.Files) -> bytes:
-        """The certificate to take over; nothing is taken over of a CA that cannot be used."""
+    def _lacks_above(self) -> bool:
+        try:
+            self.directory.load_above(self.directory.load_certificate())
+        except ca.CaError:
+            return True
+        return False
+
+    def _above(self, taken_over: t.Mapping[str, t.Any]) -> list[str]:
+        """Keep the certificates above an issuing CA, beside those that are kept already."""
+        content = _files.content(self.directory.above) or b""
+        known = pem.certificates(pem.decode(content))
+        missing = [block for block in pem.certificates(taken_over["above"]) if block not in known]
+        if not missing:
+            return []
+        if not self.check_mode:
+            ca.replace(self.directory.above, "".join(f"{block}\n" for block in [*known, *missing]).encode("ascii"))
+        return [self.directory.above.name]
+
+    def _taken_over(self, files: existing.Files) -> dict[str, t.Any]:
+        """What there is to take over; nothing is taken over of a CA that cannot be used."""
         if files.passphrase and not self.passphrase:
             raise ca.CaError(f"{files.key} is encrypted; it is only stored with a docker_ca_passphrase.")
         found = existing.gather(self.directory, self.passphrase, files)
         if found["problems"]:
             raise ca.CaError(" ".join(found["problems"]))
-        certificate: str = found["certificate"]
-        return certificate.encode("ascii")
+        return found
 
     def _certificate(self, key: t.Any) -> bytes:
         public = key.public_key()

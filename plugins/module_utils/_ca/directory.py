@@ -33,6 +33,7 @@ class Directory:
     """Paths of a CA. The successor and the old CA of a rotation are directories of the same kind below it."""
 
     path: pathlib.Path
+    top: pathlib.Path | None = None  # the directory that this one is below
 
     @property
     def key(self) -> pathlib.Path:
@@ -45,6 +46,11 @@ class Directory:
     @property
     def bundle(self) -> pathlib.Path:
         return self.path / "ca.pem"
+
+    @property
+    def above(self) -> pathlib.Path:
+        """The certificates above issuing CAs, those of a rotation's CAs in one file: no rename has to move them."""
+        return (self.top or self.path) / "above.pem"
 
     @property
     def crl(self) -> pathlib.Path:
@@ -64,6 +70,15 @@ class Directory:
         return self.path / "listed"
 
     @property
+    def elsewhere(self) -> pathlib.Path:
+        """There where the key of the CA is not here, so that a key that is lost is not taken for one."""
+        return self.path / "issued-elsewhere"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.elsewhere.exists()
+
+    @property
     def retired(self) -> pathlib.Path:
         """The certificates of CAs that were replaced: an engine that was left behind still trusts one of them."""
         return self.path / "retired.pem"
@@ -78,11 +93,11 @@ class Directory:
 
     @property
     def next(self) -> Directory:
-        return Directory(self.path / "next")
+        return Directory(self.path / "next", self.path)
 
     @property
     def previous(self) -> Directory:
-        return Directory(self.path / "previous")
+        return Directory(self.path / "previous", self.path)
 
     def phase(self) -> str:
         """Where a rotation is. A file that says something else, or nothing, was damaged, and nobody should guess."""
@@ -118,6 +133,24 @@ class Directory:
         if len(entries) != 1:
             raise CaError(f"{self.certificate} does not hold exactly one certificate, but {len(entries)}.")
         return entries[0]
+
+    def load_above(self, entry: x509.Entry) -> list[x509.Entry]:
+        """The certificates above a CA of this directory, its issuer first and the root last; none above a root."""
+        content = _files.content(self.above)
+        try:
+            chain = x509.above(entry, x509.load_bundle(pem.decode(content)) if content else [])
+        except x509.CertificateError as error:
+            raise CaError(
+                f"{self.above} cannot be used: {error}. Bring it back from a backup, or run the playbook "
+                "bulkhead.docker.site with docker_ca_existing_certificate."
+            ) from error
+        if not x509.is_root([entry, *chain][-1]):
+            name = entry.certificate.subject.rfc4514_string()
+            raise CaError(
+                f"{self.above} lacks certificates above {name}. Bring it back from a backup, or run the playbook "
+                "bulkhead.docker.site with docker_ca_existing_certificate."
+            )
+        return chain
 
     def load_crl(self) -> str:
         """This CA's own revocation list, the first one of the file."""

@@ -27,8 +27,8 @@ class Files:
 
 
 def files(options: t.Mapping[str, t.Any]) -> Files | None:
-    """Those that the options of a module name."""
-    if not options["existing_certificate"]:
+    """Those that the options of a module name; None also for a CA whose key is elsewhere."""
+    if not options["existing_private_key"]:
         return None
     return Files(
         pathlib.Path(options["existing_certificate"]),
@@ -41,14 +41,15 @@ def gather(directory: ca.Directory, passphrase: str, files: Files) -> dict[str, 
     """Which CA the files hold, whether it was taken over already, and one sentence for each reason why it cannot be."""
     try:
         known = _known(directory)
-        entries = _certificates(files.certificate, may_be_gone=bool(known))
+        entries = certificates(files.certificate, may_be_gone=bool(known))
         if known:
             return _compare(directory, known, entries, files.certificate)
         entry = _entry_of_key(entries, files)
         _check_present_key(directory, passphrase, entry, files.key)
     except ca.CaError as error:
-        return _report(None, False, [str(error)])
-    return _report(entry, False, _problems(entry, files.certificate))
+        return report(None, False, [str(error)])
+    chain = x509.above(entry, entries)
+    return report(entry, False, problems(entry, chain, files.certificate), chain)
 
 
 def _compare(
@@ -56,23 +57,30 @@ def _compare(
 ) -> dict[str, t.Any]:
     same = [entry for entry in entries if x509.fingerprint(entry) in known]
     if same or not entries:
-        return _report(next(iter(same), None), True, [])
+        return report(next(iter(same), None), True, [], x509.above(same[0], entries) if same else [])
     another = (
         f"{path} is not the CA that {directory.path} holds. To change to it, rotate the CA with the playbook "
         "bulkhead.docker.rotate_ca."
     )
-    return _report(entries[0], False, [another])
+    return report(entries[0], False, [another])
 
 
-def _report(entry: x509.Entry | None, taken_over: bool, problems: list[str]) -> dict[str, t.Any]:
+def report(
+    entry: x509.Entry | None, taken_over: bool, against: list[str], chain: t.Sequence[x509.Entry] = ()
+) -> dict[str, t.Any]:
     described = inspect.describe(entry) if entry else {}
+    certificate, above = f"{entry.pem}\n" if entry else "", "".join(f"{one.pem}\n" for one in chain)
+    is_coming = not taken_over and not against
     return {
-        "certificate": f"{entry.pem}\n" if entry else "",
+        "certificate": certificate,
+        "above": above,
+        "bundle": certificate if is_coming else "",
+        "client_bundle": certificate + above if is_coming else "",
         "subject": described.get("subject", ""),
         "not_after": described.get("not_after", ""),
         "days_left": described.get("days_left"),
         "taken_over": taken_over,
-        "problems": problems,
+        "problems": against,
     }
 
 
@@ -84,7 +92,8 @@ def _known(directory: ca.Directory) -> set[str]:
     return {x509.fingerprint(place.load_certificate()) for place in places}
 
 
-def _certificates(path: pathlib.Path, may_be_gone: bool) -> list[x509.Entry]:
+def certificates(path: pathlib.Path, may_be_gone: bool) -> list[x509.Entry]:
+    """Those of a file; none where it is gone and may be."""
     try:
         text = pem.decode(_files.content(path) or b"") if may_be_gone else pem.decode(path.read_bytes())
     except OSError as error:
@@ -114,21 +123,43 @@ def _check_present_key(directory: ca.Directory, passphrase: str, entry: x509.Ent
         raise ca.CaError(f"{directory.key} is another key than {key_path}.")
 
 
-def _problems(entry: x509.Entry, path: pathlib.Path) -> list[str]:
+def problems(entry: x509.Entry, chain: t.Sequence[x509.Entry], path: pathlib.Path) -> list[str]:
+    """What stands against a CA and those above it, one sentence each."""
     found = []
     lacking = _lacking(entry.certificate)
     if lacking:
         found.append(
             f"{path} is no CA certificate that strict clients accept. It has to have the basic constraint CA:TRUE, the "
-            f"key usages keyCertSign and cRLSign, and a subject key identifier. It lacks {', '.join(lacking)}."
+            f"key usages keyCertSign and cRLSign, and a subject key identifier; an issuing CA has an authority key "
+            f"identifier, too. It lacks {', '.join(lacking)}."
         )
-    if entry.certificate.issuer != entry.certificate.subject:
-        found.append(
-            f"{path} is an intermediate CA. Engines would have to trust its root, and with it every certificate that "
-            "the root or another intermediate has ever issued: each holder would be root on every engine. Use a "
-            "self-signed CA that does nothing else."
+    return found if x509.is_root(entry) else [*found, *_problems_of_issuing(entry, chain, path)]
+
+
+def _problems_of_issuing(entry: x509.Entry, chain: t.Sequence[x509.Entry], path: pathlib.Path) -> t.Iterator[str]:
+    """Engines trust an issuing CA alone, and nothing else of its root. OpenSSL wants the root at clients."""
+    constraints = _extension(entry.certificate, cx509.BasicConstraints)
+    if constraints is not None and constraints.ca and constraints.path_length != 0:
+        yield (
+            f"{path} is an issuing CA that may have others below it (it has no pathlen:0), and whoever holds a client "
+            "certificate of one of them would be root on every engine. Use an issuing CA for Docker alone, with "
+            "pathlen:0."
         )
-    return found
+    last = [entry, *chain][-1]
+    if not x509.is_root(last):
+        yield (
+            f"{path} lacks the certificate of {last.certificate.issuer.rfc4514_string()}. Put the certificates above "
+            "the issuing CA behind it, up to the self-signed root: clients with OpenSSL accept no engine without them."
+        )
+    for one in chain:
+        described = one.certificate.subject.rfc4514_string()
+        if "CA:TRUE" in _lacking(one.certificate):
+            yield f"{described} in {path} is no CA certificate. Bring the certificates that belong together."
+        if one.not_after < entry.not_after:
+            yield (
+                f"{described} in {path} ends on {one.not_after:%Y-%m-%d}, before the issuing CA below it, and clients "
+                "with OpenSSL accept no engine from then on. Renew that one first."
+            )
 
 
 def _lacking(certificate: cx509.Certificate) -> list[str]:
@@ -139,6 +170,8 @@ def _lacking(certificate: cx509.Certificate) -> list[str]:
         "keyCertSign": usage is not None and usage.key_cert_sign,
         "cRLSign": usage is not None and usage.crl_sign,
         "a subject key identifier": _extension(certificate, cx509.SubjectKeyIdentifier) is not None,
+        "an authority key identifier": certificate.issuer == certificate.subject
+        or _extension(certificate, cx509.AuthorityKeyIdentifier) is not None,
     }
     return [name for name, there in has.items() if not there]
 

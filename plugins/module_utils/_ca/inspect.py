@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import stat
 import typing as t
 
@@ -18,7 +19,7 @@ from cryptography import x509 as cx509
 
 @dataclasses.dataclass(frozen=True)
 class _Authority:
-    """The CA, its successor or its predecessor."""
+    """The CA, its successor or its predecessor, or another CA that is trusted beside one whose key is elsewhere."""
 
     role: str
     entry: x509.Entry
@@ -66,15 +67,18 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
     has_lists = listed is not None and _has_whole_lists(directory, phase, issued)
     key = _key(directory, passphrase, signing, problems)
     bundle = _bundle(directory, problems)
+    above = _above(directory, bundle, problems)
     return {
         "path": str(directory.path),
         "exists": directory.certificate.exists(),
         "complete": signing is not None
         and bundle.startswith(signing.entry.pem)
-        and has_lists
-        and key["mode"] == "0600",
+        and above is not None
+        and (directory.is_elsewhere or (has_lists and key["mode"] == "0600")),
+        "elsewhere": directory.is_elsewhere,
         "phase": phase,
         "bundle": bundle,
+        "client_bundle": bundle + "".join(f"{entry.pem}\n" for entry in above or []),
         "retired": _attempt(problems, lambda: retired(directory), ""),
         "certificates": [one.report() for one in authorities],
         "key": key,
@@ -156,6 +160,11 @@ def _authorities(directory: ca.Directory, problems: list[str]) -> list[_Authorit
             entry = _attempt(problems, place.load_certificate, None)
             if entry:
                 found.append(_Authority(role, entry))
+    if directory.is_elsewhere and found:
+        others = x509.load_bundle(
+            _bundle(directory, []) or found[0].entry.pem
+        )  # what is wrong with it is said elsewhere
+        found += [_Authority("trusted", entry) for entry in others if entry != found[0].entry]
     return found
 
 
@@ -168,6 +177,17 @@ def _bundle(directory: ca.Directory, problems: list[str]) -> str:
     except x509.CertificateError as error:
         problems.append(f"{directory.bundle} cannot be used: {error}.")
         return ""
+
+
+def _above(directory: ca.Directory, bundle: str, problems: list[str]) -> list[x509.Entry] | None:
+    """What clients trust beside the trust bundle: the certificates above issuing CAs. None where some are missing."""
+    found: list[x509.Entry] = []
+    for entry in x509.load_bundle(bundle) if bundle else []:
+        chain = _attempt(problems, functools.partial(directory.load_above, entry), None)
+        if chain is None:
+            return None
+        found += [one for one in chain if one not in found and f"{one.pem}\n" not in bundle]
+    return found
 
 
 def _key(directory: ca.Directory, passphrase: str, signing: _Authority | None, problems: list[str]) -> dict[str, t.Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import elsewhere, rotation
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request
 
 
@@ -32,6 +32,7 @@ def change(directory: ca.Directory, passphrase: str, old_passphrase: str, check_
 
 
 def _check_key(directory: ca.Directory) -> None:
+    elsewhere.refuse(directory, "there is nothing to encrypt")
     if not directory.key.exists():
         raise ca.CaError(
             f"The CA's key in {directory.path} is not there. Correct docker_ca_dir, or bring the key back from a "

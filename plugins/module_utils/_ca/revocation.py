@@ -81,6 +81,7 @@ def _locked(directory: ca.Directory, passphrase: str, check_mode: bool) -> t.Ite
     with ca.lock_existing(directory, shared=check_mode):
         if not check_mode:
             rotation.finish(directory)
+        if not check_mode and not directory.is_elsewhere:
             _load_key(directory, passphrase)  # or there would be a mark and no list
         yield
 
@@ -108,8 +109,10 @@ def update_lists(
 ) -> list[str]:
     """Bring the lists of the CA, its successor and the old one in line with marks and record, and publish them.
 
-    The certificates that ``servers`` have by now are listed as well.
+    The certificates that ``servers`` have by now are listed as well. A CA whose key is elsewhere publishes its own.
     """
+    if directory.is_elsewhere:
+        return []
     issued = [
         {**one, "revoked": one["revoked"] or (one["usage"] == "server" and one["name"] in servers)}
         for one in inspect.issued(directory, assume_revoked)

@@ -17,7 +17,7 @@ import shutil
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import elsewhere, inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 
 ORDER = (*ca.PHASES, "done")
@@ -33,6 +33,7 @@ class Outcome:
 
 def advance(directory: ca.Directory, wanted: str, check_mode: bool = False) -> Outcome:
     """Enter a phase, the one after the present one, or end what an earlier call had begun."""
+    elsewhere.refuse(directory, "it cannot be rotated here")
     if check_mode:
         if not directory.certificate.exists():
             return Outcome(directory.path, "none", wanted != "done")

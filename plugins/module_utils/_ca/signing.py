@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import ipaddress
+import hashlib
 import pathlib
 import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import issued
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as requests
 from cryptography import x509 as cx509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -25,8 +27,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _CURVES = ("secp256r1", "secp384r1")
 _RSA_SIZES = range(2048, 8193)  # Go's TLS refuses larger ones
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _LIMIT = 32768  # characters; a request with an RSA key of 8192 bits has 3,000
 
 
@@ -39,6 +39,8 @@ class Request:
     names: tuple[str, ...]
     valid_days: int
     pem: str
+    certificate: str = ""  # that a CA elsewhere has issued, PEM
+    reason: str = ""  # why it has not
 
     def __str__(self) -> str:
         return f"the {self.usage} '{self.name}'"
@@ -49,6 +51,7 @@ class Certificate:
     request: Request
     certificate: cx509.Certificate
     limited: bool  # whether it ends with the CA, and earlier than was asked for
+    issuer: str = ""  # PEM of an issuing CA
 
     @property
     def pem(self) -> str:
@@ -59,7 +62,8 @@ class Certificate:
         return {
             "name": self.request.name,
             "usage": self.request.usage,
-            "certificate": self.pem,
+            # A client that knows the root alone needs the issuing CA from the server. Engines know it.
+            "certificate": self.pem + (self.issuer if self.request.usage == "server" else ""),
             "serial": described["serial"],
             "not_after": described["not_after"],
             "limited": self.limited,
@@ -101,7 +105,7 @@ class _Issuer:
 def sign(
     directory: ca.Directory,
     passphrase: str,
-    requests: t.Sequence[Request],
+    wanted: t.Sequence[Request],
     check_mode: bool = False,
     now: datetime.datetime | None = None,
 ) -> list[Certificate | Refusal]:
@@ -112,20 +116,64 @@ def sign(
     if check_mode:
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
-        return [answer for request in requests if (answer := _refused(directory.marks(), request))]
+        return [answer for request in wanted if (answer := _refused(directory, request))]
     with ca.lock_existing(directory):
-        issuer, revoked = _load_issuer(directory, passphrase, now), directory.marks()
-        answers = [_refused(revoked, request) or _certificate(issuer, request) for request in requests]
-        _record(directory, [answer for answer in answers if isinstance(answer, Certificate)], now)
+        issuer = _load_issuer(directory, passphrase, now)
+        sign_one = _issued_elsewhere if directory.is_elsewhere else _certificate
+        answers = [_refused(directory, request) or sign_one(issuer, request) for request in wanted]
+        known = [path.read_text(encoding="ascii") for path in directory.issued.glob("*.pem")]
+        signed = [answer for answer in answers if isinstance(answer, Certificate)]
+        _record(directory, [answer for answer in signed if answer.pem not in known], now)
     return answers
 
 
-def _refused(revoked: t.Collection[str], request: Request) -> Refusal | None:
+def asked(wanted: t.Iterable[Request]) -> list[dict[str, str]]:
+    """Requests as a CA elsewhere gets them, with a name for their files that is another one for each key."""
+    found = []
+    for request in wanted:
+        key = _public_key(request).public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        file = f"{request.usage}-{_safe(request.name)}-{hashlib.sha256(key).hexdigest()[:16]}"
+        found.append({"file": file, "request": f"{pem.requests(request.pem)[0]}\n"})
+    return found
+
+
+def _issued_elsewhere(issuer: _Issuer, request: Request) -> Certificate | Refusal:
+    """The certificate that a CA elsewhere has issued, if it is what was asked for and nothing more."""
+    if not pem.certificates(request.certificate):
+        because = request.reason or "docker_ca_issue_tasks has not set docker_ca_issued_certificate"
+        return Refusal(
+            request,
+            f"There is no certificate for {request} yet: {because.rstrip('.')}. Its key waits; run the playbook again "
+            "when there is one.",
+        )
+    names, public = _general_names(request), _public_key(request)
+    end = issuer.now + datetime.timedelta(days=request.valid_days) + x509.CLOCK_SKEW
+    found = issued.problems(
+        request.certificate, issuer.entry, public, request.name, request.usage, names, end, issuer.now
+    )
+    if found:
+        return Refusal(
+            request,
+            f"The certificate that was issued elsewhere for {request} is not what was asked for: {'; '.join(found)}. "
+            "It was not used; correct docker_ca_issue_tasks or what that CA issues.",
+        )
+    entry = x509.load_bundle(issued.first(request.certificate))[0]
+    limited = entry.not_after < end - 2 * x509.CLOCK_SKEW
+    return Certificate(request, entry.certificate, limited, _sent_along(issuer))
+
+
+def _refused(directory: ca.Directory, request: Request) -> Refusal | None:
     try:
         _validate(request)
         _public_key(request)
-        _general_names(request)
-        if request.usage == "client" and request.name in revoked:
+        names = _general_names(request)
+        if directory.is_elsewhere and issued.asks_for_more(
+            f"{pem.requests(request.pem)[0]}\n", request.name, request.usage, names
+        ):
+            raise _refusal(request, "asks for something else than it should")
+        if request.usage == "client" and request.name in directory.marks():
             raise _refusal(
                 request,
                 "is refused, because this client was revoked. Choose another name, or allow this one again: "
@@ -143,16 +191,22 @@ def _refusal(request: Request, reason: str) -> RequestError:
 def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetime) -> _Issuer:
     directory.phase()  # a damaged rotation is repaired before anything is signed
     entry = directory.load_certificate()
+    if entry.not_after <= now:
+        raise ca.CaError(
+            f"The CA in {directory.path} expired on {entry.not_after:%Y-%m-%d}. "
+            + (
+                "Put its successor into docker_ca_existing_certificate."
+                if directory.is_elsewhere
+                else "Rotate it with the playbook bulkhead.docker.rotate_ca."
+            )
+        )
+    if directory.is_elsewhere:
+        return _Issuer(entry, None, now)
     key = ca.load_key(directory.key, passphrase)
     if not x509.same_key(entry.certificate.public_key(), key.public_key()):
         raise ca.CaError(
             f"{directory.key} is not the key of {directory.certificate}. If a rotation was interrupted, run the "
             "playbook bulkhead.docker.rotate_ca again; else bring the key back from a backup."
-        )
-    if entry.not_after <= now:
-        raise ca.CaError(
-            f"The CA in {directory.path} expired on {entry.not_after:%Y-%m-%d}. Rotate it with the playbook "
-            "bulkhead.docker.rotate_ca."
         )
     return _Issuer(entry, key, now)
 
@@ -196,15 +250,12 @@ def _general_names(request: Request) -> list[cx509.GeneralName]:
 
 
 def _general_name(request: Request, name: str) -> cx509.GeneralName:
-    kind, value = (*name.split(":", 1), "")[:2]
-    if kind == "IP" and "%" not in value:
-        try:
-            return cx509.IPAddress(ipaddress.ip_address(value))
-        except ValueError:
-            pass
-    elif kind == "DNS" and len(value) <= 253 and _DNS_NAME.fullmatch(value):
-        return cx509.DNSName(value)
-    raise _refusal(request, f"names '{name}', which is neither DNS: with a host name nor IP: with an address")
+    try:
+        return requests.general_name(name)
+    except ValueError as error:
+        raise _refusal(
+            request, f"names '{name}', which is neither DNS: with a host name nor IP: with an address"
+        ) from error
 
 
 def _certificate(issuer: _Issuer, request: Request) -> Certificate:
@@ -228,7 +279,11 @@ def _certificate(issuer: _Issuer, request: Request) -> Certificate:
     )
     if names:
         builder = builder.add_extension(cx509.SubjectAlternativeName(names), critical=False)
-    return Certificate(request, builder.sign(issuer.key, issuer.algorithm), limited)
+    return Certificate(request, builder.sign(issuer.key, issuer.algorithm), limited, _sent_along(issuer))
+
+
+def _sent_along(issuer: _Issuer) -> str:
+    return "" if x509.is_root(issuer.entry) else f"{issuer.entry.pem}\n"
 
 
 def _key_identifier(issuer: _Issuer) -> bytes:
@@ -263,10 +318,13 @@ def _record(directory: ca.Directory, certificates: t.Iterable[Certificate], now:
         ) from error
 
 
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
 def _record_path(directory: ca.Directory, request: Request, now: datetime.datetime) -> pathlib.Path:
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", request.name)
     while True:
-        path = directory.issued / f"{request.usage}-{safe}-{now:%Y%m%dT%H%M%S%fZ}.pem"
+        path = directory.issued / f"{request.usage}-{_safe(request.name)}-{now:%Y%m%dT%H%M%S%fZ}.pem"
         if not path.exists():
             return path
         now += datetime.timedelta(microseconds=1)

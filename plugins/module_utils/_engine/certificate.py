@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, report
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, renewal, x509
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, pem, renewal, x509
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,39 @@ class Pair:
         return [*reasons, *(["its renewal is asked for"] if wanted.force else [])]
 
 
+def read(path: str) -> str:
+    """The certificates of a file that something else keeps, each as OpenSSL writes it."""
+    try:
+        blocks = pem.certificates(pem.decode(pathlib.Path(path).read_bytes()))
+    except OSError as error:
+        raise inspect.EngineError(
+            f"the server certificate {path} cannot be read on the engine ({error.strerror}); let whoever keeps it "
+            "there put it there first, or correct docker_engine_certificate_path."
+        ) from error
+    if not blocks:
+        raise inspect.EngineError(
+            f"{path} holds no server certificate in PEM format; correct docker_engine_certificate_path."
+        )
+    return "".join(f"{block}\n" for block in blocks)
+
+
+def kept_by_others(path: str, pair: Pair, text: str) -> list[str]:
+    """Why the pair that something else keeps has to be taken over, one phrase each."""
+    certificate = text.strip().encode("ascii", "replace")
+    return [] if (pair.certificate or b"").strip() == certificate else [f"{path} holds another one than dockerd has"]
+
+
+def not_renewed(path: str, text: str, renew_days: int) -> list[str]:
+    """A sentence about a certificate that something else keeps, and has not renewed in time."""
+    entry = x509.load_bundle(text)[0]
+    if not renewal.due(entry.not_after, renew_days):
+        return []
+    return [
+        f"its certificate in {path} ends on {entry.not_after:%Y-%m-%d} and was not renewed; whoever keeps it there has "
+        "to renew it"
+    ]
+
+
 def installed() -> dict[str, t.Any] | None:
     """The server certificate on the disk."""
     pem = Pair.installed().pem
@@ -83,8 +116,13 @@ def served(found: inspect.Engine) -> dict[str, t.Any] | None:
     return None
 
 
-def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int) -> list[str]:
-    """Why the installed certificate has to be replaced, one phrase each; empty where it serves."""
+def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int, source: str = "") -> list[str]:
+    """Why the installed certificate has to be replaced, one phrase each; empty where it serves.
+
+    ``source`` is the file in which something else keeps it.
+    """
+    if source:
+        return kept_by_others(source, Pair.installed(), read(source))
     return Pair.installed().due(ca, wanted, Renewal(key, renew_days))
 
 
@@ -92,6 +130,15 @@ def other_cas(bundle: str) -> str:
     """The CAs that the engine trusts beside those of the bundle: it lets in whoever has a certificate of one."""
     installed = (_files.content(inspect.CA) or b"").decode("ascii", "replace")
     return x509.described(x509.unknown(installed, bundle)) if bundle else ""
+
+
+def findings_at_source(source: str, renew_days: int) -> list[str]:
+    """What is wrong where something else keeps the certificate, one sentence each."""
+    if not source:
+        return []
+    text = read(source)
+    newer = [f"{reason}; run bulkhead.docker.renew" for reason in kept_by_others(source, Pair.installed(), text)]
+    return [*newer, *not_renewed(source, text, renew_days)]
 
 
 def findings(found: inspect.Engine, bundle: str = "") -> list[str]:

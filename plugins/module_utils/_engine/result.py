@@ -30,3 +30,4 @@ class Result:
     ssh_accounts: bool = False
     ssh_server: dict[str, t.Any] | None = None
     certificate: dict[str, t.Any] | None = None
+    findings: list[str] = dataclasses.field(default_factory=list)

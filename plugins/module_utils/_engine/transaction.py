@@ -106,7 +106,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
-        waits = bool(result.certificate_reasons) and not desired.certificate
+        waits = bool(result.certificate_reasons) and not (desired.certificate and desired.ca)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
         changes = plan.changes
         result.hosts = list(plan.hosts)
@@ -156,7 +156,10 @@ def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: ce
     result.version, result.running = found["version"], found["running"]
     result.ssh_accounts, result.ssh_server = found["ssh_accounts"], found["ssh_server"]
     result.certificate = pair.end()
-    if not desired.absent:
+    if desired.source and not desired.absent:
+        result.certificate_reasons = certificate.kept_by_others(desired.source, pair, desired.certificate)
+        result.findings = certificate.not_renewed(desired.source, desired.certificate, desired.renewal.renew_days)
+    elif not desired.absent:
         result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
 
 

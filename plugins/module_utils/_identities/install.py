@@ -76,10 +76,22 @@ def make_key(layout: Layout, key_type: str, size: int) -> None:
     path.chmod(MODES[KEY])
 
 
+def take(layout: Layout, source: status.Source, check: bool) -> str:
+    """The certificate that something else keeps; its key waits where present() expects it."""
+    certificate, key = status.read(source.certificate), status.read(source.key)
+    for path, file in ((source.certificate, certificate), (source.key, key)):
+        if file.content is None:
+            raise InstallError(f"{path} cannot be read ({file.problem or 'it is not there'})")
+    if not check:
+        _maker(layout.pending)()
+        _files.replace(layout.pending / KEY, key.content or b"", MODES[KEY])
+    return certificate.text
+
+
 def request(layout: Layout, new_key: bool) -> str:
     """The certificate request of the key that waits, or of the present one."""
     path = (layout.pending if new_key else layout.folder) / KEY
-    return keys.request(path.read_bytes(), layout.name)
+    return keys.request(path.read_bytes(), layout.name, "client")
 
 
 def _folder_steps(layout: Layout, expects_key: bool) -> list[_Step]:

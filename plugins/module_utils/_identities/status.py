@@ -42,6 +42,14 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """A certificate and its key that something else keeps on the host."""
+
+    certificate: pathlib.Path
+    key: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
 class File:
     """One file of an identity; ``problem`` says why what is there cannot be read."""
 
@@ -80,12 +88,17 @@ def read(path: pathlib.Path) -> File:
     return File(content, stat.S_IMODE(found.st_mode))
 
 
-def status(layout: Layout, rule: Rule) -> dict[str, t.Any]:
-    """What the module returns about one identity."""
+def status(layout: Layout, rule: Rule, source: Source | None = None) -> dict[str, t.Any]:
+    """What the module returns about one identity; ``source`` is where something else keeps it."""
     files = {name: read(layout.folder / name) for name in MODES}
     pending = [name for name in (KEY, CERT) if os.path.lexists(layout.pending / name)]
     entry = _entry(files[CERT])
-    reasons, new_key = _due(layout.name, files, pending, entry, rule)
+    findings: list[str] = []
+    if source:
+        reasons, findings = _kept(layout.name, files, source, rule)
+        new_key = bool(reasons)
+    else:
+        reasons, new_key = _due(layout.name, files, pending, entry, rule)
     return {
         "name": layout.name,
         "folder": str(layout.folder),
@@ -95,6 +108,7 @@ def status(layout: Layout, rule: Rule) -> dict[str, t.Any]:
         "not_after": f"{entry.not_after:%Y-%m-%dT%H:%M:%SZ}" if entry else "",
         "reasons": reasons,
         "new_key": new_key,
+        "findings": findings,
         "other_ca": x509.described(x509.strangers(files[CA].text, rule.bundle, rule.retired)) if entry else "",
         "ca_outdated": not rule.bundle or blocks(files[CA].text) != blocks(rule.bundle),
         "repairs": _repairs(layout, files, bool(reasons)),
@@ -114,6 +128,44 @@ def _entry(file: File) -> x509.Entry | None:
         return x509.load_bundle(file.text)[0]
     except x509.UNREADABLE:
         return None
+
+
+def _kept(name: str, files: t.Mapping[str, File], source: Source, rule: Rule) -> tuple[list[str], list[str]]:
+    """Why the pair that something else keeps is taken over, and what is wrong with it; never both."""
+    certificate, key = read(source.certificate), read(source.key)
+    for path, file in ((source.certificate, certificate), (source.key, key)):
+        if file.content is None:
+            return [], [
+                f"{path} cannot be read ({file.problem or 'it is not there'}); let whoever keeps it put it there"
+            ]
+    against = _against(name, certificate, key, rule)
+    if against:
+        return [], [
+            f"{source.certificate} is not used, because {'; '.join(against)}; let whoever keeps it there correct that"
+        ]
+    entry = x509.load_bundle(certificate.text)[0]
+    findings = []
+    if renewal.due(entry.not_after, rule.renew_days, rule.now):
+        findings = [
+            f"its certificate in {source.certificate} ends on {entry.not_after:%Y-%m-%d} and was not renewed; let "
+            "whoever keeps it there renew it"
+        ]
+    same = blocks(files[CERT].text) == blocks(certificate.text) and files[KEY].content == key.content
+    return [] if same else [f"{source.certificate} holds another one"], findings
+
+
+def _against(name: str, certificate: File, key: File, rule: Rule) -> list[str]:
+    try:
+        entry = x509.load_bundle(certificate.text)[0]
+        signer = x509.load_bundle(rule.bundle)[0].pem if rule.bundle else ""
+        against = x509.problems(entry.pem, signer, "client", at=rule.now) if signer else []
+        if entry.common_names != [name]:
+            against.append(f"it is for {', '.join(entry.common_names) or 'nobody'} instead of {name}")
+        if not x509.same_key(entry.certificate.public_key(), x509.public_half(key.content or b"")):
+            against.append("it does not belong to its key")
+    except x509.UNREADABLE as error:
+        return [str(error)]
+    return against
 
 
 def _due(

@@ -78,7 +78,7 @@ class Client:
 class Credentials:
     """All clients, made once for all endpoints."""
 
-    bundle: tuple[x509.Entry, ...]
+    client_cas: tuple[x509.Entry, ...]  # whose clients the endpoints accept
     strict: ssl.SSLContext  # the identity once more, as a client that verifies the server
     clients: tuple[Client, ...]
 
@@ -125,9 +125,12 @@ class _Answers:
 
 
 def read_credentials(
-    ca: str, identity: CertificateFiles, refused_pairs: t.Sequence[CertificateFiles] = ()
+    ca: str, identity: CertificateFiles, refused_pairs: t.Sequence[CertificateFiles] = (), client_cas: str = ""
 ) -> Credentials:
-    """The identity, which has to get in, and who must not: nobody in particular, foreign CAs, the refused pairs."""
+    """The identity, which has to get in, and who must not: nobody in particular, foreign CAs, the refused pairs.
+
+    ``client_cas`` are those whose clients are accepted, in PEM; empty for all of the bundle ``ca``.
+    """
     bundle = _bundle(ca, "ca_path")
     certificate = _checked(identity)
     for pair in refused_pairs:
@@ -151,7 +154,11 @@ def read_credentials(
     for pair in refused_pairs:
         who = f"the client '{pair.name}' ({pair.certificate})"
         clients.append(Client(pair.name, who, "refused", _context(handshake.any_server, pair)))
-    return Credentials(tuple(bundle), _context(handshake.trusted_server, identity, ca), tuple(clients))
+    try:
+        accepted = x509.load_bundle(client_cas) if client_cas else bundle
+    except x509.CertificateError as error:
+        raise CredentialsError(f"client_cas: {error}.") from error
+    return Credentials(tuple(accepted), _context(handshake.trusted_server, identity, ca), tuple(clients))
 
 
 def check_endpoints(endpoints: t.Sequence[Endpoint], credentials: Credentials, timeout: float) -> dict[str, t.Any]:
@@ -195,7 +202,7 @@ def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float)
             certificate = x509.report(x509.load_der(answers.server.certificates[0]))
     except _UNREADABLE as error:
         findings.append(f"{endpoint.docker_host} serves a certificate that cannot be read ({error})")
-    findings += _about_endpoint(endpoint, host, answers, certificate, version, credentials.bundle)
+    findings += _about_endpoint(endpoint, host, answers, certificate, version, credentials.client_cas)
     for number, answer in answers.plain_ports.items():
         findings += _about_port(host, number, answer)
     return _result(endpoint, answers, certificate, version, findings)
@@ -312,7 +319,7 @@ def _about_endpoint(
     answers: _Answers,
     certificate: dict[str, t.Any] | None,
     version: dict[str, str],
-    bundle: t.Sequence[x509.Entry],
+    client_cas: t.Sequence[x509.Entry],
 ) -> list[str]:
     where, verified = endpoint.docker_host, answers.verified
     if all(attempt.answer.outcome == "unreachable" for attempt in answers.clients):
@@ -323,7 +330,7 @@ def _about_endpoint(
     found += _about_server(where, endpoint.hostname or host, verified, certificate)
     if not version and verified.outcome != "untrusted" and answers.clients[0].answer.outcome == "accepted":
         found.append(f"{where} does not answer GET /version as a Docker engine does ({verified.detail})")
-    return found + _about_clients(where, bundle, answers.server)
+    return found + _about_clients(where, client_cas, answers.server)
 
 
 def _about_server(where: str, name: str, verified: handshake.Answer, certificate: dict[str, t.Any] | None) -> list[str]:
@@ -337,13 +344,13 @@ def _about_server(where: str, name: str, verified: handshake.Answer, certificate
 
 
 def _about_clients(
-    where: str, bundle: t.Sequence[x509.Entry], server: handshake.ServerHandshake | handshake.ProbeError
+    where: str, client_cas: t.Sequence[x509.Entry], server: handshake.ServerHandshake | handshake.ProbeError
 ) -> list[str]:
     if isinstance(server, handshake.ProbeError):
         return [f"{where} does not say which client CAs it accepts ({server})"]
     if server.acceptable_cas is None:
         return [f"{where} does not ask for a client certificate"]
-    ours = {entry.subject_der for entry in bundle}
+    ours = {entry.subject_der for entry in client_cas}
     if set(server.acceptable_cas) == ours:
         return []
     accepted = _names(server.acceptable_cas) or "every CA of the system"

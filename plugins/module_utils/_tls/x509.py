@@ -152,10 +152,48 @@ def fingerprint(entry: Entry) -> str:
     return hashlib.sha256(entry.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
+def chain_ends_in(pem: str, ca: str) -> bool:
+    """Whether the first certificate of a text stands below one of a bundle, by those that the text has behind it."""
+    leaf, *between = load_bundle(pem)
+    trusted = load_bundle(ca)
+    return any(one in trusted for one in above(leaf, [*trusted, *(one for one in between if _may_sign(one))]))
+
+
+def _may_sign(entry: Entry) -> bool:
+    constraints = _extension(entry.certificate, x509.BasicConstraints)
+    return constraints is not None and bool(constraints.ca)
+
+
+def is_root(entry: Entry) -> bool:
+    return entry.certificate.issuer == entry.certificate.subject
+
+
+def above(entry: Entry, pool: t.Sequence[Entry]) -> list[Entry]:
+    """The certificates of a pool that stand above one, its issuer first, as far up as they are there."""
+    chain = [entry]
+    while not is_root(chain[-1]):
+        issuers = [other for other in pool if _stands_above(other, chain[-1]) and other not in chain]
+        if not issuers:
+            break
+        chain.append(max(issuers, key=lambda issuer: issuer.not_after))
+    return chain[1:]
+
+
+def _stands_above(entry: Entry, other: Entry) -> bool:
+    try:
+        return entry.pem != other.pem and issued_by(other.certificate, entry.certificate)
+    except UNREADABLE:
+        return False
+
+
 def strangers(installed: str, *known: str) -> list[Entry]:
-    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none."""
+    """The certificates of a trust bundle of which none is in another; nothing where it shares one, or holds none.
+
+    Those above others of the bundle do not count: many a CA has the same root.
+    """
     trusted, others = _trusted(installed), unknown(installed, *known)
-    return others if len(others) == len(trusted) else []
+    lowest = [entry for entry in trusted if not any(_stands_above(entry, other) for other in trusted)]
+    return lowest if all(entry in others for entry in lowest) else []
 
 
 def unknown(installed: str, *known: str) -> list[Entry]:
@@ -259,13 +297,25 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def problems(
-    pem: str, ca: str, usage: str, names: t.Iterable[str] = (), at: datetime.datetime | None = None
+    pem: str,
+    ca: str,
+    usage: str,
+    names: t.Iterable[str] = (),
+    at: datetime.datetime | None = None,
+    through: bool = False,
 ) -> list[str]:
-    """What strict verifiers would hold against a certificate, one phrase each."""
+    """What strict verifiers would hold against a certificate, one phrase each.
+
+    ``through`` lets what stands behind it lead to the CA.
+    """
     certificate = load_bundle(pem)[0].certificate
     now = at or datetime.datetime.now(datetime.timezone.utc)
     found = []
-    if not any(issued_by(certificate, entry.certificate) for entry in load_bundle(ca)):
+    if not (
+        chain_ends_in(pem, ca)
+        if through
+        else any(issued_by(certificate, entry.certificate) for entry in load_bundle(ca))
+    ):
         found.append("it is not issued by the CA of the trust bundle")
     if now < _utc(certificate, "not_valid_before"):
         found.append(f"it is not valid before {_utc(certificate, 'not_valid_before'):%Y-%m-%d %H:%M} UTC")

@@ -119,13 +119,16 @@ class Lab:
         ca: str = "",
         identity: tuple[str, str] | None = None,
         refused_pairs: t.Sequence[endpoint_check.CertificateFiles] = (),
+        client_cas: str = "",
     ) -> endpoint_check.Credentials:
         files = endpoint_check.CertificateFiles("identity", *(identity or self.client), "client_")
-        return endpoint_check.read_credentials(ca or self.ca, files, refused_pairs)
+        return endpoint_check.read_credentials(ca or self.ca, files, refused_pairs, client_cas)
 
     def check(self, port: int, timeout: float = PATIENCE, **changes: t.Any) -> dict[str, t.Any]:
         """The result for one endpoint; what is changed is the endpoint's or the credentials'."""
-        mine = {name: changes.pop(name) for name in ("ca", "identity", "refused_pairs") if name in changes}
+        mine = {
+            name: changes.pop(name) for name in ("ca", "identity", "refused_pairs", "client_cas") if name in changes
+        }
         return endpoint_check.check_endpoint(self.endpoint(port, **changes), self.credentials(**mine), timeout)
 
     def findings(self, port: int, **changes: t.Any) -> list[str]:

@@ -27,18 +27,23 @@ def _general_name(text: str) -> x509.GeneralName:
 
 
 class Authority:
-    """A CA as the collection makes them; without ``strict`` it lacks the key usage that strict clients require."""
+    """A CA as the collection makes them; without ``strict`` it lacks the key usage that strict clients require.
 
-    def __init__(self, name: str, strict: bool = True, days: int = 9) -> None:
+    ``above`` signs an issuing CA.
+    """
+
+    def __init__(
+        self, name: str, strict: bool = True, days: int = 9, above: Authority | None = None, path_length: int | None = 0
+    ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = _name(name)
-        extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(True, 0), True)]
+        extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(True, path_length), True)]
         if strict:
             names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
             names += ("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
             usage = {name: name in ("key_cert_sign", "crl_sign") for name in names}
             extensions.append((x509.KeyUsage(**usage), True))
-        self.certificate = self._sign(self.name, self.key.public_key(), extensions, days)
+        self.certificate = (above or self)._sign(self.name, self.key.public_key(), extensions, days)
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(self, subject: x509.Name, public: t.Any, extensions: t.Any, days: int = 9) -> x509.Certificate:

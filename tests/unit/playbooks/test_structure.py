@@ -60,7 +60,7 @@ HOSTVARS = {
     # What the CA host says about its own record.
     "playbooks/revoke_client.yml": 1,
     # The passphrase, for the CA host alone.
-    "playbooks/internal/gather_ca.yml": 1,
+    "playbooks/internal/gather_ca.yml": 2,
     "roles/docker_ca/tasks/sign_requests.yml": 1,
     # The requests of all hosts of a play; names, usages and validity in them are from the plan.
     "roles/docker_engine/tasks/certificate.yml": 1,
@@ -143,7 +143,7 @@ def includes(path: Path) -> t.Iterator[Path]:
     for task in tasks(load(path)):
         for name in INCLUDES:
             target = task.get(f"ansible.builtin.{name}")
-            if target:
+            if isinstance(target, str):  # one with settings is the operator's own file
                 yield (path.parent / target).resolve()
         for name in ("include_role", "import_role"):
             role = task.get(f"ansible.builtin.{name}")

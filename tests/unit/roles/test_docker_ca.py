@@ -50,7 +50,7 @@ REFUSED_AT_ONCE = {
     "locked": ("root.pem", "locked.key", "docker_ca_existing_passphrase"),
     "plain": ("plain.pem", "plain.key", "keyCertSign"),
     "server": ("server.pem", "server.key", "CA:TRUE"),
-    "below": ("below.pem", "below.key", "is an intermediate CA"),
+    "below": ("below.pem", "below.key", "lacks the certificate of"),
     "short": ("short.pem", "short.key", "docker_ca_minimum_days"),
 }
 

@@ -477,6 +477,7 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     status |= {
         "reasons": ["x"],
         "new_key": True,
+        "findings": [],
         "other_ca": "",
         "ca_outdated": False,
         "repairs": [],

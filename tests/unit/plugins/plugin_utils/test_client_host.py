@@ -153,7 +153,15 @@ def test_variables_that_can_work_have_none() -> None:
 
 def told(name: str, **changes: t.Any) -> dict[str, t.Any]:
     status = {"name": name, "folder": f"/h/{name}", "pending": f"/p/{name}", "exists": True, "days_left": 9}
-    status |= {"not_after": "x", "reasons": [], "new_key": False, "other_ca": "", "ca_outdated": False, "repairs": []}
+    status |= {
+        "not_after": "x",
+        "reasons": [],
+        "new_key": False,
+        "findings": [],
+        "other_ca": "",
+        "ca_outdated": False,
+        "repairs": [],
+    }
     return status | changes
 
 

@@ -18,7 +18,7 @@ CA: dict[str, Any] = {
     "phase": "none",
     "key": {"matches": True, "type": "P-256"},
     "certificates": [{"role": "previous"}, {"role": "signing", "days_left": 3000}],
-    "bundle": "B",
+    "client_bundle": "B",
 }
 ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
 DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
@@ -65,6 +65,41 @@ def test_a_renewal_is_for_certificates_and_sets_nothing_up() -> None:
 def test_check_mode_changes_no_engine_and_tells_the_reasons() -> None:
     now = found(planned(check_mode=True), web1=NEW)
     assert (now["engines"], now["incomplete"]) == ([], ["web1"])
+
+
+def test_a_ca_elsewhere_is_asked_for_all_before_a_client_that_waits_ends_the_run() -> None:
+    """Nobody could verify the engines, whose keys wait for their certificates, too."""
+    made = planned()
+    made["ca"] = {**made["ca"], "issue_tasks": "/issue.yml", "takes_over": True}
+    waiting = {"docker_client_report": CLIENT, "docker_failure": "There is no certificate yet."}
+    request = {"docker_engine_preview": NEW, "docker_engine_request": {"request": "PEM"}}
+    engines = {"web1": request, "web2": {"docker_engine_preview": DRIFT}, "web3": {"docker_engine_preview": PREVIEW}}
+    ca = {**CA, "key": {"matches": False, "type": ""}, "existing": {"taken_over": True}}
+    now = due.due(made, {**engines, "localhost": waiting}, ca)
+    assert (list(now["certificates"]), now["engines"], now["unused_keys"]) == (["web1"], [], [])
+    now = due.due(made, {**engines, "localhost": {"docker_client_report": CLIENT}}, ca)
+    assert (list(now["certificates"]), now["engines"], now["ca"]) == (["web1"], ["web1", "web2"], False)
+    other = {**ca, "existing": {"taken_over": False, "client_bundle": "N"}}
+    now = due.due(made, {**engines, "localhost": {"docker_client_report": CLIENT}}, other)
+    assert (now["ca"], now["clients"]) == (True, ["localhost"])
+    made["playbook"] = "renew"  # which takes nothing over
+    assert (
+        due.due(made, {**engines, "localhost": {"docker_client_report": CLIENT}}, {**other, "bundle": "B"})["clients"]
+        == []
+    )
+
+
+def test_an_engine_whose_certificate_something_else_keeps_requests_none() -> None:
+    kept = {
+        "docker_engine_certificate_path": "/etc/pki/web1.pem",
+        "docker_engine_private_key_path": "/etc/pki/web1.key",
+    }
+    root = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    made = planned(hosts={"web1": {**kept, "docker_engine_server_ca": root}})
+    assert made["server_cas"] == root
+    now = found(made, client={**CLIENT, "ca_certificate": f"B{root}"}, web1=OLD, web2=OLD)
+    assert (now["engines"], list(now["certificates"]), now["clients"]) == (["web1", "web2"], ["web2"], [])
+    assert found(planned("renew", hosts={"web1": kept}), web1=OLD)["engines"] == ["web1"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -272,7 +273,7 @@ def test_what_is_wrong_with_an_engine_is_one_sentence(variable: str, value: Any,
         (
             "docker_ca_existing_certificate",
             "/ca.pem",
-            "docker_ca_existing_certificate and docker_ca_existing_private_key",
+            "docker_ca_existing_certificate of localhost goes with docker_ca_existing_private_key, or with",
         ),
         (
             "docker_ca_valid_days",
@@ -289,6 +290,31 @@ def test_what_is_wrong_with_the_control_node_is_one_sentence(variable: str, valu
     with pytest.raises(plan.PlanError) as error:
         plan.make(given, "site")
     assert [problem for problem in error.value.problems if not problem.startswith(said)] == []
+
+
+def test_what_stands_against_a_ca_whose_key_is_elsewhere(tmp_path: Path) -> None:
+    tasks = tmp_path / "issue.yml"
+    right = {"docker_ca_existing_certificate": "/ca.pem", "docker_ca_issue_tasks": str(tasks)}
+
+    def problems(playbook: str = "site", extra: dict[str, Any] | None = None, **given: Any) -> list[str]:
+        try:
+            plan.make(inventory(hosts={"localhost": {**right, **given}}, extra=extra), playbook)
+        except plan.PlanError as error:
+            return error.problems
+        return []
+
+    assert "it has to be a file of tasks on the control node" in problems()[0]
+    tasks.write_text("[]")
+    assert problems() == problems("renew") == problems("verify") == []
+    assert "exclude each other" in problems(docker_ca_existing_private_key="/key.pem")[0]
+    assert "goes with" in problems(docker_ca_existing_certificate="")[0]
+    for refused in (problems("rotate_ca"), problems("renew", docker_ca_rotate_when_due=True)):
+        assert "so that it is not replaced by a playbook" in " ".join(refused)
+    revoke = {"docker_revoke_name": "alice"}
+    assert problems("revoke_client", extra=revoke) == []
+    (problem,) = problems("revoke_client", extra={**revoke, "docker_revoke_by_rotation": True})
+    assert "Put the new CA behind the present one" in problem
+    assert "so is its passphrase" in problems("change_passphrase")[0]
 
 
 def test_identities_have_everything_that_others_need() -> None:
@@ -310,8 +336,18 @@ def test_identities_have_everything_that_others_need() -> None:
             "valid_days": 90,
             "ssh_account": "docker-build1",
             "ssh_private_key": "",
+            "certificate_path": "",
+            "private_key_path": "",
         },
-        {"name": "al.ice", "user": "", "valid_days": 365, "ssh_account": "alice", "ssh_private_key": ""},
+        {
+            "name": "al.ice",
+            "user": "",
+            "valid_days": 365,
+            "ssh_account": "alice",
+            "ssh_private_key": "",
+            "certificate_path": "",
+            "private_key_path": "",
+        },
     ]
     assert client["connects_as"] == "deploy"
     verifier = made["verifier"]

@@ -72,11 +72,39 @@ def test_what_cannot_be_a_ca_is_refused_in_a_sentence(tmp_path: Path) -> None:
         found = gather(tmp_path, *given)
         assert says in " ".join(found["problems"])
         assert not found["taken_over"]
-    assert "is an intermediate CA" in gather(tmp_path, leaf, leaf_key)["problems"][1]
     (tmp_path / "own-key.pem").unlink()
     files_ = existing.Files(tmp_path / "own.pem", tmp_path / "own-key.pem", "")
     (problem,) = existing.gather(ca.Directory(tmp_path / "none"), "", files_)["problems"]
     assert "own-key.pem cannot be read (No such file or directory)." in problem
+
+
+def chain(*authorities: Authority) -> bytes:
+    return "".join(authority.pem for authority in authorities).encode()
+
+
+def test_an_issuing_ca_comes_with_all_above_it_in_any_order(tmp_path: Path) -> None:
+    root = Authority("root", path_length=None)
+    middle = Authority("middle", above=root, path_length=1)
+    issuing = Authority("issuing", above=middle)
+    found = gather(tmp_path, chain(root, Authority("other"), issuing, middle), authority.key_text(issuing.key))
+    assert (found["problems"], found["certificate"]) == ([], issuing.pem)
+    assert found["client_bundle"] == issuing.pem + middle.pem + root.pem
+
+
+def test_an_issuing_ca_that_would_open_more_or_serve_less_is_refused(tmp_path: Path) -> None:
+    root, brief = Authority("root", path_length=None), Authority("brief", days=1, path_length=None)
+    lax = Authority("lax", above=root, path_length=None)
+    issuing, outlives = Authority("issuing", above=root), Authority("outlives", above=brief, days=5)
+    namesake = Authority("root")
+    cases = {
+        "may have others below it (it has no pathlen:0)": (lax, chain(lax, root)),
+        "lacks the certificate of CN=root. Put the certificates above": (issuing, chain(issuing)),
+        "lacks the certificate of CN=root": (issuing, chain(issuing, namesake)),
+        "before the issuing CA below it": (outlives, chain(outlives, brief)),
+    }
+    for says, (ca_, certificate) in cases.items():
+        (problem,) = gather(tmp_path, certificate, authority.key_text(ca_.key))["problems"]
+        assert says in problem
 
 
 def test_one_that_was_taken_over_may_be_gone(tmp_path: Path) -> None:

@@ -535,6 +535,35 @@ def test_why_a_certificate_is_due(daemon: Daemon, tmp_path: pathlib.Path, wish: 
     assert stamps(tmp_path) == before
 
 
+def test_a_pair_that_something_else_keeps_is_taken_over_when_it_is_another(
+    daemon: Daemon, tmp_path: pathlib.Path
+) -> None:
+    ours, theirs = Authority(), Authority()
+    key = tmp_path / "kept.key"
+
+    def wish(certificate: str, **more: t.Any) -> plan.Desired:
+        kept = {"source": "/etc/pki/docker.pem", "private_key": key, "server_ca": theirs.pem}
+        return desired(ours, certificate, **{**kept, **more})
+
+    first = theirs.pair(key)
+    assert transaction.change(wish(first, ca=""), check_mode=True).would_change  # before there is a CA
+    told = transaction.change(wish(first), check_mode=True)
+    assert told.certificate_reasons == ["/etc/pki/docker.pem holds another one than dockerd has"]
+    assert transaction.change(wish(first)).restarted
+    assert inspect.CERTIFICATE.read_text().strip() == first.strip()
+    before = stamps(tmp_path)
+    again = transaction.change(wish(first, renewal=Renewal(renew_days=365, force=True)))
+    assert (again.changed, again.certificate_reasons) == (False, [])
+    assert "was not renewed; whoever keeps it" in again.findings[0]
+    assert stamps(tmp_path) == before
+    assert transaction.change(wish(theirs.pair(key))).restarted
+
+    wrong = theirs.pair(key)
+    for bad, says in (({"server_ca": ""}, "not issued by the CA"), ({"names": ("web9",)}, "it lacks the names web9")):
+        with pytest.raises(inspect.EngineError, match=f"in /etc/pki/docker.pem: .*{says}.* Let whoever keeps it"):
+            transaction.change(wish(wrong, **bad))
+
+
 def test_no_engine_leaves_a_ca_that_the_run_does_not_know(daemon: Daemon) -> None:
     old, new = Authority(), Authority()
     transaction.change(desired(old, old.pair(inspect.PENDING_KEY)))

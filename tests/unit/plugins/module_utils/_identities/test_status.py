@@ -30,6 +30,7 @@ def test_a_whole_identity_needs_nothing(issued: Issued) -> None:
         "not_after": found["not_after"],
         "reasons": [],
         "new_key": False,
+        "findings": [],
         "other_ca": "",
         "ca_outdated": False,
         "repairs": [],

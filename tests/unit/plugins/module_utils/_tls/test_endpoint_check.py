@@ -72,6 +72,15 @@ def test_a_server_that_accepts_one_more_ca(lab: Lab) -> None:
     assert lab.findings(port) == ["accepts clients of CN=other and CN=ours instead of CN=ours alone"]
 
 
+def test_a_client_may_trust_more_cas_than_the_server(lab: Lab) -> None:
+    ours = pathlib.Path(lab.ca).read_text()
+    assert lab.findings(lab.engine(), ca=lab.both_cas, client_cas=ours) == []
+    port = lab.engine(cas=("-CAfile", lab.both_cas))
+    assert lab.findings(port, ca=lab.both_cas, client_cas=ours) == [
+        "accepts clients of CN=other and CN=ours instead of CN=ours alone"
+    ]
+
+
 def test_a_server_that_does_not_accept_the_identity_says_why(lab: Lab) -> None:
     expired = lab.ours.pair(lab.folder, "expired", CLIENT, days=-2)
     found = lab.findings(lab.engine(), identity=expired)

@@ -153,3 +153,40 @@ def test_a_bundle_that_shares_no_certificate_is_told_by_what_can_be_read_of_it()
     assert stranger.common_names == ["theirs"]
     assert _x509.strangers(f"{theirs.pem}{ours.pem}", ours.pem) == _x509.strangers(unreadable, ours.pem) == []
     assert _x509.strangers(theirs.pem, ours.pem, theirs.pem) == []
+
+
+def test_a_root_that_two_issuing_cas_share_makes_no_friends_of_them() -> None:
+    root = Authority("root", path_length=None)
+    ours, theirs = Authority("ours", above=root), Authority("theirs", above=root)
+    (stranger,) = _x509.strangers(f"{theirs.pem}{root.pem}", f"{ours.pem}{root.pem}")
+    assert stranger.common_names == ["theirs"]
+    assert _x509.strangers(f"{ours.pem}{root.pem}", f"{ours.pem}{root.pem}") == []
+    # A rotation from the root itself to an issuing CA below it.
+    assert _x509.strangers(root.pem, f"{root.pem}{ours.pem}") == []
+    assert _x509.strangers(f"{root.pem}{ours.pem}", f"{ours.pem}{root.pem}") == []
+
+
+def test_a_chain_leads_to_the_ca_by_what_stands_behind_the_certificate(tmp_path: pathlib.Path) -> None:
+    root = Authority("root", path_length=None)
+    issuing = Authority("issuing", above=root)
+    leaf = pathlib.Path(issuing.pair(tmp_path, "leaf", SERVER)[0]).read_text(encoding="ascii")
+
+    def says(pem: str, ca: str, through: bool = True) -> bool:
+        found = _x509.problems(pem, ca, "server", through=through)
+        return "it is not issued by the CA of the trust bundle" not in found
+
+    assert says(leaf + issuing.pem, root.pem)
+    assert says(leaf, issuing.pem)
+    assert says(leaf + issuing.pem + root.pem, root.pem)
+    assert not says(leaf, root.pem)
+    assert not says(leaf + issuing.pem, root.pem, through=False)
+    assert not says(leaf + issuing.pem, Authority("root").pem)
+    assert not says(leaf + issuing.pem, Authority("other").pem)
+    # A leaf that signs another one is no CA.
+    files = issuing.pair(tmp_path, "sham", SERVER)
+    sham = Authority("sham")
+    sham.name = _x509.load_bundle(pathlib.Path(files[0]).read_text())[0].certificate.subject
+    sham.key = _x509.serialization.load_pem_private_key(pathlib.Path(files[1]).read_bytes(), None)
+    signed = pathlib.Path(sham.pair(tmp_path, "signed", SERVER)[0]).read_text(encoding="ascii")
+    between = pathlib.Path(files[0]).read_text(encoding="ascii")
+    assert not says(signed + between + issuing.pem, root.pem)
