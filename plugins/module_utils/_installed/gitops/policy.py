@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a Compose file may not have, because no signature would cover it."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+from .compose import Model
+from .errors import ProjectError
+
+_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+
+
+def check(model: Model, folder: pathlib.Path, require_digests: bool) -> None:
+    for name, service in (model.get("services") or {}).items():
+        if "provider" in service:
+            raise ProjectError(
+                f"the service {name} has a provider, a program that would run on this host itself; remove it."
+            )
+        if require_digests and not (_DIGEST.fullmatch(str(service.get("image", ""))) and not service.get("build")):
+            raise ProjectError(
+                f"the service {name} has no image with a digest (image: name@sha256:...), as require_digests wants it."
+            )
+        _check_build(name, service.get("build"), folder)
+    for kind in ("configs", "secrets"):
+        for name, entry in (model.get(kind) or {}).items():
+            file = (entry or {}).get("file")
+            if file and not _is_inside(file, folder, folder):
+                raise ProjectError(
+                    f"{kind} of the project name {file} for {name}, which is outside of its folder in the repository; "
+                    "put the file there, or use the secrets of the role."
+                )
+
+
+def _check_build(name: str, build: t.Any, folder: pathlib.Path) -> None:
+    if not build:
+        return
+    given: dict[str, t.Any] = {"context": build} if isinstance(build, str) else dict(build)
+    context = str(given.get("context", "."))
+    contexts = [str(value) for value in dict(given.get("additional_contexts") or {}).values()]
+    for place in [context, *(value for value in contexts if not value.startswith("service:"))]:
+        if not _is_inside(place, folder, folder):
+            raise ProjectError(f"the service {name} is built from {place}, which is outside of the project's folder.")
+    if "dockerfile" in given and not _is_inside(str(given["dockerfile"]), folder, folder / context):
+        raise ProjectError(f"the Dockerfile of the service {name} is outside of the project's folder.")
+
+
+def _is_inside(path: str, folder: pathlib.Path, base: pathlib.Path) -> bool:
+    """Whether it is a path below the folder; URLs and addresses of git are none."""
+    if re.match(r"[\w.+-]+:", path) or re.match(r"[^/]+@[^/]+:", path) or path.startswith("github.com/"):
+        return False
+    whole = (base / path).resolve()
+    return whole == folder.resolve() or folder.resolve() in whole.parents
