@@ -21,6 +21,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._gitops import fil
 from ansible_collections.bulkhead.docker.plugins.module_utils._gitops import options as _options
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import commands as _commands
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import compose as _compose
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import report as _report
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import state as _state
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import tools as _tools
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops.errors import CommandError, GitopsError
@@ -78,7 +79,7 @@ def clear(remove_projects: bool, check_mode: bool = False) -> Result:
     """Take everything away again. What containers have mounted stays, or they would lose their files."""
     mounted = _mounted()
     kept = set() if remove_projects else mounted
-    targets = _differing(_gitops_files.nothing())
+    targets = _differing([*_gitops_files.nothing(), *_metrics()])
     folders = [folder for folder in (_gitops_files.LIBRARY, _PLACES.config) if folder.exists()]
     left = _leftovers(kept)
     projects = _deployed() if remove_projects else []
@@ -185,6 +186,14 @@ def _deployed() -> list[tuple[str, _compose.Engine]]:
         config = json.loads(_PLACES.settings.read_text(encoding="utf-8"))
         engine = _compose.Engine(config["docker_host"], _PLACES)
         return [(name, engine) for name in _state.Store(_PLACES.state).load().projects]
+    return []
+
+
+def _metrics() -> list[Target]:
+    """The file in somebody else's folder."""
+    with contextlib.suppress(FileNotFoundError):
+        folder = json.loads(_PLACES.settings.read_text(encoding="utf-8"))["metrics_directory"]
+        return [Target(pathlib.Path(folder) / _report.FILE, None)] if folder else []
     return []
 
 

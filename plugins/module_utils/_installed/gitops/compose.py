@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -68,6 +69,12 @@ class Engine:
 
     def check(self) -> None:
         self.docker("version", "--format", "{{.Server.Version}}", timeout=60)
+
+    def has(self, image: str) -> bool:
+        with contextlib.suppress(CommandError):
+            self.docker("image", "inspect", "--format", "{{.Id}}", image)
+            return True
+        return False
 
     def containers(self, project: str) -> list[Container]:
         label = f"label=com.docker.compose.project={project}"
@@ -132,8 +139,15 @@ class Compose:
         lines = self._run("config", "--hash", "*").splitlines()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
-    def pull(self) -> None:
-        self._run("pull", "--quiet", "--policy", "missing", "--ignore-buildable", timeout=_BUILD_SECONDS)
+    def pull(self, model: Model) -> None:
+        """The images that are not here, before anything is stopped for them. Compose itself takes latest for absent."""
+        missing = [
+            name
+            for name, service in model["services"].items()
+            if service.get("pull_policy") == "always" or not (service.get("build") or self.engine.has(service["image"]))
+        ]
+        if missing:
+            self._run("pull", "--quiet", *missing, timeout=_BUILD_SECONDS)
 
     def build(self) -> None:
         self._run("build", "--quiet", timeout=_BUILD_SECONDS)

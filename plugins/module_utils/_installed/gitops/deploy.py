@@ -99,6 +99,9 @@ class Deployer:
         except (ProjectError, CommandError) as error:
             self._fail(project, mine, version, variables, str(error))
             return
+        except GitopsError:  # nothing was touched by it, and nothing was cut off
+            mine.attempt = earlier
+            raise
         mine.good, mine.running, mine.deployed_at = version, running, int(time.time())
         mine.attempt, mine.failed, mine.failure, mine.drift = None, None, "", []
         self._save()
@@ -113,7 +116,7 @@ class Deployer:
         model = new.model()
         policy.check(model, self._folder(project, version), project.require_digests)
         try:
-            new.pull()
+            new.pull(model)
         except CommandError as error:  # of a registry, not of the version: the next run tries again
             raise GitopsError(f"an image cannot be pulled, and the running version stays: {error}") from error
         if any(service.get("build") for service in model["services"].values()):

@@ -15,7 +15,6 @@ import os
 import pathlib
 import shutil
 import sys
-import syslog
 import time
 import typing as t
 
@@ -237,11 +236,10 @@ def main(arguments: t.Sequence[str], places: Places) -> int:
     commands.add_parser("retry", help="try versions again that have failed")
     commands.add_parser("forget", help="accept the next signed revision whatever was accepted before")
     given = parser.parse_args(arguments)
-    syslog.openlog("docker-gitops", syslog.LOG_PID, syslog.LOG_DAEMON)
     try:
         return _act(given, places)
     except (GitopsError, ProjectError) as error:
-        report.log(str(error), syslog.LOG_ERR)
+        report.log(str(error))
         return 1
 
 

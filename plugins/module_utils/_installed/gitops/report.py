@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
-import syslog
 import typing as t
 
 from . import commands, storage
@@ -18,7 +17,7 @@ from .settings import Places, Settings
 from .state import State
 
 _NOTIFY_SECONDS = 60
-_FILE = "docker_gitops.prom"
+FILE = "docker_gitops.prom"
 
 
 def metrics(state: State, settings: Settings, paused: bool) -> str:
@@ -58,9 +57,9 @@ def metrics(state: State, settings: Settings, paused: bool) -> str:
 
 
 def write_metrics(text: str, settings: Settings, places: Places) -> None:
-    storage.write(places.state / _FILE, text.encode(), 0o644)
+    storage.write(places.state / FILE, text.encode(), 0o644)
     if settings.metrics_directory:
-        storage.write(pathlib.Path(settings.metrics_directory) / _FILE, text.encode(), 0o644)
+        storage.write(pathlib.Path(settings.metrics_directory) / FILE, text.encode(), 0o644)
 
 
 def notify(event: t.Mapping[str, t.Any], settings: Settings) -> None:
@@ -70,11 +69,11 @@ def notify(event: t.Mapping[str, t.Any], settings: Settings) -> None:
     try:
         commands.run(settings.notify, {"HOME": "/nonexistent"}, _NOTIFY_SECONDS, json.dumps(event).encode())
     except CommandError as error:
-        log(f"the notification failed: {error}", syslog.LOG_WARNING)
+        log(f"the notification failed: {error}")
 
 
-def log(text: str, priority: int = syslog.LOG_NOTICE) -> None:
-    syslog.syslog(priority, text)
+def log(text: str) -> None:
+    """For the journal, or whoever has started it by hand."""
     print(text, flush=True)
 
 

@@ -16,6 +16,7 @@ from .settings import Signer
 
 _GOOD_TAG = re.compile(r'Good "git" signature for (\S+) with \S+ key (SHA256:\S+)')
 _TAGGER = re.compile(r"tagger .*> (\d+) [+-]\d{4}")
+_SSH = b"BEGIN SSH SIGNATURE"
 _CLOCKS = 600  # seconds by which the clocks of signers and engines may differ
 
 
@@ -40,7 +41,7 @@ def commit(repository: Repository, name: str, signers: t.Iterable[Signer], now: 
     what = f"commit {name[:12]}"
     if status != "G":
         raw = repository.bytes("cat-file", "commit", name).split(b"\n\n", 1)[0]
-        raise RefusedError(f"{what} {_why(raw, b'gpgsig', status, fingerprint, signers)}")
+        raise RefusedError(f"{what} {_why(raw, b'gpgsig', fingerprint, signers)}")
     moment = int(time)
     return Signed(name, moment, _declared(what, principal, fingerprint, signers, moment, now))
 
@@ -64,7 +65,7 @@ def tag(repository: Repository, name: str, identifier: str, signers: t.Iterable[
         said = repository.complaint("verify-tag", "--raw", identifier).strip()
     except CommandError as error:
         found = re.search(r"SHA256:\S+", str(error))
-        raise RefusedError(f"{what} {_why(raw, b'-----BEGIN', 'X', found[0] if found else '', signers)}") from error
+        raise RefusedError(f"{what} {_why(raw, b'-----BEGIN', found[0] if found else '', signers)}") from error
     good = _GOOD_TAG.fullmatch(said)
     if not good:
         raise RefusedError(f"{what} has a signature of which git does not say that it is good; sign it anew.")
@@ -85,24 +86,17 @@ def _declared(
     if moment > now + _CLOCKS:
         raise RefusedError(f"{what} has a date in the future; correct the clock of {principal}, or of this host.")
     if not signer.is_valid_at(moment) or not signer.is_valid_at(now):
-        raise RefusedError(_outside(what, fingerprint))
+        raise RefusedError(f"{what} {_why(_SSH, _SSH, fingerprint, [signer])}")
     return signer.name
 
 
-def _outside(what: str, fingerprint: str) -> str:
-    return (
-        f"{what} is signed with {fingerprint} outside of the dates of this key in docker_gitops_signers; sign it anew."
-    )
-
-
-def _why(raw: bytes, mark: bytes, status: str, fingerprint: str, signers: t.Iterable[Signer]) -> str:
+def _why(raw: bytes, mark: bytes, fingerprint: str, signers: t.Iterable[Signer]) -> str:
     if mark not in raw:
         return "is not signed; sign it with a key of docker_gitops_signers."
-    if b"BEGIN SSH SIGNATURE" not in raw:
+    if _SSH not in raw:
         return "is not signed with an SSH key but with OpenPGP or X.509; sign it with a key of docker_gitops_signers."
+    if not fingerprint:
+        return "has a signature for another content, or for another purpose than git; sign it anew."
     if any(fingerprint == signer.fingerprint for signer in signers):
-        return (
-            f"is signed with {fingerprint} outside of the dates of this key in docker_gitops_signers, for another "
-            "purpose than git, or not for this content; sign it anew."
-        )
-    return f"is signed with {fingerprint or 'a key'} (status {status}), which docker_gitops_signers does not have."
+        return f"is signed with {fingerprint} outside of the dates of this key in docker_gitops_signers; sign it anew."
+    return f"is signed with {fingerprint}, which docker_gitops_signers does not have."

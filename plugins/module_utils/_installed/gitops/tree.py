@@ -11,6 +11,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import stat
 
 from . import storage
 from .errors import CommandError, ProjectError
@@ -105,13 +106,12 @@ def _is_right(file: File, folder: pathlib.Path) -> bool:
     if path.parent.resolve() != (folder.resolve() / file.path).parent:
         return False  # a link stands above it
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        found = path.lstat().st_mode
+        if not stat.S_ISREG(found) or stat.S_IMODE(found) != file.mode:
+            return False
+        return _name_of(path.read_bytes(), file.identifier) == file.identifier
     except OSError:
         return False
-    with os.fdopen(descriptor, "rb") as opened:
-        mode = os.fstat(opened.fileno()).st_mode
-        data = opened.read() if mode & 0o170000 == 0o100000 else None
-    return data is not None and mode & 0o777 == file.mode and _name_of(data, file.identifier) == file.identifier
 
 
 def _name_of(data: bytes, like: str) -> str:
