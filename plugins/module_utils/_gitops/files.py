@@ -121,7 +121,8 @@ def _service(desired: Desired) -> str:
     writable = f"ReadWritePaths=-{metrics}\n" if metrics else ""
     return (
         f"{_NOTICE}[Unit]\nDescription=Deploy a signed Git repository to this Docker engine\n"
-        "Wants=network-online.target\nAfter=network-online.target docker.service\n\n"
+        "Wants=network-online.target\nAfter=network-online.target docker.service\n"
+        "StartLimitIntervalSec=0\n\n"
         f"[Service]\nType=oneshot\nExecStart={PROGRAM} run\nTimeoutStartSec=3h\n"
         f"StateDirectory={PLACES.state.name}\nStateDirectoryMode=0700\n{writable}{credentials}{_SANDBOX}"
     )
