@@ -54,22 +54,27 @@ def run(desired: _options.Desired, check_mode: bool = False) -> Result:
     units = _differing(_gitops_files.units(desired))
     has_key = _PLACES.deploy_key.exists() or not desired.over_ssh
     enabled = _ENABLED.is_symlink()
+    active = _is_active(_gitops_files.TIMER)
     targets = [*programs, *settings, *units]
-    result = Result(changed=bool(targets or not has_key or not enabled), diff=list(map(_files.diff, targets)))
+    result = Result(
+        changed=bool(targets or not has_key or not enabled or not active), diff=list(map(_files.diff, targets))
+    )
     if not has_key:
         result.diff.append({"before": "", "after": f"{_PLACES.deploy_key}: a new key, which never leaves this host\n"})
     if not check_mode:
         _files.make_folder(_PLACES.config)
         _files.make_folder(_PLACES.state, 0o700)
-        if programs and enabled:
+        if programs and active:
             _systemctl("stop", _gitops_files.TIMER)  # no run begins while its programs are replaced
         _put(targets)
         if not has_key:
             _make_key(_PLACES.deploy_key)
         if units:
             service.read_units()
-        if targets or not enabled:
-            _systemctl("enable", "--now", _gitops_files.TIMER)
+        if not enabled:
+            _systemctl("enable", _gitops_files.TIMER)
+        if targets or not active:
+            _systemctl("restart", _gitops_files.TIMER)  # a timer that runs keeps its interval
     if desired.over_ssh and _PLACES.deploy_key.exists():
         result.public_key = _public_key(_PLACES.deploy_key)
     return result
@@ -155,6 +160,13 @@ def _systemctl(*arguments: str) -> None:
         _commands.run(("systemctl", *arguments), {}, _STOP_SECONDS)
     except CommandError as error:
         raise _options.DeploymentError(f"systemd does not do what deployments need: {error}") from error
+
+
+def _is_active(unit: str) -> bool:
+    with contextlib.suppress(CommandError):
+        _commands.run(("systemctl", "is-active", "--quiet", unit), {})
+        return True
+    return False
 
 
 def _make_key(path: pathlib.Path) -> None:

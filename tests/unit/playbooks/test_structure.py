@@ -115,7 +115,9 @@ def test_what_hosts_read_of_each_other_is_listed() -> None:
     assert found == HOSTVARS
 
 
-@pytest.mark.parametrize("role", ["docker_ca", "docker_engine", "docker_client", "docker_ssh", "docker_gitops", "docker_verify"])
+@pytest.mark.parametrize(
+    "role", ["docker_ca", "docker_engine", "docker_client", "docker_ssh", "docker_gitops", "docker_verify"]
+)
 def test_every_answer_is_data(role: str) -> None:
     """The actions of the collection drop variables; a module that is called by its own name would set them."""
     used = {action(task) for path in (ROLES / role / "tasks").glob("*.yml") for task in tasks(load(path))} - {""}
