@@ -15,6 +15,8 @@ from .repository import CANDIDATES, Repository
 from .settings import Settings
 from .signatures import Signed
 
+_MOST_NEW_TAGS = 50
+
 
 @dataclasses.dataclass
 class Choice:
@@ -48,13 +50,20 @@ def _newest_tag(
 ) -> None:
     found = []
     prefix = f"{CANDIDATES}/tags/"
-    for line in repository.text("for-each-ref", "--format=%(objectname) %(refname)", prefix).splitlines():
+    looked_at = 0
+    for line in repository.text(
+        "for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", prefix
+    ).splitlines():
         identifier, _, reference = line.partition(" ")
         name = reference[len(prefix) :]
         if accepted and repository.is_ancestor(f"{identifier}^{{commit}}", accepted.commit):
             if choice.tags.get(name, identifier) != identifier:
                 choice.refused.append(_moved(name))
             continue
+        looked_at += 1
+        if looked_at > _MOST_NEW_TAGS:  # the server has not signed any of them
+            choice.refused.append(f"the Git server has more than {_MOST_NEW_TAGS} new tags; the others were not read.")
+            break
         try:
             if choice.tags.get(name, identifier) != identifier:
                 raise RefusedError(_moved(name))

@@ -113,6 +113,7 @@ class Compose:
         self._folder = folder
         self._given = json.dumps(model).encode() if model is not None else None
         self._files = ["-"] if model is not None else [str(folder / file) for file in files or self._usual()]
+        self._secrets = [line for value in variables.values() for line in [value, *value.splitlines()]]
         self._env = {**variables, **engine.env, "COMPOSE_PROJECT_NAME": name}
 
     def _usual(self) -> list[str]:
@@ -126,7 +127,16 @@ class Compose:
         named = [word for file in self._files for word in ("--file", file)]
         base = ("docker", "compose", "--ansi", "never", "--progress", "plain", "--project-name", self.name)
         command = (*base, "--project-directory", str(self._folder), *named, *arguments)
-        return commands.run(command, self._env, timeout, self._given)[0].decode("utf-8", "replace")
+        try:
+            return commands.run(command, self._env, timeout, self._given)[0].decode("utf-8", "replace")
+        except CommandError as error:
+            raise CommandError(self._without_secrets(str(error))) from None
+
+    def _without_secrets(self, text: str) -> str:
+        """Compose names the values that it cannot use, such as a port that is none."""
+        for value in sorted(filter(None, self._secrets), key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
 
     def model(self, interpolate: bool = True) -> Model:
         """What the files mean. With the values of secrets in it, so that it stays in memory."""

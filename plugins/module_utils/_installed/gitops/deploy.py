@@ -86,6 +86,7 @@ class Deployer:
         mine.attempt = Attempt(version, earlier.phase if earlier else TRYING)
         if earlier and version.is_same(earlier.version):
             mine.attempt.tries = earlier.tries + 1
+        mine.attempt.adopted = self._is_adopted(project, mine, earlier)
         self._save()
         try:
             if mine.attempt.tries > _MOST_TRIES:
@@ -108,6 +109,11 @@ class Deployer:
         self._prune(project, mine)
         self._tell("deployed", project.name, version.commit, "It runs and is healthy.")
 
+    def _is_adopted(self, project: Project, mine: ProjectState, earlier: Attempt | None) -> bool:
+        if mine.good or (earlier and earlier.phase != TRYING):
+            return earlier is not None and earlier.adopted
+        return bool(self._engine.containers(project.name))
+
     def _prepare(
         self, project: Project, mine: ProjectState, version: Version, variables: t.Mapping[str, str]
     ) -> Compose:
@@ -121,7 +127,7 @@ class Deployer:
             raise GitopsError(f"an image cannot be pulled, and the running version stays: {error}") from error
         if any(service.get("build") for service in model["services"].values()):
             new.build()
-        if project.trial and mine.good:
+        if project.trial and (mine.good or (mine.attempt and mine.attempt.adopted)):
             self._run_trial(project, version, model, variables)
         return new
 
@@ -151,7 +157,7 @@ class Deployer:
         touched = mine.attempt is not None and mine.attempt.phase == TOUCHED
         mine.failed, mine.failure = version, f"version {version.commit[:12]} is not deployed: {problem}"
         if touched:
-            mine.attempt = Attempt(version, UNDOING)
+            mine.attempt = Attempt(version, UNDOING, adopted=mine.attempt is not None and mine.attempt.adopted)
         else:
             mine.attempt = None
         self._save()
@@ -165,14 +171,17 @@ class Deployer:
         try:
             if mine.good:
                 mine.running = self._up(project, self._compose(project, mine.good, variables))
-            else:
+            elif not (mine.attempt and mine.attempt.adopted):
                 compose.down(self._engine, project.name)
         except (ProjectError, CommandError) as error:
             raise GitopsError(f"the last good version cannot be restored, the next run tries again: {error}") from error
+        adopted = mine.attempt is not None and mine.attempt.adopted
+        to = "what there was before deployments came is left as it is now" if adopted else "nothing of it runs"
+        if mine.good:
+            to = f"the version {mine.good.commit[:12]} runs again"
         mine.attempt = None
         self._save()
         self._prune(project, mine)
-        to = f"the version {mine.good.commit[:12]} runs again" if mine.good else "nothing of it runs"
         self._tell("rolled_back", project.name, failed, f"After a deployment that failed, {to}.")
 
     # -- what runs ----------------------------------------------------------------------------------------------------

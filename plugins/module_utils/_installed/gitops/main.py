@@ -236,6 +236,7 @@ def main(arguments: t.Sequence[str], places: Places) -> int:
     commands.add_parser("retry", help="try versions again that have failed")
     commands.add_parser("forget", help="accept the next signed revision whatever was accepted before")
     given = parser.parse_args(arguments)
+    os.umask(0o022)  # containers read what is written out
     try:
         return _act(given, places)
     except (GitopsError, ProjectError) as error:

@@ -27,6 +27,13 @@ def check(model: Model, folder: pathlib.Path, require_digests: bool) -> None:
                 f"the service {name} has no image with a digest (image: name@sha256:...), as require_digests wants it."
             )
         _check_build(name, service.get("build"), folder)
+        for volume in service.get("volumes") or []:
+            is_own = volume.get("type") == "bind" and _is_inside(str(volume.get("source", "")), folder, folder)
+            if is_own and not volume.get("read_only"):
+                raise ProjectError(
+                    f"the service {name} could write to {volume['source']} in the project's own folder, and so change "
+                    "what is deployed; mount it read-only (:ro), or give it a volume."
+                )
     for kind in ("configs", "secrets"):
         for name, entry in (model.get(kind) or {}).items():
             file = (entry or {}).get("file")

@@ -38,6 +38,7 @@ class Attempt:
     version: Version
     phase: str = TRYING
     tries: int = 1
+    adopted: bool = False  # somebody else's containers had the project's name before
 
 
 @dataclasses.dataclass

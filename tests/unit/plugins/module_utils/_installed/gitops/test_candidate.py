@@ -150,6 +150,16 @@ def test_tags_are_verified_as_what_they_are_called(lab: Lab) -> None:
     assert (newest.refused, newest.revision.tag) == ([], "v7")
 
 
+def test_a_server_with_any_number_of_tags_does_not_keep_the_engine_busy(lab: Lab) -> None:
+    head = lab.clone.commit("One", key=None, date=FIRST)
+    for number in range(60):
+        lab.clone.git("update-ref", f"refs/tags/v{number}", head)
+    lab.push("refs/tags/*")
+    found = choose(lab, verify="tag")
+    assert len(found.refused) == 51
+    assert "the others were not read" in found.refused[-1]
+
+
 def test_a_server_that_is_gone_or_has_no_such_branch_is_said(lab: Lab) -> None:
     with pytest.raises(FetchError, match="nothing could be fetched from file:"):
         lab.repository().fetch()

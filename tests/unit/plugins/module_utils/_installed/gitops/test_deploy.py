@@ -207,6 +207,18 @@ def test_a_first_version_that_fails_leaves_nothing(engine: Deployment) -> None:
     assert engine.state.projects["web"].failure == ""
 
 
+@pytest.mark.parametrize("trial", [False, True])
+def test_what_ran_before_deployments_came_is_not_taken_down(engine: Deployment, trial: bool) -> None:
+    engine.docker.running["web"] = "by hand"
+    engine.run(engine.version(web="sick"), project(trial=trial))
+    assert engine.docker.running == {"web": "by hand" if trial else "sick"}
+    assert engine.state.projects["web"].attempt is None
+    engine.run(engine.version(web="one"), project(trial=trial))
+    assert engine.docker.running == {"web": "one"}
+    engine.run(engine.version(web="sick again"), project(trial=trial))
+    assert engine.docker.running == {"web": "one"}
+
+
 def test_what_is_not_the_version_s_fault_is_tried_again(engine: Deployment) -> None:
     engine.run(engine.version(web="one"), project())
     head = engine.version(web="two")

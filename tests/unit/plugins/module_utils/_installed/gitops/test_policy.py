@@ -52,6 +52,18 @@ def test_what_is_in_the_tree_is_accepted(model: dict[str, t.Any]) -> None:
     policy.check(model, FOLDER, require_digests=False)
 
 
+def test_a_service_cannot_change_what_is_deployed() -> None:
+    own = {"type": "bind", "source": "/trees/web/1/www", "target": "/www"}
+    others = [
+        {**own, "read_only": True},
+        {**own, "source": "/srv"},
+        {"type": "volume", "source": "data", "target": "/x"},
+    ]
+    policy.check(service(image="x", volumes=others), FOLDER, require_digests=False)
+    with pytest.raises(ProjectError, match="could write to /trees/web/1/www"):
+        policy.check(service(image="x", volumes=[own]), FOLDER, require_digests=False)
+
+
 def test_digests_are_wanted_on_request() -> None:
     policy.check(service(image=DIGEST), FOLDER, require_digests=True)
     for content in ({"image": "name:1"}, {"image": f"{DIGEST}0"}, {"build": "."}, {"image": DIGEST, "build": "."}, {}):
