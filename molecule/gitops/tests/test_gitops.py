@@ -355,6 +355,20 @@ def test_drift_is_shown_and_corrected_when_told_to(engines: Engines, repository:
     engines.each("! grep -r second /var/lib/docker-gitops/state.json /var/lib/docker-gitops/history.jsonl")
 
 
+def test_a_secret_that_systemd_decrypts_reaches_the_project(engines: Engines) -> None:
+    """On testing alone: the systemd of Debian 13 gives no unit a credential in this lab, whatever the unit says."""
+    encrypt = "systemd-creds encrypt --name=web.WEB_SECRET - /etc/credstore.encrypted/web"
+    done = engines.on("dt", f"mkdir -p /etc/credstore.encrypted && echo third | {encrypt}")
+    assert done.returncode == 0, done.stderr
+    engines.role(gitops_drift="correct", gitops_trial=False, gitops_encrypted=["dt"])
+    assert engines.run() == engines.same(True)
+    said = engines.each("docker exec web-web-1 sh -c 'echo $SECRET'")
+    assert said == {**engines.same("second"), "dt": "third"}
+    engines.role(gitops_drift="correct", gitops_trial=False)
+    assert engines.run() == engines.same(True)
+    assert engines.each("docker exec web-web-1 sh -c 'echo $SECRET'") == engines.same("second")
+
+
 def test_a_dry_run_shows_what_would_come_and_a_pause_keeps_it_out(engines: Engines, repository: Repository) -> None:
     repository.commit("Paused", **web("paused"))
     repository.push()
