@@ -83,10 +83,10 @@ class Deployer:
 
     def _try(self, project: Project, mine: ProjectState, version: Version, variables: t.Mapping[str, str]) -> None:
         earlier = mine.attempt
-        mine.attempt = Attempt(version, earlier.phase if earlier else TRYING)
+        adopted = self._is_adopted(project, mine, earlier)
+        mine.attempt = Attempt(version, earlier.phase if earlier else TRYING, adopted=adopted)
         if earlier and version.is_same(earlier.version):
             mine.attempt.tries = earlier.tries + 1
-        mine.attempt.adopted = self._is_adopted(project, mine, earlier)
         self._save()
         try:
             if mine.attempt.tries > _MOST_TRIES:
