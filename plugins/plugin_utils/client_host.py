@@ -333,7 +333,7 @@ def _tls_context(name: str, text: str, identity: Data, engine: Data, status: Dat
     pair = pending if status.get("reasons") else folder
     return {
         "name": name,
-        "docker_host": f"tcp://{names.bracketed(_address(engine))}:{engine.get('port') or 2376}",
+        "docker_host": tls_endpoint(engine),
         "ca_path": f"{pending if status.get('ca_outdated') else folder}/ca.pem",
         "client_cert": f"{pair}/cert.pem",
         "client_key": f"{pair if status.get('new_key') else folder}/key.pem",
@@ -342,14 +342,22 @@ def _tls_context(name: str, text: str, identity: Data, engine: Data, status: Dat
 
 
 def _ssh_context(name: str, text: str, identity: Data, engine: Data, alone: bool) -> Record:
+    return {
+        "name": name,
+        "docker_host": ssh_endpoint(_users.account(identity), engine, alone),
+        "description": f"{text} over SSH",
+    }
+
+
+def tls_endpoint(engine: Data) -> str:
+    return f"tcp://{names.bracketed(_address(engine))}:{engine.get('port') or 2376}"
+
+
+def ssh_endpoint(account: str, engine: Data, alone: bool) -> str:
     """A port that is not said is left to ssh's settings, which cannot tell two engines with one address apart."""
     port = engine.get("ssh_port")
     shown = f":{port}" if port and not (int(port) == 22 and alone) else ""
-    return {
-        "name": name,
-        "docker_host": f"ssh://{_users.account(identity)}@{names.bracketed(_address(engine))}{shown}",
-        "description": f"{text} over SSH",
-    }
+    return f"ssh://{account}@{names.bracketed(_address(engine))}{shown}"
 
 
 def _address(engine: Data) -> str:

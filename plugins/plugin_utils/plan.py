@@ -43,7 +43,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     )
     fleet = reader.fleet()
     ca_host = _ca_host(reader, fleet["docker_ca_host"])
-    engine_names, client_names = _engine_names(reader, fleet, playbook), _client_names(reader, fleet)
+    engine_names, client_names = find_engines(reader, fleet, playbook), find_clients(reader, fleet)
     hosts = list(dict.fromkeys([_CONTROL_NODE, ca_host, *engine_names, *client_names]))
     reader.say(
         *_checks.facts(inventory, hosts),
@@ -118,7 +118,7 @@ def _asked(
     return {**in_run, "clients": []} if playbook in ("verify", "change_passphrase") else in_run
 
 
-def _engine_names(reader: Reader, fleet: Values, playbook: str) -> list[str]:
+def find_engines(reader: Reader, fleet: Values, playbook: str) -> list[str]:
     pattern = fleet["docker_engine_hosts"]
     names = _selected(reader, pattern)
     if not names and playbook != "change_passphrase":
@@ -135,7 +135,7 @@ def _selected(reader: Reader, pattern: str) -> list[str]:
     return [] if missing else list(reader.inventory.select(pattern))
 
 
-def _client_names(reader: Reader, fleet: Values) -> list[str]:
+def find_clients(reader: Reader, fleet: Values) -> list[str]:
     pattern = fleet["docker_client_hosts"]
     names = _selected(reader, pattern)
     if names:
