@@ -50,6 +50,20 @@ options:
       description:
         description: What C(docker context ls) shows beside the name. An empty string removes it; not set, it stays.
         type: str
+      cert_path:
+        description:
+          - The folder that has O(contexts[].ca_path), O(contexts[].client_cert) and O(contexts[].client_key) as C(ca.pem), C(cert.pem) and
+            C(key.pem), for tools that read no contexts. Needed for C(tcp://) with O(env_files=true).
+        type: path
+  env_files:
+    description:
+      - Write files for tools that read no contexts into C(~/.bulkhead/env/NAME), where C(NAME) is that of the context. C(docker.env) has
+        E(DOCKER_HOST), E(DOCKER_TLS_VERIFY) and E(DOCKER_CERT_PATH), for shells, systemd, Docker's Python library, dockerode and
+        Testcontainers; C(.testcontainers.properties) has the same for Testcontainers for Java, Go and Node.js, over TLS alone;
+        C(docker.tf) has the block of the provider C(kreuzwerker/docker).
+      - They hold no key. Those of O(context_set) that are there go with V(false), and each goes with its context.
+    type: bool
+    default: false
   current:
     description:
       - Name of the context to make the current one. It is one of O(contexts), another one that exists, or V(default).
@@ -156,6 +170,12 @@ contexts:
           description: Whether the engine's certificate is checked.
           returned: with C(tcp://)
           type: bool
+env_files:
+  description: The folders with files for tools that read no contexts, in the order of O(contexts).
+  returned: success
+  type: list
+  elements: str
+  sample: ["/home/jenkins/.bulkhead/env/web1"]
 removed:
   description: Names of the contexts that were removed.
   returned: success
@@ -177,6 +197,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import (
     cli_config,
+    env_files,
     options,
     plan,
     store,
@@ -209,6 +230,11 @@ def belongs_to(names: t.Collection[str], accounts: t.Collection[str]) -> t.Calla
     return is_theirs
 
 
+def is_for(names: t.Collection[str], accounts: t.Collection[str]) -> t.Callable[[env_files.Mark], bool]:
+    """The same of env files, which may be all that is left of a context."""
+    return lambda mark: mark.identity in names or urllib.parse.urlsplit(mark.host).username in accounts
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -220,8 +246,10 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "docker_host": {"type": "str", "required": True},
                     **options.ARGUMENTS,
+                    "cert_path": {"type": "path"},
                 },
             },
+            "env_files": {"type": "bool", "default": False},
             "current": {"type": "str"},
             "purge": {"type": "bool", "default": False},
             "remove_accounts": {"type": "list", "elements": "str", "default": []},
@@ -248,6 +276,8 @@ def main() -> None:
                 set_name=given["context_set"],
                 purge=given["purge"],
                 gone=belongs_to(*leaving) if any(leaving) else None,
+                env_files=given["env_files"],
+                env_gone=is_for(*leaving),
             ),
             module.check_mode,
             store.Store(root),
@@ -263,6 +293,7 @@ def main() -> None:
     module.exit_json(
         changed=result.changed,
         contexts=result.contexts,
+        env_files=result.env_files,
         removed=result.removed,
         current_context_name=result.current,
         diff=result.diff,

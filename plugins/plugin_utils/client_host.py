@@ -337,6 +337,7 @@ def _tls_context(name: str, text: str, identity: Data, engine: Data, status: Dat
         "ca_path": f"{pending if status.get('ca_outdated') else folder}/ca.pem",
         "client_cert": f"{pair}/cert.pem",
         "client_key": f"{pair if status.get('new_key') else folder}/key.pem",
+        "cert_path": folder,
         "description": f"{text} over TLS",
     }
 

@@ -30,6 +30,7 @@ def client(name: str, reader: Reader, renew_force: bool) -> Client:
         "purge": values["docker_client_purge"],
         "context_set": values["docker_client_context_set"],
         "config_dir": values["docker_client_config_dir"],
+        "env_files": values["docker_client_env_files"],
         "valid_days": values["docker_client_valid_days"],
         "renew_days": values["docker_client_renew_days"],
         "renew_force": values["docker_client_renew_force"] or renew_force,

@@ -186,6 +186,7 @@ CLIENT = (
     Variable("docker_client_purge", "bool", False),
     Variable("docker_client_context_set", "str", "bulkhead"),
     Variable("docker_client_config_dir", "path", ""),
+    Variable("docker_client_env_files", "bool", False),
     Variable("docker_client_valid_days", "int", 365),
     Variable("docker_client_renew_days", "int", 30),
     Variable("docker_client_renew_force", "bool", False),

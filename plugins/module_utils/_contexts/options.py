@@ -44,6 +44,7 @@ class Context:
     tls: Tls = dataclasses.field(default_factory=dict)
     skip_verify: bool = False
     description: str | None = None  # None keeps the one that is there
+    cert_path: str = ""  # the folder that holds the three files, for tools that read no contexts
 
 
 def check_name(name: str) -> None:
@@ -112,7 +113,8 @@ def from_options(options: t.Mapping[str, t.Any], check: bool) -> tuple[Context, 
         tls, missing = read_tls(**given, check=check)
     except StoreError as error:
         raise StoreError(f"context {name!r}: {error}") from error
-    return Context(name, host, tls, not options["validate_certs"], options["description"]), missing
+    cert_path = options.get("cert_path") or ""
+    return Context(name, host, tls, not options["validate_certs"], options["description"], cert_path), missing
 
 
 def read_tls(ca_path: str, client_cert: str, client_key: str, check: bool) -> tuple[Tls, list[str]]:

@@ -16,6 +16,7 @@ import ssl
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import cli_config
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import env_files as files_of
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts.options import (
     CA,
     CERT,
@@ -41,6 +42,9 @@ class Wanted:
     purge: bool = False  # members of the set that are not among the contexts
     # Tells of host and certificate whether our contexts with them go.
     gone: t.Callable[[str, bytes], bool] | None = None
+    # Whether tools that read no contexts get the files of `env_files`; None leaves those that are there.
+    env_files: bool | None = None
+    env_gone: t.Callable[[files_of.Mark], bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Result:
     removed: list[str]
     diff: list[dict[str, str]]
     warnings: list[str]
+    env_files: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +76,12 @@ def folder(config_dir: str | None) -> pathlib.Path:
 
 def run(wanted: Wanted, check: bool, store: Store) -> Result:
     """Bring the store into the wanted state, or say what that would change."""
-    changes, result = _plan(store, wanted)
+    env = files_of.EnvFiles(pathlib.Path.home())
+    changes, result = _plan(store, env, wanted)
     if not changes or check:
         return result
     with store.locked():
-        changes, result = _plan(store, wanted)
+        changes, result = _plan(store, env, wanted)
         for change in changes:
             change.apply()
         if not wanted.contexts:
@@ -83,7 +89,7 @@ def run(wanted: Wanted, check: bool, store: Store) -> Result:
     return result
 
 
-def _plan(store: Store, wanted: Wanted) -> tuple[list[_Change], Result]:
+def _plan(store: Store, env: files_of.EnvFiles, wanted: Wanted) -> tuple[list[_Change], Result]:
     config = cli_config.load(store.root / "config.json")
     declared = {context.name: context for context in wanted.contexts}
     if len(declared) < len(wanted.contexts):
@@ -105,6 +111,7 @@ def _plan(store: Store, wanted: Wanted) -> tuple[list[_Change], Result]:
     gone, warnings = _gone(store, wanted, declared)
     for name in gone:
         changes += _remove_change(store, name)
+    changes += [*_env_changes(env, wanted), *_env_removals(env, wanted, declared, gone)]
 
     current = _current(store, wanted, gone, config)
     if wanted.current and current and current not in metas:
@@ -124,6 +131,7 @@ def _plan(store: Store, wanted: Wanted) -> tuple[list[_Change], Result]:
             {"before_header": c.header, "after_header": c.header, "before": c.before, "after": c.after} for c in changes
         ],
         warnings=warnings,
+        env_files=[str(env.folder(name)) for name in declared] if wanted.env_files else [],
     )
 
 
@@ -209,6 +217,45 @@ def _remove_change(store: Store, name: str) -> list[_Change]:
     contents = {file: content for file, (content, _) in found.tls.items()}
     before = _text(found.meta, contents, contents.get(KEY), False) or "meta.json: (damaged)\n"
     return [_Change(f"context {name}", before, "", lambda: store.remove(name))]
+
+
+def _env_changes(env: files_of.EnvFiles, wanted: Wanted) -> t.Iterator[_Change]:
+    for context in wanted.contexts if wanted.env_files else ():
+        env.check(context.name)
+        files, found = files_of.contents(context, wanted.set_name), env.find(context.name)
+        if files != found:
+            yield _Change(
+                str(env.folder(context.name)),
+                _listed(found),
+                _listed(files),
+                lambda name=context.name, files=files: env.write(name, files),  # type: ignore[misc]
+            )
+
+
+def _env_removals(
+    env: files_of.EnvFiles, wanted: Wanted, declared: t.Mapping[str, Context], gone: t.Collection[str]
+) -> t.Iterator[_Change]:
+    """Those of contexts that go, and those that nobody asks for any more. What others have written stays."""
+    for name in env.names():
+        mark = env.mark(name)
+        if mark is None:
+            continue
+        is_member = wanted.env_files is not None and mark.set_name == wanted.set_name
+        if name in declared:
+            goes = is_member and not wanted.env_files
+        else:
+            goes = name in gone or (is_member and wanted.purge) or bool(wanted.env_gone and wanted.env_gone(mark))
+        if goes:
+            yield _Change(
+                str(env.folder(name)),
+                _listed(env.find(name)),
+                "",
+                lambda name=name: env.remove(name),  # type: ignore[misc]
+            )
+
+
+def _listed(files: t.Mapping[str, str]) -> str:
+    return "".join(f"{name}: {line}\n" for name, text in sorted(files.items()) for line in text.splitlines())
 
 
 def _text(meta: dict[str, t.Any] | None, tls: Tls, key: bytes | None, is_open: bool) -> str:

@@ -31,6 +31,7 @@ def test_contexts_are_called_after_engines_and_where_needed_after_identities() -
         "ca_path": "~/.bulkhead/identities/alice/ca.pem",
         "client_cert": "~/.bulkhead/identities/alice/cert.pem",
         "client_key": "~/.bulkhead/identities/alice/key.pem",
+        "cert_path": "~/.bulkhead/identities/alice",
         "description": "web1 as alice over TLS",
     }
     named = contexts(settings(context_name="{identity}.{engine}"))[""]
