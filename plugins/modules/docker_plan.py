@@ -33,7 +33,7 @@ options:
     description: The playbook that the plan is for. Some of them need variables that others do not have.
     type: str
     required: true
-    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase]
+    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, export_identity]
   rotates:
     description: >-
       The plan of the rotation that O(playbook=renew) begins where C(docker_ca_rotate_when_due) is set and the CA is due: RV(playbook) is
@@ -125,6 +125,12 @@ renew:
 server_cas:
   description: The CAs in PEM that clients trust beside the run's own, because certificates of engines come from them.
   type: str
+  returned: success
+export:
+  description: >-
+    The C(name) that gets a bundle, its C(dest), C(valid_days), whether it is to C(encrypt), and the C(engines) that it is for. Empty for other
+    playbooks.
+  type: dict
   returned: success
 ssh_clients:
   description: Addresses of client hosts that use SSH, which engines exempt from sshd's penalties.

@@ -147,7 +147,7 @@ def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Itera
 
 
 def ca_host_left_out(playbook: str, ca_host: str) -> t.Iterator[str]:
-    if playbook in ("revoke_client", "change_passphrase"):
+    if playbook in ("revoke_client", "change_passphrase", "export_identity"):
         yield f"--limit leaves out {ca_host}, which keeps the CA; add it to --limit, or nothing would be done there."
 
 

@@ -21,6 +21,7 @@ Row = dict[str, t.Any]
 WIDTH = 100
 _MOST_FINDINGS = 20
 _LONGEST = 300
+_SOON = 30  # days
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +79,18 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     for name in plan["clients"]:
         if name in plan["asked"]["clients"] or name in said_by_clients:
             rows += _client(name, said_by_clients.get(name), check)
-    rows += _left_behind(plan)
+    rows += [*_left_behind(plan), *_elsewhere(plan, ca)]
     rows += _ca(plan, ca)
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
     lines = [*_tables(rows, check), "", *_access(plan, ca), *_left_out(plan)]
-    lines += [*_still_valid(plan, ca), *_problem_lines(problems), *_next(plan, rows, problems)]
+    lines += [
+        *_still_valid(plan, ca),
+        *_ending_elsewhere(rows),
+        *_problem_lines(problems),
+        *_next(plan, rows, problems),
+    ]
     return Report(rows, problems, summary, [*lines, "", *textwrap.wrap(summary, WIDTH)])
 
 
@@ -183,6 +189,33 @@ def _left_behind(plan: Values) -> list[Row]:
     engines = [_engine(host, plan, {"findings": [of_engine]}) for host in plan["engines"] if host in excluded]
     clients = [_client(host, {"findings": [of_client]}, False) for host in plan["clients"] if host in excluded]
     return [*engines, *(row for rows in clients for row in rows)]
+
+
+def _elsewhere(plan: Values, ca: t.Any) -> list[Row]:
+    """Identities that no client host of the inventory has: exported ones, and those of hosts that are gone."""
+    if not isinstance(ca, t.Mapping) or plan["playbook"] == "remove":
+        return []
+    rows = []
+    for entry in _Answer(ca, []).entries("elsewhere"):
+        name, days = clean(entry["name"]), entry["days_left"]
+        row = _identity_row(name, plan["ca"]["host"], "", days, None, False, [], "", False)
+        rows.append({**row, "state": "elsewhere"})
+    return rows
+
+
+def _ending_elsewhere(rows: t.Sequence[Row]) -> list[str]:
+    """No run renews them, so somebody has to."""
+    soon = [
+        f"{row['name']} ({row['days_left']} days)"
+        for row in rows
+        if row["state"] == "elsewhere" and row["days_left"] < _SOON
+    ]
+    if not soon:
+        return []
+    return _wrapped(
+        f"Identities that no host of this inventory has, and that end soon: {listed(soon, 20)}. Export those anew that "
+        "are in use: bulkhead.docker.export_identity."
+    )
 
 
 def _identity_row(

@@ -291,8 +291,20 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         "revoked": _entries(state.get("revoked")),
         # Certificates of an identity that is being revoked, which engines accept as before.
         "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
+        "elsewhere": _elsewhere(plan, state),
         "findings": findings,
     }
+
+
+def _elsewhere(plan: Plan, state: Values) -> list[Record]:
+    """Identities in the CA's record that no client host of this inventory has, such as those that were exported."""
+    ours = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
+    last: dict[str, int] = {}
+    for entry in _entries(state.get("issued")):
+        valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
+        if entry["usage"] == "client" and valid and entry["name"] not in ours:
+            last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))
+    return [{"name": name, "days_left": days} for name, days in sorted(last.items())]
 
 
 def _ca_findings(plan: Plan, state: Values, has_certificate: bool) -> list[str]:

@@ -36,7 +36,7 @@ class Variable:
 
 _KEY_TYPES = ("P-256", "P-384", "RSA")
 
-PLAYBOOKS = ("site", "verify", "renew", "rotate_ca", "revoke_client", "remove", "change_passphrase")
+PLAYBOOKS = ("site", "verify", "renew", "rotate_ca", "revoke_client", "remove", "change_passphrase", "export_identity")
 
 # For the whole run: given with -e, or in the inventory for all hosts.
 FLEET = (
@@ -103,6 +103,33 @@ FLEET = (
         False,
         "Renews every certificate, due or not, each with a new key.",
         playbooks=("renew",),
+    ),
+    Variable(
+        "docker_export_name", "str", "", "The identity that gets a bundle of its own.", playbooks=("export_identity",)
+    ),
+    Variable(
+        "docker_export_dest",
+        "path",
+        "",
+        "Folder on the control node that gets the bundle; it does not exist or is empty.",
+        playbooks=("export_identity",),
+    ),
+    Variable(
+        "docker_export_engines",
+        "list",
+        [],
+        "The engines that the bundle has a context for, names with commas between them. Empty: all of them.",
+        playbooks=("export_identity",),
+    ),
+    Variable(
+        "docker_export_valid_days", "int", 90, "How long its certificate is valid.", playbooks=("export_identity",)
+    ),
+    Variable(
+        "docker_export_encrypt",
+        "bool",
+        True,
+        "Encrypts what holds the private key with ansible-vault, with the first vault secret of the run.",
+        playbooks=("export_identity",),
     ),
 )
 

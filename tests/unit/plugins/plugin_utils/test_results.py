@@ -297,3 +297,29 @@ def test_an_engine_that_no_client_could_know_is_named_itself(key: str) -> None:
     assert problems(planned("site"), hostvars(web1=web1, web2=nobody)) == [
         "web1: it has answered no SSH host key that clients could know it by."
     ]
+
+
+def test_identities_that_no_host_has_are_listed_and_named_before_they_end() -> None:
+    def entry(name: str, days: int, **more: Any) -> dict[str, Any]:
+        return {"name": name, "usage": "client", "days_left": days, "issuer": "ab", "revoked": False, **more}
+
+    issued = [
+        entry("github", 3),
+        entry("github", 12),  # exported again
+        entry("gitlab", 80),
+        entry("admin", 300),
+        entry("gone", -1),
+        entry("eve", 40, revoked=True),
+        entry("before", 40, issuer=""),
+        entry("web9", 40, usage="server"),
+    ]
+    state = {"certificates": [{"role": "signing", "common_name": "Docker CA", "days_left": 900}], "issued": issued}
+    made = planned("renew")
+    variables = hostvars(localhost={**CLIENT, "docker_ca_state": {**state, "phase": "none", "key": {"opens": True}}})
+    known = results.results(made, variables)
+    found = report.make(made, known["engines"], known["clients"], known["ca"])
+    rows = {row["name"]: (row["days_left"], row["state"]) for row in found.rows if row["kind"] == "identity"}
+    assert rows == {"admin@localhost": (300, "ok"), "github": (12, "elsewhere"), "gitlab": (80, "elsewhere")}
+    assert found.problems == []
+    assert "the first certificate ends in 12 days (github)" in found.summary
+    assert "that end soon: github (12 days). Export those anew" in " ".join(" ".join(found.lines).split())
