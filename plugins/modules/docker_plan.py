@@ -33,7 +33,7 @@ options:
     description: The playbook that the plan is for. Some of them need variables that others do not have.
     type: str
     required: true
-    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, export_identity]
+    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, export_identity, deploy]
   rotates:
     description: >-
       The plan of the rotation that O(playbook=renew) begins where C(docker_ca_rotate_when_due) is set and the CA is due: RV(playbook) is
@@ -125,6 +125,12 @@ renew:
 server_cas:
   description: The CAs in PEM that clients trust beside the run's own, because certificates of engines come from them.
   type: str
+  returned: success
+deploy:
+  description: >-
+    The C(client) host that deploys, as which C(user) and whether with C(become), the C(steps), each a project for an engine, and their
+    C(wait_timeout). Empty for other playbooks.
+  type: dict
   returned: success
 export:
   description: >-

@@ -54,7 +54,7 @@ def context_problems(name: str, found: Client, engines: t.Mapping[str, _engines.
     for user, identities in _by_user(found).items():
         origin: dict[str, dict[str, None]] = {}
         for identity in identities:
-            for context, engine in _contexts(identity["name"], found, len(identities) > 1, engines):
+            for context, engine, _over_ssh in _contexts(identity["name"], found, len(identities) > 1, engines):
                 # A dictionary, because an identity that is there twice has a sentence of its own.
                 origin.setdefault(context, {})[f"{engine} for {identity['name']}"] = None
         every.update(origin)
@@ -77,16 +77,26 @@ def context_problems(name: str, found: Client, engines: t.Mapping[str, _engines.
         )
 
 
+def contexts_of(
+    identity: Identity, found: Client, engines: t.Mapping[str, _engines.Engine]
+) -> dict[tuple[str, str], str]:
+    """The contexts of one identity by engine and transport."""
+    theirs = _by_user(found)[identity["user"] or found["connects_as"]]
+    named = _contexts(identity["name"], found, len(theirs) > 1, engines)
+    return {(engine, "ssh" if over_ssh else "tls"): name for name, engine, over_ssh in named}
+
+
 def _contexts(
     identity: str, found: Client, several: bool, engines: t.Mapping[str, _engines.Engine]
-) -> t.Iterator[tuple[str, str]]:
+) -> t.Iterator[tuple[str, str, bool]]:
+    """Name, engine, and whether it is the one over SSH."""
     pattern = found["context_name"] or ("{engine}-{identity}" if several else "{engine}")
     for engine, values in engines.items():
         name = pattern.replace("{engine}", values["context"]).replace("{identity}", identity)
         if "tls" in found["transports"]:
-            yield name, engine
+            yield name, engine, False
         if "ssh" in found["transports"] and values["ssh"]["enabled"]:
-            yield f"{name}-ssh", engine
+            yield f"{name}-ssh", engine, True
 
 
 def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str) -> Identity:

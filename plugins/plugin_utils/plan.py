@@ -15,6 +15,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import delivery as _delivery
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
@@ -87,7 +88,8 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
         "rotate": {"exclude": excluded},
         "renew": {"force": force},
         "server_cas": _engines.server_cas(engines),
-        "export": _export(reader, fleet, engines, clients, playbook),
+        "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
+        "deploy": _delivery.deploy(reader, fleet, engines, clients) if playbook == "deploy" else {},
         "ssh_clients": _ssh_clients(reader, clients),
         "report_path": fleet["docker_report_path"],
     }
@@ -116,7 +118,11 @@ def _asked(
     }
     if playbook == "remove":
         return {kind: [name for name in names if name in remove[kind]] for kind, names in in_run.items()}
-    return {**in_run, "clients": []} if playbook in ("verify", "change_passphrase", "export_identity") else in_run
+    return (
+        {**in_run, "clients": []}
+        if playbook in ("verify", "change_passphrase", "export_identity", "deploy")
+        else in_run
+    )
 
 
 def find_engines(reader: Reader, fleet: Values, playbook: str) -> list[str]:
@@ -319,45 +325,6 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         "known": any(identity["name"] == name for identity in identities)
         or bool(theirs & ({user["name"] for user in declared} | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
-    }
-
-
-def _export(reader: Reader, fleet: Values, engines: Values, clients: Values, playbook: str) -> dict[str, t.Any]:
-    """What leaves for a server that Ansible does not manage."""
-    if playbook != "export_identity":
-        return {}
-    name, wanted = fleet["docker_export_name"], fleet["docker_export_engines"] or list(engines)
-    holders = [host for host, client in clients.items() if name in [entry["name"] for entry in client["identities"]]]
-    if not layout.is_name(name):
-        reader.say(
-            f"docker_export_name is {_variables.shown(name)}; name the identity that the server gets, 1 to 64 letters, "
-            "digits and @ . _ + -, the first one a letter or digit: -e docker_export_name=NAME."
-        )
-    elif holders:
-        reader.say(
-            f"docker_export_name is {name!r}, which is an identity of {listed(holders)}. Its key stays there; export "
-            "an identity of another name, so that each can be revoked without the other."
-        )
-    if not re.match("~?/", fleet["docker_export_dest"]):
-        reader.say(
-            f"docker_export_dest is {_variables.shown(fleet['docker_export_dest'])}; name the folder on the control "
-            "node that gets the bundle, starting with / or ~/: -e docker_export_dest=FOLDER."
-        )
-    if fleet["docker_export_valid_days"] < 1:
-        reader.say("docker_export_valid_days has to be 1 or more.")
-    for other in wanted:
-        if other not in engines:
-            reader.say(f"docker_export_engines has {other!r}, which is no engine. {unknown(other, engines)}")
-    return {
-        "name": name,
-        "dest": fleet["docker_export_dest"],
-        "valid_days": fleet["docker_export_valid_days"],
-        "encrypt": fleet["docker_export_encrypt"],
-        "engines": [
-            {"name": other, "context": engines[other]["context"], "host": engines[other]["host"]}
-            for other in wanted
-            if other in engines
-        ],
     }
 
 

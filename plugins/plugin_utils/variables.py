@@ -36,7 +36,17 @@ class Variable:
 
 _KEY_TYPES = ("P-256", "P-384", "RSA")
 
-PLAYBOOKS = ("site", "verify", "renew", "rotate_ca", "revoke_client", "remove", "change_passphrase", "export_identity")
+PLAYBOOKS = (
+    "site",
+    "verify",
+    "renew",
+    "rotate_ca",
+    "revoke_client",
+    "remove",
+    "change_passphrase",
+    "export_identity",
+    "deploy",
+)
 
 # For the whole run: given with -e, or in the inventory for all hosts.
 FLEET = (
@@ -130,6 +140,48 @@ FLEET = (
         True,
         "Encrypts what holds the private key with ansible-vault, with the first vault secret of the run.",
         playbooks=("export_identity",),
+    ),
+    Variable(
+        "docker_deploy_projects",
+        "list",
+        [],
+        "The Compose projects: `name`, `src` on the control node, `engines` (all where it is empty), `files` in `src`.",
+        playbooks=("deploy",),
+        options=(
+            Variable("name", "str", required=True),
+            Variable("src", "path", required=True),
+            Variable("engines", "list", []),
+            Variable("files", "list", []),
+        ),
+    ),
+    Variable(
+        "docker_deploy_client",
+        "str",
+        "",
+        "The client host from which they are deployed. Empty: the first one.",
+        playbooks=("deploy",),
+    ),
+    Variable(
+        "docker_deploy_identity",
+        "str",
+        "",
+        "Its identity that deploys. Empty: the only one.",
+        playbooks=("deploy",),
+    ),
+    Variable(
+        "docker_deploy_transport",
+        "str",
+        "",
+        "`tls` or `ssh`. Empty: the first of `docker_client_transports` of that host.",
+        choices=("", "tls", "ssh"),
+        playbooks=("deploy",),
+    ),
+    Variable(
+        "docker_deploy_wait_timeout",
+        "int",
+        120,
+        "Seconds within which the services of a project have to be healthy.",
+        playbooks=("deploy",),
     ),
 )
 

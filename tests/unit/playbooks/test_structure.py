@@ -61,6 +61,7 @@ HOSTVARS = {
     "playbooks/revoke_client.yml": 1,
     # The passphrase, for the CA host alone.
     "playbooks/internal/gather_ca.yml": 2,
+    "playbooks/export_identity.yml": 1,
     "roles/docker_ca/tasks/sign_requests.yml": 1,
     # The requests of all hosts of a play; names, usages and validity in them are from the plan.
     "roles/docker_engine/tasks/certificate.yml": 1,

@@ -735,7 +735,7 @@ def test_changing_the_passphrase_needs_no_engines() -> None:
 def test_a_playbook_that_nobody_knows_is_refused() -> None:
     assert problems("sight") == [
         "The playbook 'sight' is none of site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, "
-        "export_identity."
+        "export_identity, deploy."
     ]
 
 
