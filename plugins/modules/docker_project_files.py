@@ -88,7 +88,6 @@ import pathlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import options
 from ansible_collections.bulkhead.docker.plugins.module_utils._deploy import tree
 
@@ -145,7 +144,6 @@ def kept(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
     changed = found != tree.read(project.good)
     if changed:
         project.write(project.good, found)
-    _files.sync_folder(project.folder)
     return {"changed": changed, "path": str(project.files)}
 
 
