@@ -31,8 +31,4 @@ class ActionModule(docker_module.ActionModule):
                 path: {"content": base64.b64encode(file.content).decode(), "executable": file.executable}
                 for path, file in files.items()
             }
-        answer = super().answer_of(name, options, task_vars)
-        invocation = answer.get("invocation")
-        if isinstance(invocation, dict):  # at -vvv it would print all files, secrets included
-            (invocation.get("module_args") or {}).pop("files", None)
-        return answer
+        return super().answer_of(name, options, task_vars)

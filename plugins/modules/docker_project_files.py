@@ -98,7 +98,8 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "engine": {"type": "str", "required": True},
             "src": {"type": "path"},
-            "files": {"type": "dict"},
+            # Whoever reads the host's log would read the project's secrets there.
+            "files": {"type": "dict", "no_log": True},
             "state": {"type": "str", "choices": ["present", "kept", "restored"], "default": "present"},
         },
         required_if=[("state", "present", ["files"])],
