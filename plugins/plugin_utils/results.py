@@ -302,7 +302,7 @@ def _elsewhere(plan: Plan, state: Values) -> list[Record]:
     last: dict[str, int] = {}
     for entry in _entries(state.get("issued")):
         valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
-        if entry["usage"] == "client" and valid and entry["name"] not in ours:
+        if valid and entry["usage"] == "client" and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))
     return [{"name": name, "days_left": days} for name, days in sorted(last.items())]
 
