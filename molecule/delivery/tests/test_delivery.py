@@ -205,7 +205,8 @@ def test_buildbot(lab: t.Any, repository: Build) -> None:
         "buildbot create-master --relocatable master >/dev/null && cp ~/work/master.cfg master/ &&"
         "buildbot checkconfig master &&"
         "buildbot-worker create-worker worker localhost:9989 docker-deploy $DEPLOY_WORKER_PASSWORD >/dev/null;"
-        "sed -i 's/pollInterval=60/pollInterval=2/' master/master.cfg && buildbot start master && buildbot-worker start worker"
+        "sed -i 's/pollInterval=60/pollInterval=2/' master/master.cfg;"
+        "buildbot start master && buildbot-worker start worker"
     )
     try:
         time.sleep(6)  # the poller knows the branch as it is
