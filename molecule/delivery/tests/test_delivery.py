@@ -43,9 +43,8 @@ class Build:
         self.host = testinfra.get_host(f"ansible://build1?ansible_inventory={lab.folder / 'inventory.yml'}")
 
     def run(self, script: str) -> tuple[int, str]:
-        """In a login shell of the user; its exit code, and all that it said on one line."""
-        command = f"sudo --login --user ci -- bash -c {shlex.quote(f'{BASE} {script}')}"
-        done = self.host.run(command)
+        """In the user's home; the exit code, and all that was said on one line."""
+        done = self.host.run(f"sudo --set-home --user ci bash -lc {shlex.quote(f'cd; {BASE} {script}')}")
         return done.rc, " ".join((done.stdout + done.stderr).split())
 
     def does(self, script: str) -> str:
