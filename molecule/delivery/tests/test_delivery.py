@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import time
 import typing as t
@@ -44,7 +45,10 @@ class Build:
 
     def run(self, script: str) -> tuple[int, str]:
         """In the user's home; the exit code, and all that was said on one line."""
-        done = self.host.run(f"sudo --set-home --user ci bash -lc {shlex.quote(f'cd; {BASE} {script}')}")
+        # 255 is what ssh ends with, and testinfra would take it for its own connection.
+        ends = "code=$?; [ $code -ne 255 ] || code=1; exit $code"
+        command = f"sudo --set-home --user ci bash -lc {shlex.quote(f'cd; {BASE} {script}')}"
+        done = self.host.run(f"{command}; {ends}")
         return done.rc, " ".join((done.stdout + done.stderr).split())
 
     def does(self, script: str) -> str:
@@ -216,7 +220,7 @@ def test_buildbot(lab: t.Any, repository: Build) -> None:
         log = repository.does("tail -n 40 master/twistd.log worker/twistd.log")
         assert everywhere(lab) == ["buildbot", "buildbot"], log
     finally:
-        repository.run("buildbot-worker stop worker; buildbot stop master")
+        repository.run("kill $(cat worker/twistd.pid master/twistd.pid)")
 
 
 def test_a_deployment_fails_closed(lab: t.Any, repository: Build) -> None:
@@ -277,6 +281,7 @@ def test_an_expired_identity_says_so(lab: t.Any, repository: Build) -> None:
 def runner(lab: t.Any, *arguments: str, **more: t.Any) -> tuple[int, str]:
     """A run of the playbook by ansible-runner, as AWX does it."""
     folder = lab.folder / "runner"
+    shutil.rmtree(folder, ignore_errors=True)  # it would use the arguments of the run before
     (folder / "project").mkdir(parents=True, exist_ok=True)
     (folder / "project/deploy.yml").write_text(f"- import_playbook: {DEPLOY}\n", encoding="utf-8")
     variables = {
@@ -371,7 +376,6 @@ def test_a_revoked_build_server_has_no_contexts_and_no_env_files(lab: t.Any, rep
         "cd ~/work && ci/deploy shop web1", "An identity that was revoked or removed loses its contexts."
     )
     assert repository.run("ls ~/.bulkhead/env")[0] != 0
-    code, said = repository.run(
-        f"ssh -o BatchMode=yes docker-build1@{lab.address('web2')} docker system dial-stdio </dev/null"
-    )
-    assert code != 0, said
+    for engine in ENGINES:
+        host = testinfra.get_host(f"ansible://{engine}?ansible_inventory={lab.folder / 'inventory.yml'}")
+        assert not host.user("docker-build1").exists
