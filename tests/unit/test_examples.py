@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -93,3 +94,25 @@ def test_nothing_in_the_environment_decides_where_it_goes(tmp_path: Path, deploy
 def test_a_host_key_is_not_taken_at_first_sight(tmp_path: Path, deploy: Deploy) -> None:
     docker(tmp_path, "context", "create", "web1-ssh", "--docker", "host=ssh://docker-build1@nowhere.example")
     assert "ssh of this user would take any host key for the context web1-ssh" in deploy("web1-ssh")
+
+
+def test_compose_is_not_believed_that_waited_too_long(tmp_path: Path, deploy: Deploy) -> None:
+    """It ends with 0, and a container that is still starting."""
+    context(tmp_path, 90)
+    fake = tmp_path / "bin/docker"
+    fake.parent.mkdir()
+    fake.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+          *version*) echo 26.1.5 ;;
+          *" up "*) ;;
+          *" ps "*) echo 4f2d; echo 77aa ;;
+          *.State.Health*) printf '/shop-db-1 healthy\\n/shop-web-1 starting\\n' ;;
+          *) exec {shutil.which("docker")} "$@" ;;
+        esac
+        """,
+        encoding="utf-8",
+    )
+    fake.chmod(0o755)
+    said = deploy("web1", PATH=f"{fake.parent}:{os.environ['PATH']}", DEPLOY_WAIT="7")
+    assert said.endswith("deploy: shop-web-1 on web1 had not become healthy after 7 seconds.\n"), said
