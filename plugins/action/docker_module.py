@@ -25,7 +25,8 @@ class ActionModule(ActionBase):
     """Either `docker_module` itself, with the module's name and options, or one of this collection's modules."""
 
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        gc.freeze()  # a task has a process of its own, where a collection would read all that Ansible holds: 50 ms per host
+        # A task has a process of its own, where a collection would read all that Ansible holds: 50 ms for each host.
+        gc.freeze()
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         name, options = self._asked()
         result.update(self.answer_of(name, options, task_vars))

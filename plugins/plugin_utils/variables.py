@@ -320,7 +320,32 @@ ROLE_INPUTS = frozenset(
     }
 )
 
-KNOWN = frozenset(variable.name for variable in (*FLEET, *CA, *ENGINE, *SSH, *CLIENT)) | SECRETS | ROLE_INPUTS
+# Of the playbook gitops, which makes no plan; a file of extra variables may be for all playbooks.
+GITOPS = frozenset(
+    {
+        "docker_gitops_branch",
+        "docker_gitops_ca_file",
+        "docker_gitops_drift",
+        "docker_gitops_host_keys",
+        "docker_gitops_https_login_file",
+        "docker_gitops_interval",
+        "docker_gitops_metrics_directory",
+        "docker_gitops_notify",
+        "docker_gitops_paused",
+        "docker_gitops_projects",
+        "docker_gitops_registry_config",
+        "docker_gitops_remove_projects",
+        "docker_gitops_repository",
+        "docker_gitops_settle_seconds",
+        "docker_gitops_signers",
+        "docker_gitops_state",
+        "docker_gitops_tags",
+        "docker_gitops_verify",
+    }
+)
+
+_DECLARED = frozenset(variable.name for variable in (*FLEET, *CA, *ENGINE, *SSH, *CLIENT))
+KNOWN = _DECLARED | SECRETS | ROLE_INPUTS | GITOPS
 
 
 def convert(variable: Variable, value: t.Any, where: str) -> t.Any:
