@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
             "clients",
             "confirm_timeout",
             "exempt_clients",
+            "keep",
             "max_sessions",
             "max_startups",
             "state",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, results
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, record, results
 
 
 def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
@@ -26,7 +26,10 @@ class FilterModule:
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,
+            "docker_shut_out": record.shut_out,
+            "docker_ssh_kept": record.kept_accounts,
             "docker_ssh_users": _ssh_users,
+            "docker_unknown": record.unknown,
             "docker_certificate_names": engines.certificate_names,
             "docker_subject_alt_names": engines.subject_alt_names,
         }

@@ -33,7 +33,7 @@ options:
     description: The playbook that the plan is for. Some of them need variables that others do not have.
     type: str
     required: true
-    choices: [site, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, export_identity, deploy]
+    choices: [site, engines, verify, renew, rotate_ca, revoke_client, remove, change_passphrase, export_identity, deploy]
   rotates:
     description: >-
       The plan of the rotation that O(playbook=renew) begins where C(docker_ca_rotate_when_due) is set and the CA is due: RV(playbook) is

@@ -83,6 +83,13 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  keep:
+    description: >-
+      Accounts of this module that stay with the keys and principals that they have, though O(users) may have fewer or none; or names of
+      identities, for accounts with the comment C(identity NAME). For a caller who does not know all who have access.
+    type: list
+    elements: str
+    default: []
   trusted_user_ca_keys:
     description: Public keys of the CAs whose SSH certificates these accounts accept.
     type: list
@@ -216,6 +223,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "absent_names": {"type": "list", "elements": "str", "default": []},
             "users": {"type": "list", "elements": "dict", "default": [], "options": _USER},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "trusted_user_ca_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "client_networks": {"type": "list", "elements": "str", "default": []},
             "clients": {"type": "list", "elements": "str", "default": []},

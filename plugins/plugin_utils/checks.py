@@ -25,6 +25,18 @@ _NOT_FOR_ALL = (
     "ansible_ssh_host",
     "ansible_delegated_vars",
 )
+# How AWX and what was made from it begin the names of the variables that a job gets.
+_JOBS = ("awx", "tower", "ascender")
+# How a CA host is reached that the inventory has not; playbooks/internal/add_ca_host.yml gives these to it.
+CONNECTION = (
+    "ansible_host",
+    "ansible_port",
+    "ansible_user",
+    "ansible_connection",
+    "ansible_python_interpreter",
+    "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args",
+)
 _OF_CA = frozenset(variable.name for variable in _variables.CA) | _variables.SECRETS
 _FOR_ALL_HOSTS = frozenset(variable.name for variable in _variables.FLEET) - {"docker_engine_serial"}
 
@@ -47,6 +59,27 @@ def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[s
                 f"The extra variable {name} does nothing in the playbook {playbook}; it belongs to "
                 f"{listed(playbooks[name])}. Remove it, or run that playbook."
             )
+
+
+def no_slice(template: str, playbook: str) -> str:
+    return (
+        f"This job is a slice of the job template {template!r}, and {playbook} has to know all hosts: set the job "
+        "slicing of that template to 1, or run bulkhead.docker.engines, which may be sliced. Where it is no slice, a "
+        "workflow has the name of its job template; rename one of them."
+    )
+
+
+def sliced_template(extra: t.Mapping[str, t.Any]) -> str:
+    """The job template of which this job is a slice, or ''.
+
+    AWX gives each slice a part of the hosts, and no variable says so. It names the workflow of the slices, which it
+    makes itself, after the template.
+    """
+    for prefix in _JOBS:
+        name = str(extra.get(f"{prefix}_job_template_name") or "")
+        if name and name == str(extra.get(f"{prefix}_workflow_job_name") or ""):
+            return name
+    return ""
 
 
 def secrets_on_command_line(command_line: str) -> t.Iterator[str]:
@@ -149,6 +182,12 @@ def limit(text: str, playbook: str, by_rotation: bool, ca_goes: bool) -> t.Itera
 def ca_host_left_out(playbook: str, ca_host: str) -> t.Iterator[str]:
     if playbook in ("revoke_client", "change_passphrase", "export_identity"):
         yield f"--limit leaves out {ca_host}, which keeps the CA; add it to --limit, or nothing would be done there."
+
+
+def ca_connection(values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    unknown_names = [str(name) for name in values if name not in CONNECTION]
+    if unknown_names:
+        yield f"docker_ca_connection has {listed(unknown_names)}; it takes {listed(CONNECTION, len(CONNECTION))}."
 
 
 def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:

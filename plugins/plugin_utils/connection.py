@@ -35,7 +35,7 @@ def to_engine(inventory: Inventory, name: str, wanted: Wanted) -> Options | None
     """The options for an engine of the inventory; None where it has no engine of that name."""
     reader = Reader(inventory)
     fleet = reader.fleet()
-    every = plan.find_engines(reader, fleet, "change_passphrase")  # which is content with none
+    every = plan.find_engines(reader, fleet, required=False)
     if name not in every:
         return None
     engine = engines.engine(name, reader, False)

@@ -24,6 +24,7 @@ Plan = dict[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
 _CONTROL_NODE = "localhost"
+_WITHOUT_CA_HOST = " and, where the inventory has not that host, how it is reached in docker_ca_connection"
 
 
 class PlanError(Exception):
@@ -38,13 +39,19 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     """The plan, or PlanError with all that stands against it. A playbook that ``rotates`` becomes rotate_ca."""
     if playbook not in _variables.PLAYBOOKS:
         raise PlanError([f"The playbook {playbook!r} is none of {', '.join(_variables.PLAYBOOKS)}."])
+    of_slice = _checks.sliced_template(inventory.extra)
+    if of_slice and playbook != "engines":
+        raise PlanError([_checks.no_slice(of_slice, playbook)])
     reader = Reader(inventory)
     reader.say(
         *_checks.extra_variables(inventory.extra, playbook), *_checks.secrets_on_command_line(inventory.command_line)
     )
     fleet = reader.fleet()
-    ca_host = _ca_host(reader, fleet["docker_ca_host"])
-    engine_names, client_names = find_engines(reader, fleet, playbook), find_clients(reader, fleet)
+    reader.say(*_checks.ca_connection(fleet["docker_ca_connection"]))
+    ca_host = _ca_host(reader, fleet["docker_ca_host"], playbook)
+    engine_names = find_engines(reader, fleet, required=not of_slice and playbook != "change_passphrase")
+    # The engines alone, in a run that may know no client at all.
+    client_names = [] if playbook == "engines" else find_clients(reader, fleet)
     hosts = list(dict.fromkeys([_CONTROL_NODE, ca_host, *engine_names, *client_names]))
     reader.say(
         *_checks.facts(inventory, hosts),
@@ -64,7 +71,9 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     for name, engine in engines.items():
         if engine["trust_host_names"]:
             engine["foreign_names"] = _foreign_names(reader, engines, name)
-    excluded = _excluded(reader, fleet, engine_names, client_names)
+    ends_ca = {"revoke_client": "docker_revoke_by_rotation", "remove": "docker_remove_ca"}.get(playbook)
+    asks_record = playbook == "rotate_ca" or bool(ends_ca and fleet[ends_ca])
+    excluded = _excluded(reader, fleet, engine_names, client_names, asks_record)
     revoke = _revoke(reader, fleet, engines, clients, playbook)
     batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
     for number, batch in enumerate(batches, 1):
@@ -72,7 +81,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
             engines[name]["batch"] = number
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
-    remove = _remove(reader, fleet, engine_names, client_names, playbook)
+    remove = _remove(reader, fleet, engine_names, client_names, playbook, excluded)
     plan: Plan = {
         "playbook": "rotate_ca" if rotates else playbook,
         "check_mode": inventory.check_mode,
@@ -125,10 +134,10 @@ def _asked(
     )
 
 
-def find_engines(reader: Reader, fleet: Values, playbook: str) -> list[str]:
+def find_engines(reader: Reader, fleet: Values, required: bool) -> list[str]:
     pattern = fleet["docker_engine_hosts"]
     names = _selected(reader, pattern)
-    if not names and playbook != "change_passphrase":
+    if not names and required:
         reader.say(
             f"The inventory has no hosts in '{pattern}'. Put the hosts whose Docker engine is to be secured into a "
             "group docker_engines, or name another group or pattern in docker_engine_hosts."
@@ -156,13 +165,14 @@ def find_clients(reader: Reader, fleet: Values) -> list[str]:
     return []
 
 
-def _ca_host(reader: Reader, name: str) -> str:
+def _ca_host(reader: Reader, name: str, playbook: str) -> str:
+    by_connection = _WITHOUT_CA_HOST if playbook == "engines" else ""
     if name:
         if name != _CONTROL_NODE and list(reader.inventory.select(name)) != [name]:
             known = {host for group in reader.inventory.groups.values() for host in group}
             reader.say(
                 f"docker_ca_host is {name!r}, which is no host of the inventory. {unknown(name, known)} "
-                "It is one host, or localhost for the control node."
+                f"It is one host, or localhost for the control node{by_connection}."
             )
         return name
     hosts = list(reader.inventory.groups.get("docker_ca", [_CONTROL_NODE]))
@@ -170,7 +180,7 @@ def _ca_host(reader: Reader, name: str) -> str:
         found = f"has {len(hosts)} hosts ({listed(hosts)})" if hosts else "is empty"
         reader.say(
             f"The group docker_ca {found}; one host keeps the CA. Correct the group, or name the host in "
-            "docker_ca_host."
+            f"docker_ca_host{by_connection}."
         )
     return hosts[0] if hosts else _CONTROL_NODE
 
@@ -262,7 +272,12 @@ def _batch_size(entry: t.Any, total: int) -> int | None:
 
 
 def _remove(
-    reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str], playbook: str
+    reader: Reader,
+    fleet: Values,
+    engines: t.Sequence[str],
+    clients: t.Sequence[str],
+    playbook: str,
+    excluded: t.Collection[str],
 ) -> dict[str, t.Any]:
     words, ca = fleet["docker_remove_hosts"], fleet["docker_remove_ca"]
     if playbook != "remove":
@@ -285,8 +300,8 @@ def _remove(
     if ca and words != ["all"]:
         reader.say("docker_remove_ca goes only with docker_remove_hosts=all: nobody could renew the engines that stay.")
     return {
-        "engines": [name for name in engines if name in selected],
-        "clients": [name for name in clients if name in selected],
+        "engines": [name for name in engines if name in selected and name not in excluded],
+        "clients": [name for name in clients if name in selected and name not in excluded],
         "ca": ca,
     }
 
@@ -344,10 +359,13 @@ def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
     return sorted(set(foreign) - set(engines[name]["names"]))
 
 
-def _excluded(reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str]) -> list[str]:
+def _excluded(
+    reader: Reader, fleet: Values, engines: t.Sequence[str], clients: t.Sequence[str], asks_record: bool
+) -> list[str]:
+    """``asks_record`` is whether the CA's record is asked later for the names that the inventory has not."""
     names = fleet["docker_rotate_exclude"]
     for name in names:
-        if name not in engines and name not in clients:
+        if name not in engines and name not in clients and not asks_record:
             reader.say(
                 f"docker_rotate_exclude has {name!r}, which is no engine and no client. "
                 f"{unknown(name, [*engines, *clients])}"

@@ -87,6 +87,7 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     lines = [*_tables(rows, check), "", *_access(plan, ca), *_left_out(plan)]
     lines += [
         *_still_valid(plan, ca),
+        *_unknown(ca),
         *_ending_elsewhere(rows),
         *_problem_lines(problems),
         *_next(plan, rows, problems),
@@ -392,6 +393,12 @@ def _still_valid(plan: Values, ca: t.Any) -> list[str]:
         f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list: "
         f"whoever has a copy of the key gets in until they expire. {end}"
     )
+
+
+def _unknown(ca: t.Any) -> list[str]:
+    """What the run has left to those whom the CA's record has and the inventory has not."""
+    note = _Answer(ca, []).text("note") if isinstance(ca, t.Mapping) else ""
+    return _wrapped(note) if note else []
 
 
 def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> list[str]:

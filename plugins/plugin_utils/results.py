@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import rotation as _rotation
 
@@ -50,7 +51,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         "due": _due.due(plan, hostvars, ca),
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
-        "unanswered": unanswered,
+        "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
         "left_over": _each(plan, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
     }
@@ -95,10 +96,13 @@ def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
     return [
         name
         for name, answer in removed.items()
-        if not isinstance(answer, t.Mapping)
-        or answer.get("failed")
-        or answer.get("unreachable")
-        or not isinstance(answer.get("changed"), bool)
+        if name not in plan["rotate"]["exclude"]
+        and (
+            not isinstance(answer, t.Mapping)
+            or answer.get("failed")
+            or answer.get("unreachable")
+            or not isinstance(answer.get("changed"), bool)
+        )
     ]
 
 
@@ -272,6 +276,8 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
 def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Record:
     """``variables`` are those of the CA host, with what a revocation has said."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
+    if plan["remove"]["ca"]:
+        signing = []  # what was read before it went is no news
     findings = _ca_findings(plan, state, bool(signing)) if state else []
     revoke = plan["revoke"]
     if variables.get("docker_ca_doubt") and not (revoke["by_rotation"] and plan["check_mode"]):
@@ -293,6 +299,7 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
         "elsewhere": _elsewhere(plan, state),
         "findings": findings,
+        "note": _record.note(plan, state) if plan["playbook"] == "site" else "",
     }
 
 

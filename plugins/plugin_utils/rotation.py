@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Plan = t.Mapping[str, t.Any]
@@ -38,28 +39,14 @@ def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]
     if plan["limit"]:
         found.append("--limit leaves hosts out, and a CA is replaced for all of them; run it without")
     found += unanswered
-    strangers = _strangers(plan, ca)
+    unknown = record.unknown(plan, ca)
+    strangers = [
+        *(f"the client {name}" for name in sorted(unknown["identities"])),
+        *(f"the server {name}" for name in sorted(unknown["engines"])),
+    ]
     if strangers:
         found.append(
             f"the CA has signed certificates for {listed(strangers)}, which this run's inventory does not have; bring "
             "it back, revoke it or remove it, or run bulkhead.docker.rotate_ca yourself, which shuts it out"
         )
     return found
-
-
-def _strangers(plan: Plan, ca: Values) -> list[str]:
-    """Who has a certificate that counts, and would not get one of the next CA."""
-    known = {
-        "server": {engine["common_name"] for engine in plan["engines"].values()},
-        "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
-    }
-    return sorted(
-        {
-            f"the {entry['usage']} {entry['name']}"
-            for entry in ca.get("issued") or []
-            if entry["issuer"]
-            and not entry["revoked"]
-            and entry["days_left"] >= 0
-            and entry["name"] not in known[entry["usage"]]
-        }
-    )

@@ -38,6 +38,7 @@ _KEY_TYPES = ("P-256", "P-384", "RSA")
 
 PLAYBOOKS = (
     "site",
+    "engines",
     "verify",
     "renew",
     "rotate_ca",
@@ -54,11 +55,19 @@ FLEET = (
     Variable("docker_client_hosts", "str", "docker_clients", "The client hosts, a group or a pattern of hosts."),
     Variable("docker_ca_host", "str", "", "The host that keeps the CA. Empty: the host of the group `docker_ca`."),
     Variable(
+        "docker_ca_connection",
+        "dict",
+        {},
+        "How Ansible reaches `docker_ca_host` where the inventory has not that host, as in a slice: `ansible_host`, "
+        "`ansible_user`, `ansible_port` and the like.",
+        playbooks=("engines",),
+    ),
+    Variable(
         "docker_engine_serial",
         "serial",
         [1, "100%"],
         "How many engines are changed at once: a number, a percentage of them, or a list of these, as in `serial`.",
-        playbooks=("site", "renew", "rotate_ca", "revoke_client", "remove"),
+        playbooks=("site", "engines", "renew", "rotate_ca", "revoke_client", "remove"),
     ),
     Variable(
         "docker_verify_plain_ports",
@@ -104,8 +113,8 @@ FLEET = (
         "docker_rotate_exclude",
         "list",
         [],
-        "Engines and client hosts that are gone for good and not waited for.",
-        playbooks=("rotate_ca", "revoke_client"),
+        "Engines and client hosts that are gone for good and not waited for, also names that the CA alone still has.",
+        playbooks=("rotate_ca", "revoke_client", "remove"),
     ),
     Variable(
         "docker_renew_force",
@@ -306,6 +315,7 @@ ROLE_INPUTS = frozenset(
         "docker_engine_foreign_names",
         "docker_engine_retired_cas",
         "docker_ssh_absent_names",
+        "docker_ssh_keep",
         "docker_ssh_state",
         "docker_verify_account",
         "docker_verify_client_cas",

@@ -81,15 +81,17 @@ def run(
         now = datetime.datetime.now(datetime.timezone.utc)
         users = [user for user in desired.users if not user.expired(now)]
         result.expired = [user.name for user in desired.users if user.expired(now)]
-        result.users = [user.name for user in users]
-        accounts.refuse_taken_names(result.users)
+        wanted = [user.name for user in users]
+        accounts.refuse_taken_names(wanted)
+        kept = _plan.stays(desired, accounts, result.expired)
+        result.users = [*wanted, *(name for name in kept if name not in wanted)]
         limits = _plan.limits(desired, via if over_ssh else None, result)
-        plan = _plan.make(desired, limits, sshd, service, accounts, users, via)
+        plan = _plan.make(desired, limits, sshd, service, accounts, users, via, kept)
         result.removed = [account.name for account in plan.leaving]
         granted = _plan.granted(service.socket_path, accounts.gid)
         result.changed |= plan.changes or not granted or accounts.gid is None
         result.port, result.host_keys = sshd.port_and_host_keys(via)
-        result.diff = _plan.diffs(plan, accounts, users, service.socket_path, granted, True)
+        result.diff = _plan.diffs(plan, accounts, users, service.socket_path, granted, True, kept)
         if check_mode:
             return result
         _locks.end_if_not_awaited(is_awaited)

@@ -84,12 +84,16 @@ def python() -> str:
     return shutil.which("python3", path="/usr/bin:/usr/libexec") or sys.executable
 
 
-def key_files(users: t.Sequence[_users.User], ca_keys: t.Sequence[_users.PublicKey]) -> list[Target]:
+def key_files(
+    users: t.Sequence[_users.User], ca_keys: t.Sequence[_users.PublicKey], kept: t.Collection[str] = ()
+) -> list[Target]:
+    """``kept`` are accounts that lose no key and no principal."""
     wanted: dict[pathlib.Path, str] = {}
     gate = str(_accounts.GATE)
     for user in users:
         if user.keys:
-            wanted[KEYS / user.name] = user.authorized_keys(gate)
+            text = user.authorized_keys(gate)
+            wanted[KEYS / user.name] = text + (_other_keys(user, gate) if user.name in kept else "")
         if user.principals:
             wanted[PRINCIPALS / user.name] = user.authorized_principals(gate)
     if ca_keys:
@@ -97,8 +101,16 @@ def key_files(users: t.Sequence[_users.User], ca_keys: t.Sequence[_users.PublicK
     known = [*KEYS.glob("*"), *PRINCIPALS.glob("*"), CA_KEYS]
     return [
         *(Target(path, text.encode(), 0o644) for path, text in wanted.items()),
-        *(Target(path, None) for path in known if path not in wanted),
+        *(Target(path, None) for path in known if path not in wanted and (path == CA_KEYS or path.name not in kept)),
     ]
+
+
+def _other_keys(user: _users.User, gate: str) -> str:
+    """The lines of the account's present file that are of our form and have another key."""
+    blobs = [key.blob for key in user.keys]
+    lines = (Target(KEYS / user.name, None).existing() or b"").decode("utf-8", "replace").splitlines()
+    ours = [line for line in lines if line.startswith(user.restrictions(gate))]
+    return "".join(f"{line}\n" for line in ours if not any(blob in line.split() for blob in blobs))
 
 
 def match_block(criterion: str, certificates: bool, max_sessions: int, known: t.Container[str]) -> str:

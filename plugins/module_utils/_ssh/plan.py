@@ -27,6 +27,10 @@ class AccessError(Exception):
     """One sentence about an engine on which access cannot be given as wanted."""
 
 
+# How the account of a client's identity is described, before its name; plugin_utils/handover.py writes it.
+COMMENT = "identity "
+
+
 @dataclasses.dataclass(frozen=True)
 class Desired:
     """The engine as it shall be."""
@@ -40,6 +44,8 @@ class Desired:
     max_sessions: int
     try_login: bool
     confirm_seconds: int
+    keep: frozenset[str]  # accounts, or identities whose accounts are meant
+    ended: frozenset[str]  # accounts that shall not be, whatever is kept
 
 
 def read(given: t.Mapping[str, t.Any], check_mode: bool) -> Desired:
@@ -65,6 +71,8 @@ def read(given: t.Mapping[str, t.Any], check_mode: bool) -> Desired:
         max_sessions=given["max_sessions"],
         try_login=given["try_login"],
         confirm_seconds=given["confirm_timeout"],
+        keep=frozenset(given["keep"]),
+        ended=frozenset(entry["name"] for entry in given["users"] if entry["state"] == "absent"),
     )
 
 
@@ -140,9 +148,10 @@ def make(
     accounts: _accounts.Accounts,
     users: t.Sequence[_users.User],
     via: _sshd.Connection | None,
+    kept: t.Collection[str] = (),
 ) -> Plan:
-    names = {user.name for user in users}
-    keys = _ssh_files.key_files(users, desired.ca_keys)
+    names = {*kept, *(user.name for user in users)}
+    keys = _ssh_files.key_files(users, desired.ca_keys, kept)
     cut = [
         accounts.own[user.name]
         for user in users
@@ -163,6 +172,17 @@ def make(
         ],
         cut=cut,
     )
+
+
+def stays(desired: Desired, accounts: _accounts.Accounts, expired: t.Collection[str]) -> list[str]:
+    """Existing accounts that keep their keys, whatever else is asked for."""
+    ended = desired.ended.union(expired)
+    by_identity = {f"{COMMENT}{name}" for name in desired.keep}
+    return [
+        name
+        for name, account in sorted(accounts.own.items())
+        if name not in ended and (name in desired.keep or account.comment in by_identity)
+    ]
 
 
 def differs(target: Target) -> bool:
@@ -255,10 +275,12 @@ def diffs(
     path: str,
     granted: bool,
     present: bool,
+    kept: t.Collection[str] = (),
 ) -> list[dict[str, str]]:
     programs = (_accounts.GATE, _ssh_files.SOCKET_PROGRAM)
     diffs = [_files.diff(target, _program if target.path in programs else None) for target in plan.targets]
-    after = "".join(f"{user.name} ({user.comment})\n" for user in sorted(users, key=lambda user: user.name))
+    comments = {name: accounts.own[name].comment for name in kept} | {user.name: user.comment for user in users}
+    after = "".join(f"{name} ({comment})\n" for name, comment in sorted(comments.items()))
     access = [f"group {_accounts.GROUP}: {'read, write' if state else 'none'}\n" for state in (granted, present)]
     modes = [f"{folder} ({_mode(folder)})\n" for folder in plan.folders]
     return [

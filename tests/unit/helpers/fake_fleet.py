@@ -116,7 +116,9 @@ class Fleet:
         (hosts / "request.pem").write_text(certificate_request("whoever"), encoding="ascii")
         wanted = certificate_request("web2", "*.example.com", foreign=True)
         (hosts / "foreign.pem").write_text(wanted, encoding="ascii")
-        return cls(root, users, passphrase)
+        fleet = cls(root, users, passphrase)
+        fleet.prepare()
+        return fleet
 
     def copy(self, to: Path) -> Fleet:
         shutil.copytree(self.root, to, symlinks=True)
@@ -128,22 +130,26 @@ class Fleet:
         liars: t.Mapping[str, str] | None = None,
         cache: Path | None = None,
         options: t.Sequence[str] = (),
+        inventory: Path | None = None,
+        environment: t.Mapping[str, str] | None = None,
         **extra: t.Any,
     ) -> Run:
         """Run a playbook; ``liars`` are hosts with the way in which they lie, ``extra`` extra variables.
 
         Hosts are the inventory's, and USER@HOST for an OS user. One that is ``unreachable`` does not answer at all.
-        ``cache`` is a folder of facts from earlier runs, ``options`` are ansible-playbook's.
+        ``cache`` is a folder of facts from earlier runs, ``options`` are ansible-playbook's. With an ``inventory`` of
+        its own, such as a slice, a run leaves what other runs at the same time were told.
         """
-        for name in self.hosts:
-            self._host(name, (liars or {}).get(name, "honest"))
-        report = self.root / "report.json"
+        if not inventory:
+            self.prepare(liars)
+        source = inventory or self._inventory()
+        report = self.root / f"report-{source.stem}.json"
         report.unlink(missing_ok=True)
         BYTECODE.mkdir(parents=True, exist_ok=True)
         values = json.dumps({"docker_report_path": str(report), **extra})
         done = subprocess.run(
             [
-                *(Path(sys.executable).parent / "ansible-playbook", "-i", self._inventory()),
+                *(Path(sys.executable).parent / "ansible-playbook", "-i", source),
                 *(f"bulkhead.docker.{playbook}", "-e", values, *options),
             ],
             cwd=self.root,
@@ -158,6 +164,7 @@ class Fleet:
                 "HOME": str(self.root / "home"),
                 "PYTHONPATH": str(ROOT / "tests/unit/helpers/bytecode"),
                 "TEST_BYTECODE": str(BYTECODE),
+                **(environment or {}),
                 **(
                     {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache)} if cache else {}
                 ),
@@ -182,6 +189,10 @@ class Fleet:
         file = self.root / "hosts" / name / "state.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
+    def prepare(self, liars: t.Mapping[str, str] | None = None) -> None:
+        for name in self.hosts:
+            self._host(name, (liars or {}).get(name, "honest"))
+
     def _host(self, name: str, kind: str) -> None:
         folder = self.root / "hosts" / name
         folder.mkdir(exist_ok=True)
@@ -192,6 +203,12 @@ class Fleet:
         interpreter.chmod(0o755)
 
     def _inventory(self) -> Path:
+        inventory = self.root / "inventory.yml"
+        inventory.write_text(yaml.safe_dump(self.content(), sort_keys=False), encoding="utf-8")
+        return inventory
+
+    def content(self) -> dict[str, t.Any]:
+        """The inventory, in the form of YAML files."""
         hosts = self.root / "hosts"
         addresses = dict(zip((*ENGINES, *CLIENTS), (f"192.0.2.{number}" for number in range(1, 9))))
 
@@ -218,7 +235,7 @@ class Fleet:
             "ansible_python_interpreter": sys.executable,
             "docker_ca_passphrase": self.passphrase,
         }
-        content = {
+        return {
             **({"ca_hosts": {"hosts": {"localhost": ca_host}}} if self.passphrase else {}),
             "docker_engines": {"hosts": members(ENGINES), "vars": {**fleet, "docker_engine_serial": 1}},
             "docker_clients": {
@@ -230,9 +247,6 @@ class Fleet:
                 },
             },
         }
-        inventory = self.root / "inventory.yml"
-        inventory.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        return inventory
 
     def _assert_kept(self, output: str) -> None:
         """The passphrase is in nothing that is printed, that a host is asked or that a run leaves behind."""

@@ -344,6 +344,7 @@ def user(name: str, *keys: str, **more: t.Any) -> dict[str, t.Any]:
 def desired(*users: dict[str, t.Any], **more: t.Any) -> _plan.Desired:
     options = {
         "users": users or (user("docker-alice"),),
+        "keep": [],
         "trusted_user_ca_keys": [],
         "client_networks": [],
         "clients": [],

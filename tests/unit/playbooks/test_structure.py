@@ -25,6 +25,7 @@ VERIFIES = ("verify", "verify_accounts")
 CONTROL_NODE = {
     f"ansible.builtin.{name}"
     for name in (
+        "add_host",
         "assert",
         "debug",
         "fail",

@@ -159,6 +159,55 @@ def test_who_leaves_loses_key_and_account_before_anybody_gets_something(engine: 
     assert not (_ssh_files.KEYS / "docker-alice").exists()
 
 
+BOB = user("docker-bob", OTHER, comment="identity bob")
+
+
+@pytest.mark.parametrize("keep_it", [["bob"], ["docker-bob"]])
+def test_an_account_that_is_kept_stays_with_its_keys(engine: Engine, keep_it: list[str]) -> None:
+    give(user("docker-alice"), BOB)
+
+    result = give(user("docker-alice"), keep=keep_it)
+
+    assert (result.changed, result.removed, result.diff) == (False, [], [])
+    assert result.users == ["docker-alice", "docker-bob"]
+    assert "docker-bob" in engine.users
+    assert OTHER in (_ssh_files.KEYS / "docker-bob").read_text(encoding="utf-8")
+    assert give(user("docker-alice")).removed == ["docker-bob"], "nobody keeps it any more"
+
+
+def test_an_account_that_is_kept_gets_keys_and_loses_none(engine: Engine) -> None:
+    give(user("docker-alice", ED25519))
+    result = give(user("docker-alice", OTHER), keep=["docker-alice"])
+    assert result.changed
+    lines = (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[-1] for line in lines] == [OTHER.split()[-1], ED25519.split()[-1]]
+    assert not give(user("docker-alice", OTHER), keep=["docker-alice"]).changed
+    give(user("docker-alice", OTHER))
+    assert ED25519 not in (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8")
+
+
+def test_a_line_that_nobody_has_written_for_the_account_is_not_kept(engine: Engine) -> None:
+    give()
+    with (_ssh_files.KEYS / "docker-alice").open("a", encoding="utf-8") as file:
+        file.write(f"{OTHER}\n")  # without what restricts it
+    give(keep=["docker-alice"])
+    assert OTHER not in (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("end", [{"state": "absent"}, {"expires": "2020-01-01"}])
+def test_what_is_said_of_an_account_itself_counts_more_than_that_it_is_kept(
+    engine: Engine, end: dict[str, str]
+) -> None:
+    give(user("docker-alice"), BOB)
+    assert give(user("docker-alice"), {**BOB, **end}, keep=["bob", "docker-bob"]).removed == ["docker-bob"]
+    assert not (_ssh_files.KEYS / "docker-bob").exists()
+
+
+def test_an_account_that_is_kept_is_nobody_s_but_ours(engine: Engine) -> None:
+    give()
+    assert give(keep=["ops", "root", "nobody"]).users == ["docker-alice"]
+
+
 def test_folders_that_are_closed_to_the_accounts_are_opened_again(engine: Engine) -> None:
     """B07."""
     give()

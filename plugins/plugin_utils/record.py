@@ -1,0 +1,107 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whom the CA host's own record has and a run does not know: hosts of another slice, of another inventory, or gone.
+
+The record is the memory of the fleet. An inventory that is not whole looks like one from which hosts were taken.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
+
+Plan = t.Mapping[str, t.Any]
+Values = t.Mapping[str, t.Any]
+
+
+def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
+    """Names with a certificate that engines or clients still accept, which are no engine and no identity of the plan.
+
+    ``ca`` is what docker_ca_info says. Nobody whose certificates are revoked, have expired, or are from a CA that was
+    replaced; and nobody whom the operator has left out by name.
+    """
+    known = {
+        "server": {engine["common_name"] for engine in plan["engines"].values()},
+        "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
+    }
+    left_out = {*plan["rotate"]["exclude"], plan["revoke"]["name"]}
+    found: dict[str, dict[str, None]] = {"server": {}, "client": {}}
+    for entry in _issued(ca):
+        valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
+        usage, name = str(entry.get("usage")), str(entry.get("name"))
+        if valid and usage in known and name not in known[usage] | left_out:
+            found[usage][name] = None
+    return {"engines": [*found["server"]], "identities": [*found["client"]]}
+
+
+def shut_out(plan: Plan, ca: t.Any) -> list[str]:
+    """Who would lose access with the CA, and who is left out and nobody knows, a sentence each."""
+    names = unknown(plan, ca)
+    recorded = {str(entry.get("name")) for entry in _issued(ca)}
+    known = {*plan["engines"], *plan["clients"], *recorded}
+    return [
+        *(
+            f"{name}: docker_rotate_exclude has it, and it is no engine, no client and in no certificate of the record"
+            for name in plan["rotate"]["exclude"]
+            if name not in known
+        ),
+        *(f"{name}: it holds a server certificate and is no engine of this inventory" for name in names["engines"]),
+        *(
+            f"{name}: it holds a client certificate and is no identity of this inventory; "
+            "bulkhead.docker.revoke_client ends it"
+            for name in names["identities"]
+        ),
+    ]
+
+
+def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
+    """Who loses no SSH key on engines, because this run does not know all clients: accounts and identities.
+
+    Those of identities that are not in the inventory, and accounts that several identities may share. A revocation
+    has to end what it names, and its own account is no matter of this.
+    """
+    strangers = unknown(plan, ca)["identities"]
+    if not strangers or plan["playbook"] != "site":
+        return []
+    identities = [identity for client in plan["clients"].values() for identity in client["identities"]]
+    shared = [
+        identity["ssh_account"]
+        for identity in identities
+        if identity["ssh_account"] != _accounts.named_after(identity["name"])
+    ]
+    own = [_accounts.named_after(name) for name in strangers]
+    return sorted({*strangers, *filter(None, own), *shared})
+
+
+def note(plan: Plan, ca: t.Any) -> str:
+    """For the report: what this run has left to those whom it does not know."""
+    names = unknown(plan, ca)
+    clients = plan["clients"].values()
+    with_ssh = any("ssh" in client["transports"] for client in clients)
+    purging = any(client["purge"] for client in clients)
+    found = []
+    if names["engines"] and purging:
+        found.append(
+            f"Contexts of engines that are gone were kept, because the CA's record has {listed(names['engines'])}, "
+            "which this inventory has not: add them, or remove them with bulkhead.docker.remove."
+        )
+    if names["identities"] and with_ssh:
+        found.append(
+            f"SSH accounts of {listed(names['identities'])} were kept, because the CA's record has them and this "
+            "inventory has not: add them, or revoke them with bulkhead.docker.revoke_client."
+        )
+    return " ".join(found)
+
+
+def _issued(ca: t.Any) -> list[Values]:
+    issued = ca.get("issued") if isinstance(ca, t.Mapping) else None
+    return [entry for entry in issued or [] if isinstance(entry, t.Mapping)]
+
+
+def _days(entry: Values) -> int:
+    days = entry.get("days_left")
+    return days if isinstance(days, int) else -1

@@ -1,0 +1,191 @@
+"""Jobs of AWX: slices, and inventories whose groups are empty. A run that does not know all hosts refuses.
+
+Only bulkhead.docker.engines may be a slice. Everything else says so before any host is contacted.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks, variables
+from cryptography import x509
+from helpers import awx
+from helpers.fake_fleet import Fleet, Run
+
+UNSLICED = sorted(set(variables.PLAYBOOKS) - {"engines"})
+NEEDED: dict[str, dict[str, Any]] = {
+    "remove": {"docker_remove_hosts": "all", "docker_remove_ca": True},
+    "revoke_client": {"docker_revoke_name": "jenkins"},
+}
+CONNECTION = {"ansible_connection": "local", "ansible_host": "192.0.2.9"}
+SLICE = awx.job_variables(workflow=awx.JOB)
+
+
+def content(fleet: Fleet) -> dict[str, Any]:
+    """The inventory of the fleet with a CA host of its own, as an operator of AWX has it."""
+    of_ca = {"docker_ca_dir": str(fleet.root / "home/.bulkhead/ca"), "docker_ca_passphrase": ""}
+    return {
+        "all": {"vars": {"docker_ca_host": "ca1", "docker_ca_connection": CONNECTION}},
+        "docker_ca": {"hosts": {"ca1": CONNECTION}, "vars": of_ca},
+        **fleet.content(),
+    }
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    fleet = Fleet.make(tmp_path_factory.mktemp("slices") / "fleet", users=())
+    inventory = awx.write(fleet.root / "whole", content(fleet))
+    done = fleet.play("site", inventory=inventory, **awx.job_variables())
+    assert not done.failed, done.output
+    return fleet
+
+
+def picture(fleet: Fleet) -> list[Any]:
+    return [fleet.files(), *(fleet.holds(name) for name in fleet.hosts)]
+
+
+def of_slice(fleet: Fleet, number: int, count: int = 2) -> Path:
+    return awx.write(fleet.root / "slices", content(fleet), number, count)
+
+
+@pytest.mark.parametrize("playbook", UNSLICED)
+def test_only_engines_may_be_a_slice(secured: Fleet, playbook: str) -> None:
+    """A slice that has engines and clients, which no empty group gives away."""
+    before = picture(secured)
+    secured.prepare()
+
+    run = secured.play(playbook, inventory=of_slice(secured, 1), **SLICE, **NEEDED.get(playbook, {}))
+
+    assert run.failed
+    said = " ".join(run.output.replace("\\n", " ").split())
+    assert f"This job is a slice of the job template '{awx.JOB}', and {playbook} has to know all hosts" in said
+    assert picture(secured) == before
+    assert not any(run.asked.values()), "nobody was asked anything"
+
+
+def test_a_job_in_a_workflow_is_no_slice(secured: Fleet) -> None:
+    secured.prepare()
+    inventory = awx.write(secured.root / "whole", content(secured))
+
+    run = secured.play("verify", inventory=inventory, **awx.job_variables(workflow="Weekly renewal"))
+
+    assert not run.failed, run.output
+
+
+EMPTY = {
+    "docker_ca": "The group docker_ca is empty",
+    "docker_clients": "The inventory has no hosts in 'docker_clients'",
+    "docker_engines": "The inventory has no hosts in 'docker_engines'",
+}
+WITHOUT_ENGINES = ("docker_engines", "change_passphrase")  # which reaches none
+
+
+@pytest.mark.parametrize(
+    ("lacks", "playbook"),
+    [(lacks, playbook) for lacks in EMPTY for playbook in UNSLICED if (lacks, playbook) != WITHOUT_ENGINES],
+)
+def test_a_group_that_is_empty_is_no_group_that_is_missing(secured: Fleet, lacks: str, playbook: str) -> None:
+    """Of any cause: no job variables of AWX are given."""
+    whole = content(secured)
+    del whole["all"]["vars"]["docker_ca_host"]
+    before = picture(secured)
+    secured.prepare()
+    inventory = awx.write(secured.root / lacks, {**whole, lacks: {**whole[lacks], "hosts": {}}})
+
+    run = secured.play(playbook, inventory=inventory, **NEEDED.get(playbook, {}))
+
+    assert run.failed
+    assert EMPTY[lacks] in run.output
+    assert picture(secured) == before
+    assert not any(run.asked.values())
+
+
+def test_a_ca_host_that_the_inventory_has_not_is_no_host(secured: Fleet) -> None:
+    """It might resolve, and would be asked as somebody, in some folder, without a passphrase."""
+    whole = content(secured)
+    secured.prepare()
+    inventory = awx.write(secured.root / "nobody", {**whole, "docker_ca": {**whole["docker_ca"], "hosts": {}}})
+
+    run = secured.play("site", inventory=inventory)
+
+    assert run.failed
+    assert "docker_ca_host is 'ca1', which is no host of the inventory." in run.output
+    assert not any(run.asked.values())
+
+
+def serials(fleet: Fleet) -> list[int]:
+    record = fleet.root / "home/.bulkhead/ca/issued"
+    return [x509.load_pem_x509_certificate(path.read_bytes()).serial_number for path in sorted(record.glob("*.pem"))]
+
+
+def test_two_slices_at_once_share_one_ca(tmp_path: Path) -> None:
+    """Each has every second host; the CA host is in one of them, and added to the other."""
+    fleet = Fleet.make(tmp_path / "fleet", users=())
+    whole = content(fleet)
+    assert awx.hosts(whole)[0::2] == ["build1", "ops1", "web2"]
+    fleet.prepare()
+
+    def play(number: int) -> Run:
+        return fleet.play("engines", inventory=of_slice(fleet, number), **SLICE)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(play, (1, 2))
+
+    assert not first.failed, first.output
+    assert not second.failed, second.output
+    assert [row["name"] for row in first.report["rows"] if row["kind"] == "engine"] == ["web2"]
+    assert [row["name"] for row in second.report["rows"] if row["kind"] == "engine"] == ["web1"]
+    assert len(set(serials(fleet))) == len(serials(fleet)) == 2
+    held = {name: fleet.holds(name) for name in fleet.hosts}
+    bundle = (fleet.root / "home/.bulkhead/ca/ca.pem").read_text(encoding="ascii")
+    assert [held[name]["ca"].strip() for name in ("web1", "web2")] == [bundle.strip()] * 2
+    assert not first.asked["ops1"], "no client is asked"
+    again = [fleet.play("engines", inventory=of_slice(fleet, number), **SLICE) for number in (1, 2)]
+    assert [run.report["summary"].split("; ")[1] for run in again] == ["nothing to change"] * 2
+    assert len(serials(fleet)) == 2
+
+
+def test_a_slice_without_an_engine_has_nothing_to_do(secured: Fleet) -> None:
+    secured.prepare()
+
+    run = secured.play("engines", inventory=of_slice(secured, 2, 5), **SLICE)  # build1, ca1, ops1, web1, web2
+
+    assert not run.failed, run.output
+    assert run.report["summary"].startswith("0 engines")
+
+
+@pytest.mark.parametrize("trouble", ["there is none", "it is being rotated"])
+def test_engines_makes_no_ca_and_mends_none(tmp_path: Path, trouble: str) -> None:
+    fleet = Fleet.make(tmp_path / "fleet", users=())
+    folder = fleet.root / "home/.bulkhead/ca"
+    if trouble == "there is none":
+        folder.rename(folder.with_name("gone"))
+    else:
+        (folder / "rotation").write_text("trust\n", encoding="ascii")
+    fleet.prepare()
+    before = picture(fleet)
+
+    run = fleet.play("engines", inventory=of_slice(fleet, 2), **SLICE)
+
+    assert run.failed
+    assert f"The CA in {folder} on ca1 is not ready" in " ".join(run.output.split())
+    assert picture(fleet) == before
+
+
+def test_the_connection_of_the_ca_host_is_a_connection(secured: Fleet) -> None:
+    secured.prepare()
+    wrong = {**CONNECTION, "docker_ca_dir": "/nonexistent"}
+
+    run = secured.play("engines", inventory=of_slice(secured, 1), **SLICE, docker_ca_connection=wrong)
+
+    assert run.failed
+    assert "docker_ca_connection has docker_ca_dir; it takes ansible_host, " in run.output
+
+
+def test_the_extra_variables_of_another_brand_are_known() -> None:
+    assert checks.sliced_template({"tower_job_template_name": "A", "tower_workflow_job_name": "A"}) == "A"
+    assert checks.sliced_template({"awx_job_template_name": "A", "awx_workflow_job_name": "B"}) == ""
+    assert checks.sliced_template({}) == ""
