@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import re
 import tempfile
 import typing as t
 
@@ -16,6 +17,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 
 _OPTIONS = ("plan", "engines", "clients", "ca")
 
@@ -38,15 +40,24 @@ class ActionModule(ActionBase):
         content = {"playbook": plan["playbook"], **dataclasses.asdict(made)}
         if plan["report_path"]:
             _write(pathlib.Path(plan["report_path"]).expanduser(), content)
-        kept = {name: content[name] for name in ("playbook", "summary", "problems", "rows")}
+        kept = {name: inert(content[name]) for name in ("playbook", "summary", "problems", "rows")}
         result.update(
             content,
             changed=False,
             msg=" ".join([f"{made.summary}.", *made.problems]),
             # Ansible drops the statistics of a task that fails; so whoever calls it looks at the problems and fails.
-            ansible_stats={"data": {"docker_report": kept}, "per_host": False, "aggregate": False},
+            ansible_stats={"data": {_variables.ARTEFACT: kept}, "per_host": False, "aggregate": False},
         )
         return result
+
+
+def inert(value: t.Any) -> t.Any:
+    """Without the beginnings of templates: in a workflow, AWX gives it to the next job as an extra variable."""
+    if isinstance(value, t.Mapping):
+        return {str(key): inert(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [inert(entry) for entry in value]
+    return re.sub(r"\{(?=[{%#])", "{ ", value) if isinstance(value, str) else value
 
 
 def _write(path: pathlib.Path, content: t.Mapping[str, t.Any]) -> None:

@@ -12,6 +12,7 @@ description:
   - Prints one table of the engines with Docker's version, endpoint and the days that their certificates last, one of the identities with their
     contexts, who may get in over SSH, what is wrong, and what to do next.
   - It leaves the same as the statistic C(docker_report), which AWX keeps with the job, and in the file C(docker_report_path) of the control node.
+  - In the statistic, nothing begins like a template, because in a workflow of AWX the next job gets it as an extra variable.
   - It does not fail where something is wrong; a task after it does, that looks at RV(problems). A value that makes no sense is a finding of the
     host that it comes from.
 author:

@@ -52,7 +52,7 @@ def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[s
             )
         elif name == "docker_plan" or name.startswith("__docker_") or name in _variables.ROLE_INPUTS:
             yield f"The extra variable {name} is the collection's own; remove it."
-        elif name.startswith("docker_") and name not in _variables.KNOWN:
+        elif name.startswith("docker_") and name not in _variables.KNOWN | {_variables.ARTEFACT}:
             yield f"The extra variable {name} is unknown. {unknown(name, _variables.KNOWN)}"
         elif playbooks.get(name) and playbook not in playbooks[name]:
             yield (

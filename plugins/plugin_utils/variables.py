@@ -287,6 +287,9 @@ CLIENT = (
     Variable("docker_client_replace_ca", "bool", False),
 )
 
+# The report of a run. In a workflow of AWX, the next job gets it as an extra variable, which nobody reads.
+ARTEFACT = "docker_report"
+
 # Secrets are read where they are used and are no part of the plan.
 SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker_ca_existing_passphrase"})
 

@@ -5,6 +5,8 @@ Only bulkhead.docker.engines may be a slice. Everything else says so before any 
 
 from __future__ import annotations
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,23 @@ def test_a_ca_host_that_the_inventory_has_not_is_no_host(secured: Fleet) -> None
     assert run.failed
     assert "docker_ca_host is 'ca1', which is no host of the inventory." in run.output
     assert not any(run.asked.values())
+
+
+def test_the_report_of_the_job_before_is_no_variable_of_the_next(secured: Fleet) -> None:
+    """In a workflow, the statistics of a job are extra variables of those after it."""
+    secured.prepare()
+    inventory = awx.write(secured.root / "whole", content(secured))
+    in_workflow = awx.job_variables(workflow="Weekly renewal")
+
+    renewed = secured.play("renew", inventory=inventory, **in_workflow)
+
+    assert not renewed.failed, renewed.output
+    statistics = json.loads(re.findall(r"^\tRUN: (\{.*)$", renewed.output, re.MULTILINE)[0])
+    assert set(statistics) == {variables.ARTEFACT}
+    assert variables.ARTEFACT not in variables.KNOWN
+    verified = secured.play("verify", inventory=inventory, **in_workflow, **statistics)
+    assert not verified.failed, verified.output
+    assert verified.report["playbook"] == "verify"
 
 
 def serials(fleet: Fleet) -> list[int]:
