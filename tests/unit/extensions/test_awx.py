@@ -14,19 +14,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.parsing.dataloader import DataLoader
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables
-from awx_plugins.interfaces._temporary_private_inject_api import inject_credential
+from helpers import awx
 
 ROOT = Path(__file__).parents[3]
-AWX = ROOT / "extensions/awx"
-PROJECT = AWX / "project"
 SPECS = json.loads((Path(__file__).parent / "awx_24.6.1.json").read_text(encoding="utf-8"))
 MODULES = {
     "controller_credential_types": "credential_type",
@@ -44,22 +40,7 @@ OF_ROLES = {"survey", "simplified_workflow_nodes"}
 BRACES = "pa{{ss}} {% raw %}1234"
 
 
-def data() -> dict[str, Any]:
-    """The file with its own variables put in, and with injectors as they are."""
-    raw = DataLoader().load_from_file(str(AWX / "controller.yml"))
-
-    def value(entry: Any) -> Any:
-        if isinstance(entry, dict):
-            return {str(key): value(inner) for key, inner in entry.items()}
-        if isinstance(entry, list):
-            return [value(inner) for inner in entry]
-        name = re.fullmatch(r"\{\{ (awx_\w+) \}\}", entry) if isinstance(entry, str) else None
-        return raw[name[1]] if name else entry
-
-    return {name: value(entry) for name, entry in raw.items()}
-
-
-DATA = data()
+DATA = awx.controller()
 TEMPLATES: list[dict[str, Any]] = DATA["controller_templates"]
 
 
@@ -143,7 +124,7 @@ def test_a_survey_asks_for_variables_that_the_playbook_takes(template: dict[str,
 
 @pytest.mark.parametrize("template", named(TEMPLATES))
 def test_a_template_s_playbook_is_one_that_awx_offers(template: dict[str, Any]) -> None:
-    text = (PROJECT / template["playbook"]).read_text(encoding="utf-8")
+    text = (awx.PROJECT / template["playbook"]).read_text(encoding="utf-8")
     # awx/main/utils/ansible.py
     assert re.search(
         r"^\s*-?\s*(?:hosts|include|import_playbook|ansible\.builtin\.import_playbook):\s*.*?$", text, re.M
@@ -154,7 +135,7 @@ def test_a_template_s_playbook_is_one_that_awx_offers(template: dict[str, Any]) 
 
 def test_every_playbook_has_its_template() -> None:
     assert {entry["playbook"] for entry in TEMPLATES} == {f"{name}.yml" for name in variables.PLAYBOOKS}
-    assert {path.name for path in PROJECT.glob("*.yml")} == {f"{name}.yml" for name in variables.PLAYBOOKS}
+    assert {path.name for path in awx.PROJECT.glob("*.yml")} == {f"{name}.yml" for name in variables.PLAYBOOKS}
 
 
 def test_one_template_may_be_sliced() -> None:
@@ -210,24 +191,8 @@ def test_a_credential_type_is_one_that_awx_takes(kind: dict[str, Any]) -> None:
         assert re.fullmatch(r"\{\{ (\w+) \}\}", value)[1] in ids  # type: ignore[index]
 
 
-def credential(values: dict[str, str]) -> SimpleNamespace:
-    return SimpleNamespace(get_input_keys=lambda: list(values), get_input=lambda name, default="": values[name])
-
-
-def injected(folder: Path, values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """What a job gets from AWX's own injector: its environment, what AWX keeps of it, and arguments."""
-    (folder / "env").mkdir(parents=True)
-    (kind,) = DATA["controller_credential_types"]
-    env: dict[str, str] = {}
-    safe: dict[str, str] = {}
-    args: list[str] = []
-    of_awx = SimpleNamespace(inputs=kind["inputs"], injectors=kind["injectors"], managed=False, custom_injectors=None)
-    inject_credential(of_awx, credential(values), env, safe, args, str(folder))
-    return env, safe, args
-
-
 def test_the_passphrase_comes_as_environment_and_as_it_is(tmp_path: Path) -> None:
-    env, safe, args = injected(tmp_path, {"passphrase": BRACES})
+    env, safe, args = awx.injected(tmp_path, {"passphrase": BRACES})
     assert env["BULKHEAD_CA_PASSPHRASE"] == BRACES
     assert env["BULKHEAD_CA_OLD_PASSPHRASE"] == ""
     assert BRACES not in str(safe)
@@ -236,7 +201,7 @@ def test_the_passphrase_comes_as_environment_and_as_it_is(tmp_path: Path) -> Non
 
 
 def test_the_project_reads_what_is_injected() -> None:
-    read = (PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8")
+    read = (awx.PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8")
     (kind,) = DATA["controller_credential_types"]
     assert set(re.findall(r"'(BULKHEAD_\w+)'", read)) == set(kind["injectors"]["env"])
     assert set(yaml.safe_load(read)) == variables.SECRETS
@@ -261,7 +226,7 @@ def test_apply_gives_all_of_it_to_the_modules(tmp_path: Path) -> None:
     for name, spec in SPECS.items():
         text = MODULE.format(spec=spec, log=str(log), name=name)
         (collection / f"plugins/modules/{name}.py").write_text(text, encoding="utf-8")
-    shutil.copytree(AWX, tmp_path / "awx")
+    shutil.copytree(awx.AWX, tmp_path / "awx")
 
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", tmp_path / "awx/apply.yml"],

@@ -1,4 +1,6 @@
-"""Inventories as AWX writes them for its jobs: the output of a script, whole or a slice of it.
+"""What AWX gives to its jobs: inventories, whole or a slice, variables, and what is rendered from credentials.
+
+An inventory is the output of a script.
 
 A slice has every n-th host of all hosts of the inventory, sorted by name. All groups stay with their variables, also
 those whose hosts are in other slices. No variable says that it is a slice; see awx/main/models/inventory.py.
@@ -7,9 +9,16 @@ those whose hosts are in other slices. No variable says that it is a slice; see 
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from pathlib import Path
+from types import SimpleNamespace
 
+from ansible.parsing.dataloader import DataLoader
+from awx_plugins.interfaces._temporary_private_inject_api import inject_credential
+
+AWX = Path(__file__).parents[3] / "extensions/awx"
+PROJECT = AWX / "project"
 JOB = "Secure Docker engines"
 
 
@@ -41,7 +50,7 @@ def write(folder: Path, content: t.Mapping[str, t.Any], number: int = 1, count: 
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"slice-{number}-of-{count}"
     (folder / f"{script.name}.json").write_text(json.dumps(data(content, number, count)), encoding="utf-8")
-    script.write_text(f"#!/bin/sh\ncat '{folder}/{script.name}.json'\n", encoding="utf-8")
+    script.write_text(f'#!/bin/sh\ncat "$(dirname "$0")/{script.name}.json"\n', encoding="utf-8")
     script.chmod(0o700)
     return script
 
@@ -55,3 +64,40 @@ def job_variables(template: str = JOB, workflow: str = "") -> dict[str, t.Any]:
         if workflow:
             found |= {f"{prefix}_workflow_job_id": 41, f"{prefix}_workflow_job_name": workflow}
     return found
+
+
+def controller() -> dict[str, t.Any]:
+    """extensions/awx/controller.yml with its own variables put in, and with injectors as they are."""
+    raw = DataLoader().load_from_file(str(AWX / "controller.yml"))
+
+    def value(entry: t.Any) -> t.Any:
+        if isinstance(entry, dict):
+            return {str(key): value(inner) for key, inner in entry.items()}
+        if isinstance(entry, list):
+            return [value(inner) for inner in entry]
+        name = re.fullmatch(r"\{\{ (awx_\w+) \}\}", entry) if isinstance(entry, str) else None
+        return raw[name[1]] if name else entry
+
+    return {name: value(entry) for name, entry in raw.items()}
+
+
+def answers(template: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """What the survey of a job template gives where nobody changes anything."""
+    return {
+        question["variable"]: question["default"]
+        for question in template["survey"].get("spec", [])
+        if "default" in question
+    }
+
+
+def injected(folder: Path, values: t.Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """What a job gets from AWX's own injector: its environment, what AWX keeps of it, and arguments."""
+    (folder / "env").mkdir(parents=True, exist_ok=True)
+    (kind,) = controller()["controller_credential_types"]
+    env: dict[str, str] = {}
+    safe: dict[str, str] = {}
+    args: list[str] = []
+    of_awx = SimpleNamespace(inputs=kind["inputs"], injectors=kind["injectors"], managed=False, custom_injectors=None)
+    credential = SimpleNamespace(get_input_keys=lambda: list(values), get_input=lambda name, default="": values[name])
+    inject_credential(t.cast("t.Any", of_awx), t.cast("t.Any", credential), env, safe, args, str(folder))
+    return env, safe, args

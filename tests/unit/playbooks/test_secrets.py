@@ -1,10 +1,16 @@
-"""What a run prints at any verbosity has nothing of the options of daemons, which hold tokens and passwords."""
+"""What a run prints at any verbosity has nothing of the options of daemons, which hold tokens and passwords.
+
+A passphrase is used as it is, and printed nowhere.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from helpers import awx
 from helpers.fake_fleet import Fleet
 
 CALLBACKS = Path(__file__).parents[1] / "helpers/callbacks"
@@ -58,3 +64,26 @@ def test_options_that_are_none_are_not_printed_to_show_it(fleet: Fleet) -> None:
     assert run.failed
     assert "docker_engine_daemon_options" in run.output
     assert "planted" not in run.output
+
+
+@pytest.mark.parametrize("passphrase", ["pa{{ss}} {% raw %}12'34\"", "{{ lookup('pipe', 'touch PWNED') }} {# one #}"])
+def test_a_passphrase_from_the_environment_is_used_as_it_is(fleet: Fleet, tmp_path: Path, passphrase: str) -> None:
+    """As the project for AWX reads what is injected from the credential."""
+    of_ca = yaml.safe_load((awx.PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8"))
+    folder = fleet.root / "home/.bulkhead/ca"
+    host = {"ansible_connection": "local", "ansible_host": "192.0.2.9"}
+    groups = {"docker_ca": {"hosts": {"ca1": host}, "vars": {**of_ca, "docker_ca_dir": str(folder)}}, **fleet.content()}
+    inventory = awx.write(tmp_path / "inventory", groups)
+    environment, _, _ = awx.injected(tmp_path, {"passphrase": passphrase})
+
+    changed = fleet.play("change_passphrase", inventory=inventory, environment=environment, options=("-vvv",))
+    signed = fleet.play("site", inventory=inventory, environment=environment, options=("--diff", "-vvv"))
+
+    assert not changed.failed, changed.output
+    assert not signed.failed, signed.output
+    assert load_pem_private_key((folder / "ca-key.pem").read_bytes(), passphrase.encode())
+    assert len(signed.issued) == 5
+    assert signed.created == []
+    for text in (changed.output, signed.output, str(signed.report)):
+        assert passphrase[:7] not in text
+        assert passphrase[-7:] not in text
