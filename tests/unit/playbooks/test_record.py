@@ -130,3 +130,16 @@ def test_nothing_is_kept_for_an_identity_that_was_revoked(secured: Fleet, tmp_pa
 
     assert not run.failed, run.output
     assert all(told["keep"] == ["build1", "docker-build1"] for told in options(run, "web1", "docker_ssh_access"))
+
+
+def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> None:
+    """Of some hosts, and with an inventory that is not whole: nobody else is concerned."""
+    fleet = secured.copy(tmp_path / "fleet")
+    (fleet.root / "home/.bulkhead").rename(fleet.root / "home/gone")
+    fleet.prepare()
+
+    run = fleet.play("remove", inventory=part(fleet, *OTHERS), docker_remove_hosts="web1")
+
+    assert not fleet.holds("web1").get("ca")
+    assert [told["keep"] for told in options(run, "web1", "docker_ssh_access")] == [[]]
+    assert fleet.holds("web2") == secured.holds("web2")
