@@ -5,6 +5,7 @@ A passphrase is used as it is, and printed nowhere.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_passphrase_from_the_environment_is_used_as_it_is(fleet: Fleet, tmp_pa
     """As the project for AWX reads what is injected from the credential."""
     of_ca = yaml.safe_load((awx.PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8"))
     folder = fleet.root / "home/.bulkhead/ca"
-    host = {"ansible_connection": "local", "ansible_host": "192.0.2.9"}
+    host = {"ansible_connection": "local", "ansible_host": "192.0.2.9", "ansible_python_interpreter": sys.executable}
     groups = {"docker_ca": {"hosts": {"ca1": host}, "vars": {**of_ca, "docker_ca_dir": str(folder)}}, **fleet.content()}
     inventory = awx.write(tmp_path / "inventory", groups)
     environment, _, _ = awx.injected(tmp_path, {"passphrase": passphrase})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "remove": {"docker_remove_hosts": "all", "docker_remove_ca": True},
     "revoke_client": {"docker_revoke_name": "jenkins"},
 }
-CONNECTION = {"ansible_connection": "local", "ansible_host": "192.0.2.9"}
+CONNECTION = {
+    "ansible_connection": "local",
+    "ansible_host": "192.0.2.9",
+    "ansible_python_interpreter": sys.executable,
+}
 SLICE = awx.job_variables(workflow=awx.JOB)
 
 
