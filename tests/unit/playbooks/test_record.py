@@ -143,3 +143,32 @@ def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> No
     assert not fleet.holds("web1").get("ca")
     assert [told["keep"] for told in options(run, "web1", "docker_ssh_access")] == [[]]
     assert fleet.holds("web2") == secured.holds("web2")
+
+
+@pytest.mark.parametrize(
+    ("playbook", "extra", "says"),
+    [
+        ("site", {}, "a new one would be gone with the execution environment that this job runs in"),
+        ("engines", {}, "is not ready"),
+        ("renew", {}, "there is no CA in ~/.bulkhead/ca"),
+        ("verify", {}, "there is no CA in ~/.bulkhead/ca"),
+        ("rotate_ca", {}, ""),
+        ("revoke_client", {"docker_revoke_name": "jenkins"}, ""),
+        ("change_passphrase", {}, ""),
+    ],
+)
+def test_a_control_node_that_is_a_container_has_lost_the_ca(
+    secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any], says: str
+) -> None:
+    """Without the groups docker_ca and docker_clients each job would have a home of its own, and a CA in it."""
+    fleet = secured.copy(tmp_path / "fleet")
+    (fleet.root / "home/.bulkhead").rename(fleet.root / "gone")
+    before = [fleet.holds(name).get("ca") for name in fleet.hosts]
+    fleet.prepare()
+
+    run = fleet.play(playbook, inventory=part(fleet), environment={"LAUNCHED_BY_RUNNER": "1"}, **extra)
+
+    assert run.failed
+    assert says in " ".join(run.output.split())
+    assert not (fleet.root / "home/.bulkhead/ca/ca-key.pem").exists(), "no second CA"
+    assert [fleet.holds(name).get("ca") for name in fleet.hosts] == before
