@@ -72,7 +72,7 @@ def read(loader: t.Any, task_vars: dict[str, t.Any]) -> Inventory:
         limit=limit,
         in_run=in_run,
         user=pwd.getpwuid(os.geteuid()).pw_name,
-        remote_user=str(constants.DEFAULT_REMOTE_USER or ""),
+        remote_user=str(context.CLIARGS.get("remote_user") or constants.DEFAULT_REMOTE_USER or ""),
         check_mode=bool(task_vars.get("ansible_check_mode")),
         command_line=" ".join(
             text for text in context.CLIARGS.get("extra_vars") or () if not str(text).startswith("@")

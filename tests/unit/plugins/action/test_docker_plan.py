@@ -120,6 +120,17 @@ def test_the_plan_has_values_and_no_templates(run: Run) -> None:
     assert_documented("docker_plan", answer)
 
 
+def test_a_machine_credential_names_the_connecting_user(run: Run) -> None:
+    """AWX gives its user as -u, not as ansible_user; an identity of that user needs nobody else's rights."""
+    hosts = {"build1": {"docker_client_identities": [{"name": "build1", "user": "ops"}]}}
+    inventory = {**INVENTORY, "docker_clients": {"hosts": hosts}}
+    client = run(inventory, "-u", "ops")["clients"]["build1"]
+    assert (client["connects_as"], client["identities"][0]["user"]) == ("ops", "")
+    hosts["build1"]["ansible_user"] = "admin"
+    client = run(inventory, "-u", "ops")["clients"]["build1"]
+    assert (client["connects_as"], client["identities"][0]["user"]) == ("admin", "ops")
+
+
 def test_variables_of_facts_name_the_host_and_the_way_out(run: Run) -> None:
     """B23."""
     facts = {"docker_engine_listen": ["{{ ansible_facts.default_ipv4.address }}"]}
