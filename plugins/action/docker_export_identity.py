@@ -7,15 +7,22 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 from ansible_collections.bulkhead.docker.plugins.action import docker_module
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts.options import CA, CERT, KEY
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as keys
-from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import bundle
+
+try:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as keys
+    from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+except ImportError as error:
+    IMPORT_ERROR = str(error)
+else:
+    IMPORT_ERROR = ""
 
 _SIGN = "bulkhead.docker.docker_ca_sign"
 _ARGUMENTS: dict[str, t.Any] = {
@@ -35,6 +42,11 @@ class ActionModule(docker_module.ActionModule):
 
     def answer_of(self, name: str, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
         given = self.validate_argument_spec(argument_spec=_ARGUMENTS)[1]
+        if IMPORT_ERROR:
+            raise AnsibleActionFail(
+                f"Python's cryptography library 3.3 or later is missing for {sys.executable} on the control node "
+                f"({IMPORT_ERROR}). Install it there."
+            )
         dest = pathlib.Path(given["dest"]).expanduser()
         try:
             bundle.check(dest)
