@@ -84,7 +84,9 @@ engines:
   type: dict
   returned: success
 clients:
-  description: By name, identities, transports and contexts of each client host, and whether it is C(in_run).
+  description: >-
+    By name, identities, transports and contexts of each client host, whether it is C(in_run), and the identity whose OS users a rotation does
+    not ask there, C(evicts).
   type: dict
   returned: success
 verifier:

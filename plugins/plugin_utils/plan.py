@@ -81,6 +81,9 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
             engines[name]["batch"] = number
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
+    verifier = _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"])
+    for name, client in clients.items():
+        client["evicts"] = _evicts(name, client, revoke, verifier)
     remove = _remove(reader, fleet, engine_names, client_names, playbook, excluded)
     plan: Plan = {
         "playbook": "rotate_ca" if rotates else playbook,
@@ -89,7 +92,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
         "ca": _ca(reader, ca_host, playbook),
         "engines": engines,
         "clients": clients,
-        "verifier": _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"]),
+        "verifier": verifier,
         "batches": batches,
         "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
         "remove": remove,
@@ -226,6 +229,8 @@ def _verifier(
         for identity in client["identities"]
         if identity["name"] != leaving
     ]
+    # A rotation does not ask whoever loses an identity by it, unless nobody else could verify the engines.
+    candidates.sort(key=lambda candidate: candidate["user"] in _holders(client, leaving))
     if not candidates:
         if client["identities"]:
             reader.say(
@@ -241,6 +246,18 @@ def _verifier(
         "plain_ports": plain_ports,
         "candidates": candidates,
     }
+
+
+def _holders(client: Values, name: str) -> set[str]:
+    """The OS users of a client host who have an identity, but for the one that Ansible connects as."""
+    users = {identity["user"] for identity in client["identities"] if identity["name"] == name}
+    return users - {"", client["connects_as"]}
+
+
+def _evicts(name: str, client: Values, revoke: Values, verifier: Values) -> list[str]:
+    """The identity whose OS users a rotation without it does not ask on a client host."""
+    verifies = verifier.get("host") == name and verifier["user"] in _holders(client, revoke["name"])
+    return [revoke["name"]] if revoke["by_rotation"] and not verifies else []
 
 
 def _batches(reader: Reader, fleet: Values, names: t.Sequence[str]) -> list[list[str]]:

@@ -772,3 +772,19 @@ def test_an_identity_of_the_connecting_user_has_no_user() -> None:
     }
     identities = plan.make(inventory(**given), "site")["clients"]["build1"]["identities"]
     assert [(identity["name"], identity["user"]) for identity in identities] == [("ops", ""), ("ci", "jenkins")]
+
+
+def test_a_rotation_asks_an_os_user_whom_it_evicts_only_where_nobody_else_could_verify() -> None:
+    def made(*identities: dict[str, str], **extra: Any) -> tuple[str, list[str]]:
+        hosts = {"localhost": {"ansible_user": "ops", "docker_client_identities": list(identities)}}
+        given = {"docker_revoke_name": "eve", "docker_revoke_by_rotation": True, **extra}
+        planned = plan.make(inventory(hosts, extra=given), "revoke_client")
+        return planned["verifier"]["identity"], planned["clients"]["localhost"]["evicts"]
+
+    eve, second, other = {"name": "eve", "user": "j"}, {"name": "ci", "user": "j"}, {"name": "bob", "user": "k"}
+    assert made(eve, second, other) == ("bob", ["eve"])
+    assert made(eve, second, {"name": "admin"}) == ("admin", ["eve"])
+    assert made(eve, second) == ("ci", [])
+    assert made(eve, second, other, docker_revoke_by_rotation=False)[1] == []
+    # Whom Ansible connects as could stop everything anyway.
+    assert made({"name": "eve"}, {"name": "admin"}, other) == ("admin", ["eve"])
