@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from helpers.docker_cli import inspect
+from helpers.pki import Authority
 
 REPOSITORY = Path(__file__).parents[3]
 INVENTORY = {
@@ -30,6 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("control")
     (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY), encoding="utf-8")
     (folder / "vault").write_text("correct horse\n", encoding="ascii")
+    (folder / "corporate.pem").write_text(Authority("corporate").pem, encoding="ascii")
     made = run(folder, "ansible", "localhost", "-m", "bulkhead.docker.docker_ca", "-a", f"dir={folder}/.bulkhead/ca")
     assert made.returncode == 0, made.stdout + made.stderr
     return folder
@@ -155,10 +158,21 @@ def test_a_bundle_holds_one_key_that_is_nowhere_in_the_clear(home: Path, play: P
 
 
 def test_a_second_bundle_is_another_identity_of_the_same_name(home: Path, play: Play) -> None:
-    done = play("-e", "docker_export_encrypt=false", "-e", "docker_export_engines=web2", dest="~/open")
+    options = {"docker_export_encrypt": False, "docker_export_engines": "web2"}
+    corporate = {
+        "docker_engine_server_ca": (home / "corporate.pem").read_text(encoding="ascii"),
+        "docker_engine_certificate_path": "/etc/docker-certificate.pem",
+        "docker_engine_private_key_path": "/etc/docker-key.pem",
+    }
+    done = play("-e", json.dumps({**options, **corporate}), dest="~/open")
     assert done.returncode == 0 and "IS NOT ENCRYPTED" in said(done), said(done)
     opened = home / "open"
     assert [path.name for path in (opened / "contexts").iterdir()] == ["web2.dockercontext"]
+    # What clients trust, which is more than what engines do where an engine's certificate is another CA's.
+    bundle = (home / ".bulkhead/ca/ca.pem").read_text(encoding="ascii")
+    assert (opened / "identity/ca.pem").read_text(
+        encoding="ascii"
+    ) == f"{bundle}{home.joinpath('corporate.pem').read_text()}"
     assert re.match(r"-----BEGIN PRIVATE KEY-----\n", (opened / "identity/key.pem").read_text(encoding="ascii"))
     assert "NOTHING IN HERE IS ENCRYPTED." in (opened / "README.txt").read_text(encoding="utf-8")
     records = [path.read_text(encoding="ascii") for path in issued(home)]
