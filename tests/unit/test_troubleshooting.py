@@ -13,6 +13,7 @@ from helpers import messages
 
 PAGE = messages.ROOT / "docs" / "troubleshooting.md"
 SUBJECTS = {
+    "deployments": r"gitops",
     "engines": r"_engine/|_detached|/_files|docker_daemon_config|docker_engine",
     "SSH accounts": r"_ssh/|_installed/|docker_ssh",
     "certificate authority": r"_ca/|docker_ca",
