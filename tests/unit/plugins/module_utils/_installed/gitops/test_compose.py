@@ -107,8 +107,18 @@ def test_containers_are_read_with_their_state(
     asks.env["CONTAINERS"] = "id"
     (container,) = asks.containers("web")
     assert container == compose.Container("web-web-1", "web", "abc", "running", "unhealthy", 3)
-    with pytest.raises(CommandError, match="is unhealthy"):
+    with pytest.raises(CommandError, match="is not healthy but unhealthy"):
         compose.check_steady(asks, "web", {"web-web-1": 3})
+    for health, steady in (("starting", False), ("healthy", True), ("none", True)):
+        found["State"] = {"Status": "running", "Health": {"Status": health}}
+        docker.with_name("docker.inspect").write_text(json.dumps([found]), encoding="utf-8")
+        if steady:
+            assert compose.check_steady(asks, "web", {"web-web-1": 3}) == ["web"]
+            continue
+        with pytest.raises(CommandError, match="is not healthy but starting"):
+            compose.check_steady(asks, "web", {"web-web-1": 3})
+    found["State"] = {"Status": "running", "Health": {"Status": "unhealthy"}}
+    docker.with_name("docker.inspect").write_text(json.dumps([found]), encoding="utf-8")
     with pytest.raises(CommandError, match="ends again and again"):
         compose.check_steady(asks, "web", {"web-web-1": 2})
     found["State"] = {"Status": "running"}
