@@ -178,7 +178,8 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     reasons = [] if state.get("signer") == first(bundle) != "" else ["it is not from this CA"]
     if options.get("renew_force"):
         reasons = ["it is renewed in any case"]
-    if reasons and not options.get("server_certificate") and not check:
+    given = options.get("server_certificate") or options.get("certificate_path")
+    if reasons and not given and not check:
         return {**base, "failed": True, "msg": f"a server certificate is due and none is given: {'; '.join(reasons)}."}
     would = bool(reasons or options.get("server_certificate")) or state.get("ca") != bundle
     changed = would
