@@ -236,6 +236,11 @@ def issued_elsewhere(playbook: str, planned: t.Mapping[str, t.Any], by_rotation:
             f"The key of the CA is elsewhere (docker_ca_issue_tasks of {planned['host']}), and so is its passphrase. "
             "Change it there."
         )
+    if playbook == "export_identity":
+        yield (
+            f"The key of the CA is elsewhere (docker_ca_issue_tasks of {planned['host']}), and no identity of it is "
+            "exported. Have it issued there, for a key that is made on that server."
+        )
 
 
 def rotation_when_due(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:

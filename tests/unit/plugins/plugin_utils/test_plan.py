@@ -315,6 +315,7 @@ def test_what_stands_against_a_ca_whose_key_is_elsewhere(tmp_path: Path) -> None
     (problem,) = problems("revoke_client", extra={**revoke, "docker_revoke_by_rotation": True})
     assert "Put the new CA behind the present one" in problem
     assert "so is its passphrase" in problems("change_passphrase")[0]
+    assert "no identity of it is exported" in " ".join(problems("export_identity"))
 
 
 def test_identities_have_everything_that_others_need() -> None:
