@@ -15,7 +15,7 @@ OTHERS = ("web2", "ops1")
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    fleet = Fleet.make(tmp_path_factory.mktemp("record") / "fleet")
+    fleet = Fleet.make(tmp_path_factory.mktemp("record") / "fleet", passphrase="")
     done = fleet.play("site")
     assert not done.failed, done.output
     return fleet

@@ -68,9 +68,10 @@ def test_options_that_are_none_are_not_printed_to_show_it(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("passphrase", ["pa{{ss}} {% raw %}12'34\"", "{{ lookup('pipe', 'touch PWNED') }} {# one #}"])
-def test_a_passphrase_from_the_environment_is_used_as_it_is(fleet: Fleet, tmp_path: Path, passphrase: str) -> None:
+def test_a_passphrase_from_the_environment_is_used_as_it_is(tmp_path: Path, passphrase: str) -> None:
     """As the project for AWX reads what is injected from the credential."""
     of_ca = yaml.safe_load((awx.PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8"))
+    fleet = Fleet.make(tmp_path / "fleet", passphrase="")
     folder = fleet.root / "home/.bulkhead/ca"
     host = {"ansible_connection": "local", "ansible_host": "192.0.2.9", "ansible_python_interpreter": sys.executable}
     groups = {"docker_ca": {"hosts": {"ca1": host}, "vars": {**of_ca, "docker_ca_dir": str(folder)}}, **fleet.content()}

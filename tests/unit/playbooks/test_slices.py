@@ -43,7 +43,7 @@ def content(fleet: Fleet) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    fleet = Fleet.make(tmp_path_factory.mktemp("slices") / "fleet", users=())
+    fleet = Fleet.make(tmp_path_factory.mktemp("slices") / "fleet", users=(), passphrase="")
     inventory = awx.write(fleet.root / "whole", content(fleet))
     done = fleet.play("site", inventory=inventory, **awx.job_variables())
     assert not done.failed, done.output
@@ -147,7 +147,7 @@ def serials(fleet: Fleet) -> list[int]:
 
 def test_two_slices_at_once_share_one_ca(tmp_path: Path) -> None:
     """Each has every second host; the CA host is in one of them, and added to the other."""
-    fleet = Fleet.make(tmp_path / "fleet", users=())
+    fleet = Fleet.make(tmp_path / "fleet", users=(), passphrase="")
     whole = content(fleet)
     assert awx.hosts(whole)[0::2] == ["build1", "ops1", "web2"]
     fleet.prepare()
@@ -183,7 +183,7 @@ def test_a_slice_without_an_engine_has_nothing_to_do(secured: Fleet) -> None:
 
 @pytest.mark.parametrize("trouble", ["there is none", "it is being rotated"])
 def test_engines_makes_no_ca_and_mends_none(tmp_path: Path, trouble: str) -> None:
-    fleet = Fleet.make(tmp_path / "fleet", users=())
+    fleet = Fleet.make(tmp_path / "fleet", users=(), passphrase="")
     folder = fleet.root / "home/.bulkhead/ca"
     if trouble == "there is none":
         folder.rename(folder.with_name("gone"))
