@@ -49,6 +49,8 @@ def to_engine(inventory: Inventory, name: str, wanted: Wanted) -> Options | None
             f"{', '.join(client['transports'])}. Add it there and run bulkhead.docker.site, or name another transport."
         )
     if transport == "ssh":
+        if not engine["ssh"]["enabled"]:
+            raise NoEngineError(f"{name} has no accounts over SSH (docker_ssh_enabled is false). Set transport to tls.")
         alone = engine["ssh_port"] != 22 or _is_alone(name, every, reader)
         return _over_ssh(client_host.ssh_endpoint(identity["ssh_account"], engine, alone), wanted)
     folder = f"~/.bulkhead/identities/{identity['name']}"

@@ -83,6 +83,12 @@ def deploy(
         for engine in project["engines"] or list(engines)
         if _is_engine(reader, project["name"], engine, engines)
     ]
+    if transport in client["transports"]:
+        for engine in dict.fromkeys(step["engine"] for step in steps if not step["context"]):
+            reader.say(
+                f"docker_deploy_projects: {engine} has no accounts over SSH (docker_ssh_enabled is false). Set "
+                "docker_deploy_transport to tls, or name other engines."
+            )
     return {
         "client": host,
         "user": identity["user"],

@@ -22,6 +22,7 @@ INVENTORY = {
             "shared1": {"ansible_host": "192.0.2.4", "ansible_port": 22},
             "shared2": {"ansible_host": "192.0.2.4", "ansible_port": 23, "docker_engine_port": 2378},
             "web4": {"ansible_host": "192.0.2.5", "ansible_port": 22},
+            "web5": {"ansible_host": "192.0.2.6", "docker_ssh_enabled": False},
         },
         "vars": {"fleet_port": 2377},
     },
@@ -50,6 +51,7 @@ ASKED = {
     "second_transport": ("build2", "'web1', identity='alice', transport='tls'"),
     "which_identity": ("build2", "'web1'"),
     "no_identity": ("build1", "'web1', identity='build2'"),
+    "no_accounts": ("build2", "'web5', identity='alice'"),
     "no_transport": ("build1", "'web1', transport='ssh'"),
     "no_client": ("web1", "'web1'"),
     "not_right": ("build3", "'web1'"),
@@ -159,6 +161,7 @@ def test_what_is_not_declared_is_refused(answers: dict[str, Any]) -> None:
     for name, sentence in {
         "which_identity": "build2 has the identities ci, alice; say which one with identity.",
         "no_identity": "build1 has no identity 'build2'. Did you mean build1?",
+        "no_accounts": "web5 has no accounts over SSH (docker_ssh_enabled is false). Set transport to tls.",
         "no_transport": "build1 does not use ssh: its docker_client_transports are tls.",
         "no_client": "web1 is no client host, so that nothing is known of its identities; the client hosts are build1",
         "not_right": "cannot be the name of a folder and of a certificate",

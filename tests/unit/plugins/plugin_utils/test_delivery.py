@@ -21,7 +21,7 @@ SHOP = {"name": "shop", "src": "/srv/shop"}
 
 def made(playbook: str = "deploy", options: dict[str, Any] | None = None, **extra: Any) -> dict[str, Any]:
     variables = {f"docker_{playbook.partition('_')[0]}_{name}": value for name, value in extra.items()}
-    return plan.make(inventory(groups=GROUPS, hosts=HOSTS, extra=variables, **(options or {})), playbook)
+    return plan.make(inventory(**{"groups": GROUPS, "hosts": HOSTS, "extra": variables, **(options or {})}), playbook)
 
 
 def problems(*arguments: Any, **extra: Any) -> list[str]:
@@ -71,6 +71,10 @@ def test_transport_and_identity_decide_about_the_context() -> None:
         ({"projects": [{**SHOP, "files": ["../x.yaml"]}]}, "has the file '../x.yaml', which is not in its src"),
         ({"projects": [{**SHOP, "engines": ["web3"]}]}, "shop names 'web3', which is no engine."),
         ({"projects": [SHOP], "options": {"limit": "web1", "in_run": {"web1"}}}, "--limit leaves out build1"),
+        (
+            {"projects": [SHOP], "options": {"hosts": {**HOSTS, "web 2": {"docker_ssh_enabled": False}}}},
+            "docker_deploy_projects: web 2 has no accounts over SSH (docker_ssh_enabled is false).",
+        ),
     ],
 )
 def test_what_cannot_be_deployed_is_refused(extra: dict[str, Any], sentence: str) -> None:
