@@ -119,7 +119,8 @@ class Controller:
 
     @staticmethod
     def read(artefacts: Path, code: int, said: str) -> Job:
-        files = [path for path in sorted(artefacts.rglob("*")) if path.is_file()]
+        # AWX takes events, output and statistics; ansible-runner's own note of the environment goes with the container.
+        files = [path for path in sorted(artefacts.rglob("*")) if path.is_file() and path.name != "command"]
         texts = [path.read_text(encoding="utf-8", errors="replace") for path in files]
         events = [json.loads(path.read_text(encoding="utf-8")) for path in (artefacts / "job_events").glob("*.json")]
         return Job(code, said, sorted(events, key=lambda event: event["counter"]), "\n".join([*texts, said]))
