@@ -132,7 +132,7 @@ def _refuse(desired: _options.Desired) -> None:
         raise _options.DeploymentError(
             f"{', '.join(missing)} is not there, and systemd would not start deployments without it; create it first."
         )
-    if any(encrypted for _, _, encrypted in desired.credentials):
+    if any(encrypted for _name, _file, encrypted in desired.credentials):
         words = _commands.run(("systemctl", "--version"), {})[0].decode().split()
         if int(words[1].partition(".")[0].partition("~")[0]) < _ENCRYPTED_CREDENTIALS:
             raise _options.DeploymentError(

@@ -217,13 +217,13 @@ def _projects(
         if not 1 <= entry["wait_seconds"] <= 3600:
             raise DeploymentError(f"docker_gitops_projects: wait_seconds of {name} is not between 1 and 3600.")
         secrets = [_secret(name, secret) for secret in entry["secrets"]]
-        credentials += [credential for _, credential in secrets if credential]
+        credentials += [credential for _secret_of, credential in secrets if credential]
         projects.append(
             {
                 "name": name,
                 "path": path,
                 "files": list(entry["files"]),
-                "secrets": [secret for secret, _ in secrets],
+                "secrets": [secret for secret, _credential in secrets],
                 "trial": entry["trial"],
                 "require_digests": entry["require_digests"],
                 "wait_seconds": entry["wait_seconds"],
@@ -250,4 +250,4 @@ def _secret(project: str, given: t.Mapping[str, t.Any]) -> tuple[dict[str, str],
 
 def missing_files(desired: Desired) -> list[str]:
     """Files without which systemd would not start the unit at all."""
-    return [file for _, file, _ in desired.credentials if not pathlib.Path(file).is_file()]
+    return [file for _name, file, _encrypted in desired.credentials if not pathlib.Path(file).is_file()]

@@ -54,7 +54,7 @@ def _newest_tag(
     for line in repository.text(
         "for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", prefix
     ).splitlines():
-        identifier, _, reference = line.partition(" ")
+        identifier, _space, reference = line.partition(" ")
         name = reference[len(prefix) :]
         if accepted and repository.is_ancestor(f"{identifier}^{{commit}}", accepted.commit):
             if choice.tags.get(name, identifier) != identifier:

@@ -23,7 +23,7 @@ def problems() -> list[str]:
 
 def _version(*command: str) -> tuple[int, ...] | None:
     try:
-        output, _ = commands.run(command, {"HOME": "/nonexistent"})
+        output, _complaint = commands.run(command, {"HOME": "/nonexistent"})
     except CommandError:
         return None
     found = re.search(r"(\d+)\.(\d+)", output.decode("utf-8", "replace"))

@@ -46,8 +46,8 @@ def identifier(repository: Repository, commit: str, path: str) -> str:
 def files(repository: Repository, tree: str) -> list[File]:
     found = []
     for entry in repository.bytes("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]:
-        about, _, name = entry.partition(b"\t")
-        mode, _, blob = about.decode("ascii").split(" ")
+        about, _tab, name = entry.partition(b"\t")
+        mode, _kind, blob = about.decode("ascii").split(" ")
         path = os.fsdecode(name)
         if mode not in _FILES:
             raise ProjectError(
@@ -128,7 +128,7 @@ def _contents(repository: Repository, identifiers: list[str]) -> dict[str, bytes
     found, at = {}, 0
     for name in asked:
         end = output.index(b"\n", at)
-        _, kind, size = output[at:end].decode("ascii").split(" ")
+        _name, kind, size = output[at:end].decode("ascii").split(" ")
         start = end + 1
         at = start + int(size) + 1
         found[name] = output[start : at - 1]
