@@ -244,7 +244,7 @@ def test_a_deployment_fails_closed(lab: t.Any, repository: Build) -> None:
     assert re.search(r"WARNING: the certificate of the context web1 ends on .* GMT; run bulkhead.docker.renew", said)
     repository.does("docker context rm plain trusting any-host")
     # Compose itself says now and then, when the time is over, that it is healthy.
-    changes = "s/name: shop/name: sick/; s/8080:8080/8081:8080/; s/0.1:8080/0.1:9/"
+    changes = r"s/name: shop/name: sick/; s/8080:8080/8081:8080/; s/0\.1:8080/0\.1:9/"
     repository.does(f"cp -r work/shop sick && sed -i '{changes}' sick/compose.yaml")
     for _ in range(4):
         code, said = repository.run("export DEPLOY_WAIT=3; work/ci/deploy sick web1")
