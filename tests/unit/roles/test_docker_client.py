@@ -487,7 +487,7 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     # Beside the request that it was asked for, one for another name; both ask for what a server gets.
     lie |= {"requests": [{"name": name, "request": request} for name in ("web1", "admin")]}
     before = content(tmp_path / "ca")
-    lie |= {"contexts": [], "removed": [], "current_context_name": ""}
+    lie |= {"contexts": [], "removed": [], "env_files": [], "current_context_name": ""}
     home, other = host(tmp_path, "client"), host(tmp_path, "other")
     home |= liar(tmp_path / "client", lie)
     other |= liar(tmp_path / "other", lie | {"identities": [status | {"name": "alice"}]})
