@@ -353,6 +353,12 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
         "name": name,
         "state": state,
         "by_rotation": by_rotation,
+        # Hosts where something else installs its certificate, which is in no record.
+        "kept": [
+            host
+            for host, client in clients.items()
+            if any(identity["name"] == name and identity["certificate_path"] for identity in client["identities"])
+        ],
         "recorded": name in with_tls or (by_rotation and name not in {identity["name"] for identity in identities}),
         "known": any(identity["name"] == name for identity in identities)
         or bool(theirs & ({user["name"] for user in declared} | set(users))),

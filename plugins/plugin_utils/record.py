@@ -28,7 +28,9 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
         "server": {engine["common_name"] for engine in plan["engines"].values()},
         "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
     }
-    left_out = {*plan["rotate"]["exclude"], plan["revoke"]["name"]}
+    left_out = {*plan["rotate"]["exclude"]}
+    if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
+        left_out.add(plan["revoke"]["name"])
     found: dict[str, dict[str, None]] = {"server": {}, "client": {}}
     for entry in _issued(ca):
         valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0

@@ -16,6 +16,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import rotation as _rotation
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -284,6 +285,12 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         findings.append(
             f"it is not certain which certificates {revoke['name']} has, and docker_revoke_by_rotation=true ends all "
             f"of them: {variables['docker_ca_doubt']}"
+        )
+    revokes = plan["playbook"] == "revoke_client" and revoke["state"] == "present"
+    if revokes and revoke["kept"] and not revoke["by_rotation"]:
+        findings.append(
+            f"engines accept the certificate of {revoke['name']} until it ends or they trust another CA; it is in no "
+            f"record, because something else installs it on {listed(revoke['kept'])}"
         )
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")

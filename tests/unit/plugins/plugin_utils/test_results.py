@@ -323,3 +323,22 @@ def test_identities_that_no_host_has_are_listed_and_named_before_they_end() -> N
     assert found.problems == []
     assert "the first certificate ends in 12 days (github)" in found.summary
     assert "that end soon: github (12 days). Export those anew" in " ".join(" ".join(found.lines).split())
+
+
+@pytest.mark.parametrize(
+    ("by_rotation", "state", "named"), [(False, "present", True), (True, "present", False), (False, "absent", False)]
+)
+def test_a_certificate_that_something_else_installs_is_in_no_record_and_is_named(
+    by_rotation: bool, state: str, named: bool
+) -> None:
+    pair = {"certificate_path": "/etc/pki/eve.pem", "private_key_path": "/etc/pki/eve.key"}
+    made = planned(
+        "revoke_client",
+        hosts={"localhost": {"docker_client_identities": [{"name": "ops"}, {"name": "eve", **pair}]}},
+        extra={"docker_revoke_by_rotation": by_rotation, "docker_revoke_state": state},
+    )
+    found = results.results(made, hostvars())["ca"].get("findings", [])
+    assert [text for text in found if text.startswith("engines accept the certificate of eve until it ends")] == (
+        found if named else []
+    )
+    assert bool(found) is named

@@ -98,3 +98,26 @@ def test_a_ca_of_ones_own_is_refused_before_it_is_due() -> None:
         planned(**own)
     assert planned("rotate_ca", **own)["ca"]["takes_over"]
     assert planned(docker_ca_rotate_when_due=False, **own)["ca"]["takes_over"]
+
+
+def test_variables_of_other_playbooks_take_nobody_out_of_a_renewal() -> None:
+    """An inventory may still have them from an earlier run."""
+
+    def with_variable(name: str, value: Any) -> dict[str, Any]:
+        return plan.make(inventory(extra=ON, play={name: value}), "renew")
+
+    left_out = found(with_variable("docker_rotate_exclude", ["web2"]))
+    assert left_out["obstacles"] == ["docker_rotate_exclude leaves out web2; take the variable away"]
+    stranger = with_variable("docker_revoke_name", "laptop")
+    unknown = found(stranger, issued=[{**ISSUED, "name": "laptop", "usage": "client"}])
+    assert "the client laptop" in unknown["obstacles"][0]
+
+
+def test_certificates_that_something_else_installs_stand_against_it() -> None:
+    pair = {"certificate_path": "/etc/pki/me.pem", "private_key_path": "/etc/pki/me.key"}
+    kept = {f"docker_engine_{name}": value for name, value in pair.items()}
+    hosts = {"web1": kept, "ops1": {"docker_client_identities": [{"name": "ops", **pair}]}}
+    groups = {"docker_engines": ["web1", "web2"], "docker_clients": ["ops1"]}
+    made = plan.make(inventory(groups=groups, hosts=hosts, extra=ON), "renew")
+    (obstacle,) = found(made)["obstacles"]
+    assert obstacle.startswith("something else installs the certificates of web1, ops on ops1,")
