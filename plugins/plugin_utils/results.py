@@ -289,8 +289,8 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
     revokes = plan["playbook"] == "revoke_client" and revoke["state"] == "present"
     if revokes and revoke["kept"] and not revoke["by_rotation"]:
         findings.append(
-            f"engines accept the certificate of {revoke['name']} until it ends or they trust another CA; it is in no "
-            f"record, because something else installs it on {listed(revoke['kept'])}"
+            f"engines accept the certificate of {revoke['name']} until it ends or they trust another CA, and it "
+            f"is in no record, because something else installs it on these hosts: {listed(revoke['kept'])}"
         )
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")
