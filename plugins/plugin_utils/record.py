@@ -63,20 +63,28 @@ def shut_out(plan: Plan, ca: t.Any) -> list[str]:
 def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
     """Who loses no SSH key on engines, because this run does not know all clients: accounts and identities.
 
-    Those of identities that are not in the inventory, and accounts that several identities may share. A revocation
-    has to end what it names, and its own account is no matter of this.
+    Those of identities that are not in the inventory, and in `site` accounts that several identities may share. A
+    revocation ends what it names: its own accounts, and its key in those that it shares with others.
     """
     strangers = unknown(plan, ca)["identities"]
-    if not strangers or plan["playbook"] != "site":
+    if not strangers or plan["playbook"] not in ("site", "revoke_client"):
         return []
+    if plan["playbook"] == "revoke_client":
+        ended = {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
+        return _with_accounts(name for name in strangers if _accounts.named_after(name) not in ended)
     identities = [identity for client in plan["clients"].values() for identity in client["identities"]]
-    shared = [
+    shared = {
         identity["ssh_account"]
         for identity in identities
         if identity["ssh_account"] != _accounts.named_after(identity["name"])
-    ]
-    own = [_accounts.named_after(name) for name in strangers]
-    return sorted({*strangers, *filter(None, own), *shared})
+    }
+    return sorted({*_with_accounts(strangers), *shared})
+
+
+def _with_accounts(names: t.Iterable[str]) -> list[str]:
+    """Identities and the accounts that are named after them."""
+    found = list(names)
+    return sorted({*found, *filter(None, map(_accounts.named_after, found))})
 
 
 def note(plan: Plan, ca: t.Any) -> str:

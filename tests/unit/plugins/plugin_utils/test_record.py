@@ -71,8 +71,13 @@ def test_keys_of_those_who_are_not_known_stay() -> None:
     assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "deploy", "docker-bob"]
 
 
-def test_a_revocation_keeps_nothing() -> None:
-    assert record.kept_accounts(planned("revoke_client", {"docker_revoke_name": "x"}), ca(issued("b", "client"))) == []
+def test_a_revocation_keeps_others_and_nothing_of_whom_it_names() -> None:
+    strangers = ca(issued("bob", "client"), issued("eve", "client"))
+    extra = {"docker_revoke_name": "eve", "docker_client_transports": ["ssh"]}
+    assert record.kept_accounts(planned("revoke_client", extra), strangers) == ["bob", "docker-bob"]
+    shared = [{"name": "ops", "ssh_account": "docker-bob"}, {"name": "eve", "ssh_account": "docker-bob"}]
+    known = planned("revoke_client", {**extra, "docker_client_identities": shared})
+    assert record.kept_accounts(known, strangers) == [], "the key of eve goes from the account of bob"
 
 
 def test_the_report_says_what_was_left_and_how_to_end_it() -> None:
