@@ -33,7 +33,9 @@ class Pinned:
 
     @property
     def client_bundle(self) -> str:
-        return self.bundle + "".join(f"{entry.pem}\n" for entry in self.above)
+        """With one path up to a root for each, as ``inspect.gather`` has it of what is pinned."""
+        paths = dict.fromkeys(one for entry in self.issuing for one in x509.above(entry, self.above))
+        return self.bundle + "".join(f"{entry.pem}\n" for entry in paths)
 
     def same_as(self, other: Pinned) -> bool:
         return self.issuing == other.issuing and set(self.above) == set(other.above)
@@ -122,8 +124,11 @@ def _read(directory: ca.Directory, path: pathlib.Path) -> Pinned | None:
     if not entries:
         return None
     unique = [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
-    above = [entry for entry in unique if any(entry in x509.above(other, unique) for other in unique)]
-    return Pinned(tuple(entry for entry in unique if entry not in above), tuple(above))
+    above = x509.above_any(unique)
+    issuing = [entry for entry in unique if entry not in above]
+    if not issuing:
+        raise ca.CaError(f"The CA to take over, {path}, has only CAs that certify each other. Name one below them.")
+    return Pinned(tuple(issuing), tuple(above))
 
 
 def _problems(directory: ca.Directory, known: Pinned | None, pinned: Pinned, path: pathlib.Path) -> list[str]:
@@ -138,10 +143,23 @@ def _problems(directory: ca.Directory, known: Pinned | None, pinned: Pinned, pat
             "playbook bulkhead.docker.site; then the new one first, and let docker_ca_issue_tasks ask that one; then "
             "the new one alone."
         ]
-    found = []
+    found = _strays(known, pinned, path)
     for entry in pinned.issuing:
         found += existing.problems(entry, x509.above(entry, pinned.above), path)
     return found
+
+
+def _strays(known: Pinned | None, pinned: Pinned, path: pathlib.Path) -> list[str]:
+    """Roots beside an issuing CA, which engines would trust with all below; one that they trust may be followed."""
+    if all(x509.is_root(entry) for entry in pinned.issuing):
+        return []
+    trusted = known.issuing if known else ()
+    return [
+        f"{entry.certificate.subject.rfc4514_string()} in {path} is a root of no issuing CA there, and engines would "
+        "let in whoever any CA below it certifies. Take it out of the file."
+        for entry in pinned.issuing
+        if x509.is_root(entry) and entry not in trusted
+    ]
 
 
 def refuse_successor(directory: ca.Directory, is_successor: bool) -> None:

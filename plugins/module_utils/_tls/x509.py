@@ -179,6 +179,20 @@ def above(entry: Entry, pool: t.Sequence[Entry]) -> list[Entry]:
     return chain[1:]
 
 
+def above_any(pool: t.Sequence[Entry]) -> list[Entry]:
+    """The certificates of a pool that stand above an issuing CA in it, on any path, and all of the same roots.
+
+    A root that is renewed has two for a while; with a new key, they have only the name in common.
+    """
+    higher = [one for one in pool if any(not is_root(other) and _stands_above(one, other) for other in pool)]
+    roots = [one.certificate for one in higher if is_root(one)]
+    return [one for one in pool if one in higher or (is_root(one) and _is_one_of(one.certificate, roots))]
+
+
+def _is_one_of(root: x509.Certificate, roots: t.Sequence[x509.Certificate]) -> bool:
+    return any(root.subject == one.subject or same_key(root.public_key(), one.public_key()) for one in roots)
+
+
 def _stands_above(entry: Entry, other: Entry) -> bool:
     try:
         return entry.pem != other.pem and issued_by(other.certificate, entry.certificate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import typing as t
 from pathlib import Path
 
@@ -119,15 +120,95 @@ def test_the_certificates_are_pinned_and_no_key_is_missed(corporate: Corporate) 
     assert elsewhere.gather(corporate.home, corporate.file)["taken_over"]
 
 
-def test_a_root_that_was_renewed_is_taken_over(corporate: Corporate) -> None:
-    renewed = Authority("root", path_length=None)
-    renewed.key = corporate.root.key
+def renewal(root: Authority, name: str = "root") -> Authority:
+    """Another certificate of a root's key."""
+    renewed = Authority(name, path_length=None)
+    renewed.key = root.key
     renewed.certificate = renewed._sign(
         renewed.name, renewed.key.public_key(), [(x509.BasicConstraints(True, None), True)], days=30
     )
     renewed.pem = renewed.certificate.public_bytes(serialization.Encoding.PEM).decode()
+    return renewed
+
+
+def test_a_root_that_was_renewed_is_taken_over(corporate: Corporate) -> None:
+    renewed = renewal(corporate.root)
     assert corporate.pin(corporate.issuing, renewed) == ["above.pem"]
     assert corporate.state()["client_bundle"] == corporate.issuing.pem + renewed.pem
+
+
+@pytest.mark.parametrize("what", ["renewed", "of a new key", "of a new name"])
+def test_engines_trust_no_root_while_it_is_renewed(corporate: Corporate, tmp_path: Path, what: str) -> None:
+    old, issuing = corporate.root, corporate.issuing
+    new = {
+        "renewed": lambda: renewal(old),
+        "of a new key": lambda: Authority("root", path_length=None),
+        "of a new name": lambda: renewal(old, "root 2"),
+    }[what]()
+    for number, order in enumerate(itertools.permutations((issuing, old, new))):
+        home = ca.Directory(tmp_path / f"home-{number}")
+        corporate.file.write_text("".join(one.pem for one in order))
+        found = elsewhere.gather(home, corporate.file)
+        assert (found["problems"], found["bundle"]) == ([], issuing.pem)
+        elsewhere.ensure(home, corporate.file)
+        state = inspect.gather(home, "")
+        assert (state["complete"], state["bundle"]) == (True, issuing.pem)
+        assert state["client_bundle"] == found["client_bundle"]
+        assert state["client_bundle"] == issuing.pem + (new if what == "renewed" else old).pem
+        assert elsewhere.ensure(home, corporate.file) == []
+
+
+def test_everything_above_on_any_path_is_no_issuing_ca(corporate: Corporate) -> None:
+    """A CA in between that two roots have certified."""
+    roots = [Authority(name, path_length=None) for name in ("one", "two")]
+    between = [Authority("between", above=root, path_length=None) for root in roots]
+    key = between[0].key.public_key()
+    between[1].certificate = roots[1]._sign(between[1].name, key, [(x509.BasicConstraints(True, None), True)])
+    between[1].pem = between[1].certificate.public_bytes(serialization.Encoding.PEM).decode()
+    new = Authority("new", above=between[0])
+    corporate.pin(corporate.issuing, new, *between, *roots, corporate.root)
+    assert corporate.state()["bundle"] == corporate.issuing.pem + new.pem
+
+
+def test_a_root_of_somebody_else_is_refused(corporate: Corporate, tmp_path: Path) -> None:
+    other, before = Authority("other", path_length=None), authority.content(corporate.home.path)
+    for home in (corporate.home, ca.Directory(tmp_path / "empty")):
+        for order in itertools.permutations((corporate.issuing, corporate.root, other)):
+            corporate.file.write_text("".join(one.pem for one in order))
+            found = elsewhere.gather(home, corporate.file)
+            (problem,) = found["problems"]
+            assert "CN=other" in problem and "is a root of no issuing CA there" in problem
+            assert found["bundle"] == ""
+            with pytest.raises(ca.CaError, match="Take it out of the file"):
+                elsewhere.ensure(home, corporate.file)
+    assert authority.content(corporate.home.path) == before
+    corporate.file.write_text(corporate.issuing.pem + other.pem)
+    assert "is a root of no issuing CA there" in elsewhere.gather(corporate.home, corporate.file)["problems"][0]
+
+
+def test_an_issuing_ca_follows_a_self_signed_one(corporate: Corporate, tmp_path: Path) -> None:
+    own, home = Authority("own"), ca.Directory(tmp_path / "own")
+    below = (corporate.issuing, corporate.root)
+    for order, bundle in (
+        ((own,), own.pem),
+        ((own, *below), own.pem + corporate.issuing.pem),
+        ((*below, own), corporate.issuing.pem + own.pem),
+        (below, corporate.issuing.pem),
+    ):
+        corporate.file.write_text("".join(one.pem for one in order))
+        elsewhere.ensure(home, corporate.file)
+        assert inspect.gather(home, "")["bundle"] == bundle
+
+
+def test_cas_that_certify_each_other_are_refused(corporate: Corporate) -> None:
+    pair = [Authority("one", path_length=None), Authority("two", path_length=None)]
+    crossed = []
+    for one, other in (pair, pair[::-1]):
+        made = one._sign(other.name, other.key.public_key(), [(x509.BasicConstraints(True, None), True)])
+        crossed.append(made.public_bytes(serialization.Encoding.PEM).decode())
+    corporate.file.write_text("".join(crossed))
+    (problem,) = elsewhere.gather(corporate.home, corporate.file)["problems"]
+    assert "has only CAs that certify each other" in problem
 
 
 def test_a_ca_follows_another_as_long_as_one_stays(corporate: Corporate) -> None:

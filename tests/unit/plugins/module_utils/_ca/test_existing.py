@@ -91,6 +91,14 @@ def test_an_issuing_ca_comes_with_all_above_it_in_any_order(tmp_path: Path) -> N
     assert found["client_bundle"] == issuing.pem + middle.pem + root.pem
 
 
+def test_of_a_root_that_is_renewed_engines_trust_neither_certificate(tmp_path: Path) -> None:
+    root, namesake, other = (Authority(name, path_length=None) for name in ("root", "root", "other"))
+    issuing = Authority("issuing", above=root)
+    found = gather(tmp_path, chain(other, issuing, root, namesake), authority.key_text(issuing.key))
+    assert (found["problems"], found["bundle"]) == ([], issuing.pem)
+    assert found["client_bundle"] == issuing.pem + root.pem
+
+
 def test_an_issuing_ca_that_would_open_more_or_serve_less_is_refused(tmp_path: Path) -> None:
     root, brief = Authority("root", path_length=None), Authority("brief", days=1, path_length=None)
     lax = Authority("lax", above=root, path_length=None)
