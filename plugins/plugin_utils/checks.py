@@ -82,6 +82,24 @@ def sliced_template(extra: t.Mapping[str, t.Any]) -> str:
     return ""
 
 
+def relaunched(playbook: str) -> str:
+    return (
+        f"This job was relaunched, so that it may be a slice of a job template, and {playbook} has to know all hosts: "
+        "launch the job template itself."
+    )
+
+
+def relaunched_job(extra: t.Mapping[str, t.Any]) -> bool:
+    """Whether AWX made this job from another, which may have been a slice.
+
+    The copy of a slice has the same part of the hosts and is in no workflow, so sliced_template does not see it.
+    """
+    return any(
+        extra.get(f"{prefix}_job_launch_type") == "relaunch" and not extra.get(f"{prefix}_workflow_job_name")
+        for prefix in _JOBS
+    )
+
+
 def secrets_on_command_line(command_line: str) -> t.Iterator[str]:
     for name in sorted(_variables.SECRETS):
         if re.search(rf"""\b{name}["']?\s*[=:](?!\s*["']?{{{{)""", command_line):  # a template shows nothing

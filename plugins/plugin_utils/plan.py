@@ -42,6 +42,8 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     of_slice = _checks.sliced_template(inventory.extra)
     if of_slice and playbook != "engines":
         raise PlanError([_checks.no_slice(of_slice, playbook)])
+    if playbook != "engines" and _checks.relaunched_job(inventory.extra):
+        raise PlanError([_checks.relaunched(playbook)])
     reader = Reader(inventory)
     reader.say(
         *_checks.extra_variables(inventory.extra, playbook), *_checks.secrets_on_command_line(inventory.command_line)

@@ -55,11 +55,11 @@ def write(folder: Path, content: t.Mapping[str, t.Any], number: int = 1, count: 
     return script
 
 
-def job_variables(template: str = JOB, workflow: str = "") -> dict[str, t.Any]:
+def job_variables(template: str = JOB, workflow: str = "", launch: str = "manual") -> dict[str, t.Any]:
     """Those that AWX gives to a job; the job of a slice has the name of its template as its workflow's."""
     found: dict[str, t.Any] = {}
     for prefix in ("awx", "tower"):
-        found |= {f"{prefix}_job_id": 42, f"{prefix}_job_launch_type": "manual", f"{prefix}_job_template_id": 7}
+        found |= {f"{prefix}_job_id": 42, f"{prefix}_job_launch_type": launch, f"{prefix}_job_template_id": 7}
         found[f"{prefix}_job_template_name"] = template
         if workflow:
             found |= {f"{prefix}_workflow_job_id": 41, f"{prefix}_workflow_job_name": workflow}

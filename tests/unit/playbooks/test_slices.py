@@ -73,6 +73,32 @@ def test_only_engines_may_be_a_slice(secured: Fleet, playbook: str) -> None:
     assert not any(run.asked.values()), "nobody was asked anything"
 
 
+RELAUNCHED = awx.job_variables(launch="relaunch")
+
+
+@pytest.mark.parametrize("playbook", UNSLICED)
+def test_a_job_that_was_relaunched_may_be_a_slice(secured: Fleet, playbook: str) -> None:
+    """AWX's copy of a slice has its hosts, and no workflow."""
+    before = picture(secured)
+    secured.prepare()
+
+    run = secured.play(playbook, inventory=of_slice(secured, 1), **RELAUNCHED, **NEEDED.get(playbook, {}))
+
+    assert run.failed
+    said = " ".join(run.output.replace("\\n", " ").split())
+    assert f"it may be a slice of a job template, and {playbook} has to know all hosts: launch the job template" in said
+    assert picture(secured) == before
+    assert not any(run.asked.values()), "nobody was asked anything"
+
+
+def test_engines_may_be_relaunched(secured: Fleet) -> None:
+    secured.prepare()
+
+    run = secured.play("engines", inventory=of_slice(secured, 1), **RELAUNCHED)
+
+    assert not run.failed, run.output
+
+
 def test_a_job_in_a_workflow_is_no_slice(secured: Fleet) -> None:
     secured.prepare()
     inventory = awx.write(secured.root / "whole", content(secured))
@@ -213,3 +239,12 @@ def test_the_extra_variables_of_another_brand_are_known() -> None:
     assert checks.sliced_template({"tower_job_template_name": "A", "tower_workflow_job_name": "A"}) == "A"
     assert checks.sliced_template({"awx_job_template_name": "A", "awx_workflow_job_name": "B"}) == ""
     assert checks.sliced_template({}) == ""
+
+
+@pytest.mark.parametrize("brand", ["awx", "tower", "ascender"])
+def test_a_relaunched_job_is_told_by_its_launch_type(brand: str) -> None:
+    relaunch = {f"{brand}_job_launch_type": "relaunch"}
+    assert checks.relaunched_job(relaunch)
+    assert not checks.relaunched_job({**relaunch, f"{brand}_workflow_job_name": "Weekly renewal"})
+    assert not checks.relaunched_job({f"{brand}_job_launch_type": "manual"})
+    assert not checks.relaunched_job({})

@@ -474,6 +474,14 @@ def test_extra_variables_that_do_not_do_what_they_seem_to(extra: dict[str, Any],
     assert [problem for problem in found if said in problem] == found
 
 
+def test_a_job_that_was_relaunched_makes_no_plan_but_that_of_engines() -> None:
+    extra = {"awx_job_launch_type": "relaunch"}
+    (said,) = problems("site", extra=extra)
+    assert said.startswith("This job was relaunched, so that it may be a slice of a job template, and site has to")
+    assert said.endswith("launch the job template itself.")
+    assert plan.make(inventory(extra=extra), "engines")["engines"]
+
+
 def test_variables_of_others_stay_theirs() -> None:
     plan.make(inventory({"web1": {"docker_users": ["a"], "docker_edition": "ce"}}), "site")
     given = {"web1": {"docker_engine_report": {}}}
