@@ -122,6 +122,17 @@ def test_a_survey_asks_for_variables_that_the_playbook_takes(template: dict[str,
         assert question["type"] != "password", "it would be an extra variable"
 
 
+def test_who_is_gone_for_good_can_be_named_where_a_refusal_advises_it() -> None:
+    (exclude,) = [variable for variable in variables.FLEET if variable.name == "docker_rotate_exclude"]
+    asks = {
+        entry["playbook"].partition(".")[0]
+        for entry in TEMPLATES
+        for question in entry["survey"].get("spec", [])
+        if question["variable"] == exclude.name
+    }
+    assert asks == set(exclude.playbooks)
+
+
 @pytest.mark.parametrize("template", named(TEMPLATES))
 def test_a_template_s_playbook_is_one_that_awx_offers(template: dict[str, Any]) -> None:
     text = (awx.PROJECT / template["playbook"]).read_text(encoding="utf-8")
