@@ -152,9 +152,13 @@ def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> No
         ("engines", {}, "is not ready"),
         ("renew", {}, "there is no CA in ~/.bulkhead/ca"),
         ("verify", {}, "there is no CA in ~/.bulkhead/ca"),
-        ("rotate_ca", {}, ""),
-        ("revoke_client", {"docker_revoke_name": "jenkins"}, ""),
-        ("change_passphrase", {}, ""),
+        ("rotate_ca", {}, "There is no CA in ~/.bulkhead/ca on localhost whose successor could be made."),
+        (
+            "revoke_client",
+            {"docker_revoke_name": "jenkins"},
+            "There is no CA in ~/.bulkhead/ca on localhost. Correct docker_ca_dir.",
+        ),
+        ("change_passphrase", {}, "/.bulkhead/ca is not there. Correct docker_ca_dir, or bring the key back"),
     ],
 )
 def test_a_control_node_that_is_a_container_has_lost_the_ca(
