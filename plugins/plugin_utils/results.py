@@ -41,21 +41,29 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
     ca = _ca_state(plan, hostvars)
     of_ca = hostvars.get(plan["ca"]["host"], {})
-    # Ansible puts the variables of a host together each time that it is asked for them.
-    hostvars = {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
+    hostvars = _of_each(plan, hostvars)
     known = collected(plan, hostvars)
     unanswered = _each(plan, hostvars, known, _trouble)
     rotation = _rotation.rotation(plan, ca, _each(plan, hostvars, known, _not_ready))
     return {
         **known,
         "ca": _ca(plan, ca, of_ca, rotation),
-        "due": _due.due(plan, hostvars, ca),
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
         "left_over": _each(plan, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
     }
+
+
+def due(plan: Plan, hostvars: Hostvars) -> Record:
+    """What is left to do, which conditions of tasks ask for each host and so without the rest."""
+    return _due.due(plan, _of_each(plan, hostvars), _ca_state(plan, hostvars))
+
+
+def _of_each(plan: Plan, hostvars: Hostvars) -> dict[str, Values]:
+    """Ansible puts the variables of a host together each time that it is asked for them."""
+    return {name: hostvars.get(name, {}) for name in (*plan["engines"], *plan["clients"])}
 
 
 def _has_account(plan: Plan, hostvars: Hostvars) -> bool:
