@@ -22,8 +22,10 @@ def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "docker_client_bundle": handover.client_bundle,
             "docker_client_engines": handover.client_engines,
             "docker_due": results.due,
+            "docker_engine_bundle": handover.engine_bundle,
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,

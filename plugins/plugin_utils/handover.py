@@ -48,12 +48,22 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
     return found
 
 
+def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
+    """What engines trust, of what docker_ca_info says: an issuing CA alone."""
+    return _bundle(plan, ca, "bundle")
+
+
 def client_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
-    """What clients trust, of what docker_ca_info says; before `site` takes a CA over, what they will trust then."""
+    """What clients trust: the root of an issuing CA, too, and the CAs of certificates that something else keeps."""
+    return _bundle(plan, ca, "client_bundle") + str(plan["server_cas"])
+
+
+def _bundle(plan: Plan, ca: t.Mapping[str, t.Any], kind: str) -> str:
+    """Before `site` takes a CA over, what will be trusted then: hosts are compared with that in the first pass."""
     existing = ca.get("existing")
     takes_over = plan["playbook"] == "site" or not ca.get("bundle")
     coming = existing if isinstance(existing, t.Mapping) and takes_over else {}
-    return str(coming.get("client_bundle") or ca.get("client_bundle") or "") + str(plan["server_cas"])
+    return str(coming.get(kind) or ca.get(kind) or "")
 
 
 def host_keys(server: t.Mapping[str, t.Any]) -> list[str]:
