@@ -30,14 +30,6 @@ def test_every_engine_of_a_batch_gets_its_certificate(tmp_path: Path, in_place: 
     assert sorted({issued.name for issued in run.issued if issued.usages == ("serverAuth",)}) == ["CN=web1", "CN=web2"]
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    fleet = Fleet.make(tmp_path_factory.mktemp("batches") / "fleet")
-    done = fleet.play("site")
-    assert not done.failed, done.output
-    return fleet
-
-
 def test_a_ca_that_cannot_sign_ends_no_run_without_its_report(secured: Fleet, tmp_path: Path) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     record = fleet.root / "home/.bulkhead/ca/issued"

@@ -16,14 +16,6 @@ RECORD = "home/.bulkhead/ca/issued"
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    fleet = Fleet.make(tmp_path_factory.mktemp("revocation") / "fleet")
-    done = fleet.play("site")
-    assert not done.failed, done.output
-    return fleet
-
-
-@pytest.fixture(scope="module")
 def left_behind(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """With a new CA, which web1 does not know."""
     fleet = secured.copy(tmp_path_factory.mktemp("left_behind") / "fleet")

@@ -16,14 +16,6 @@ DUE: dict[str, Any] = {"docker_ca_rotate_when_due": True, "docker_ca_minimum_day
 REFUSES = "docker_ca_rotate_when_due does not replace it: "
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    fleet = Fleet.make(tmp_path_factory.mktemp("when_due") / "fleet")
-    done = fleet.play("site")
-    assert not done.failed, done.output
-    return fleet
-
-
 @pytest.fixture
 def fleet(secured: Fleet, tmp_path: Path) -> Fleet:
     return secured.copy(tmp_path / "fleet")

@@ -58,35 +58,28 @@ def of_slice(fleet: Fleet, number: int, count: int = 2) -> Path:
     return awx.write(fleet.root / "slices", content(fleet), number, count)
 
 
+RELAUNCHED = awx.job_variables(launch="relaunch")
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        (SLICE, f"This job is a slice of the job template '{awx.JOB}', and {{}} has to know all hosts"),
+        # AWX's copy of a slice has its hosts, and no workflow.
+        (RELAUNCHED, "it may be a slice of a job template, and {} has to know all hosts: launch the job template"),
+    ],
+    ids=["slice", "relaunched"],
+)
 @pytest.mark.parametrize("playbook", UNSLICED)
-def test_only_engines_may_be_a_slice(secured: Fleet, playbook: str) -> None:
+def test_only_engines_may_be_a_slice(secured: Fleet, playbook: str, job: dict[str, Any], sentence: str) -> None:
     """A slice that has engines and clients, which no empty group gives away."""
     before = picture(secured)
     secured.prepare()
 
-    run = secured.play(playbook, inventory=of_slice(secured, 1), **SLICE, **NEEDED.get(playbook, {}))
+    run = secured.play(playbook, inventory=of_slice(secured, 1), **job, **NEEDED.get(playbook, {}))
 
     assert run.failed
-    said = " ".join(run.output.replace("\\n", " ").split())
-    assert f"This job is a slice of the job template '{awx.JOB}', and {playbook} has to know all hosts" in said
-    assert picture(secured) == before
-    assert not any(run.asked.values()), "nobody was asked anything"
-
-
-RELAUNCHED = awx.job_variables(launch="relaunch")
-
-
-@pytest.mark.parametrize("playbook", UNSLICED)
-def test_a_job_that_was_relaunched_may_be_a_slice(secured: Fleet, playbook: str) -> None:
-    """AWX's copy of a slice has its hosts, and no workflow."""
-    before = picture(secured)
-    secured.prepare()
-
-    run = secured.play(playbook, inventory=of_slice(secured, 1), **RELAUNCHED, **NEEDED.get(playbook, {}))
-
-    assert run.failed
-    said = " ".join(run.output.replace("\\n", " ").split())
-    assert f"it may be a slice of a job template, and {playbook} has to know all hosts: launch the job template" in said
+    assert sentence.format(playbook) in " ".join(run.output.replace("\\n", " ").split())
     assert picture(secured) == before
     assert not any(run.asked.values()), "nobody was asked anything"
 
