@@ -22,6 +22,7 @@ def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "docker_ca_refusal": handover.ca_refusal,
             "docker_client_bundle": handover.client_bundle,
             "docker_client_engines": handover.client_engines,
             "docker_due": results.due,

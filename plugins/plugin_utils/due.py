@@ -50,9 +50,10 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
         "certificates": {
             name: f"{name} gets a new key and certificate: {'; '.join(reasons)}."
             for name in changed
-            if not plan["engines"][name]["certificate_path"]
-            and (reasons := [*map(str, _preview(variables[name]).get("certificate_reasons") or [])])
+            if (reasons := _certificate_reasons(plan, name, variables[name]))
         },
+        "without_certificate": [name for name in changed if _lacks_certificate(plan, name, variables[name])],
+        "lost": [name for name in plan["engines"] if _change(variables[name]).get("unreachable")],
         # One that is issued elsewhere may be on its way, for the key that waits.
         "unused_keys": [name for name in plan["engines"] if not elsewhere and _has_unused_key(variables[name])],
         "ssh_previews": [name for name in with_accounts if _is_previewed(plan, variables[name])],
@@ -69,7 +70,31 @@ def _sizes(plan: Plan, batches: t.Sequence[t.Sequence[str]]) -> list[int]:
 
 
 def _preview(variables: Values) -> Values:
-    return _mapping(variables.get("docker_engine_preview"))
+    """Nothing where it was skipped."""
+    preview = _mapping(variables.get("docker_engine_preview"))
+    return {} if preview.get("skipped") else preview
+
+
+def _change(variables: Values) -> Values:
+    return _mapping(variables.get("docker_engine_change"))
+
+
+def _certificate_reasons(plan: Plan, name: str, variables: Values) -> list[str]:
+    """Why this run creates a key and a certificate for an engine, which it does not where something else keeps them."""
+    if plan["engines"][name]["certificate_path"]:
+        return []
+    return [*map(str, _preview(variables).get("certificate_reasons") or [])]
+
+
+def _lacks_certificate(plan: Plan, name: str, variables: Values) -> bool:
+    """Whether it needs one and is not among those that were signed."""
+    signed = _mapping(variables.get("docker_ca_signed")).get("certificates")
+    mine = (
+        entry
+        for entry in (signed if isinstance(signed, list) else [])
+        if isinstance(entry, t.Mapping) and (entry.get("name"), entry.get("usage")) == (name[:64], "server")
+    )
+    return bool(_certificate_reasons(plan, name, variables)) and not next(mine, {}).get("certificate")
 
 
 def _ca_is_due(plan: Plan, ca: Values) -> bool:
@@ -123,7 +148,7 @@ def _engine_is_due(plan: Plan, variables: Values) -> bool:
 def _has_unused_key(variables: Values) -> bool:
     """Whether an engine has made a key in this run and has not come to use it."""
     has_key = bool(_mapping(variables.get("docker_engine_request")).get("request"))
-    change = _mapping(variables.get("docker_engine_change"))
+    change = _change(variables)
     return has_key and change.get("changed") is not True and not change.get("unreachable")
 
 
@@ -151,11 +176,7 @@ def _access_is_due(plan: Plan, variables: Values, new_keys: bool) -> bool:
 
 
 def _in_need_of_a_certificate(plan: Plan, variables: t.Mapping[str, Values]) -> list[str]:
-    return [
-        name
-        for name, engine in plan["engines"].items()
-        if not engine["certificate_path"] and _preview(variables[name]).get("certificate_reasons")
-    ]
+    return [name for name in plan["engines"] if _certificate_reasons(plan, name, variables[name])]
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:

@@ -48,6 +48,37 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
     return found
 
 
+def ca_refusal(plan: Plan, gathered: t.Any) -> str:
+    """Why a run cannot use the CA as docker_ca_info has found it; '' where it can.
+
+    A CA to take over is refused before any other host is compared with it. In a rotation it is the successor, and the
+    role says what stands against that.
+    """
+    answer: t.Mapping[str, t.Any] = gathered if isinstance(gathered, t.Mapping) else {}
+    ca, said = plan["ca"], str(answer.get("msg") or "no reason given").rstrip(".")
+    if answer.get("unreachable"):
+        return (
+            f"The CA host {ca['host']} cannot be reached: {said}. Nothing was changed. Bring it back, or correct "
+            "docker_ca_host."
+        )
+    if answer.get("failed") or "elsewhere" not in answer:
+        return f"{said}."
+    if answer["elsewhere"] and not ca["issue_tasks"]:
+        return (
+            f"The key of the CA in {ca['dir']} on {ca['host']} is elsewhere. Set docker_ca_issue_tasks for that host, "
+            "or name the directory of another CA in docker_ca_dir. Nothing was changed."
+        )
+    existing = answer.get("existing")
+    problems = _listed(existing.get("problems")) if isinstance(existing, t.Mapping) else []
+    if not problems or (plan["playbook"] != "site" and not ca["issue_tasks"]):
+        return ""
+    key = "" if ca["issue_tasks"] else " and docker_ca_existing_private_key"
+    return (
+        f"The CA to take over on {ca['host']} cannot be used. {' '.join(map(str, problems))} Correct "
+        f"docker_ca_existing_certificate{key}. Nothing was changed."
+    )
+
+
 def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
     """What engines trust, of what docker_ca_info says: an issuing CA alone."""
     return _bundle(plan, ca, "bundle")

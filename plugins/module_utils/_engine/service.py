@@ -125,21 +125,24 @@ class Systemd:
     _hold = pathlib.Path("/run/systemd/system/docker.service.d/zzz-bulkhead-hold.conf")
 
     def __init__(self) -> None:
-        self._socket = self._show("docker.socket", "LoadState", "ActiveState", "Listen")
-        self._service = self._show(
-            "docker.service",
-            *("LoadState", "ActiveState", "FragmentPath", "Requires", "KillMode", "TimeoutStartUSec"),
-            *_FOLLOWERS,
+        properties = ("LoadState", "ActiveState", "FragmentPath", "Requires", "KillMode", "TimeoutStartUSec", "Listen")
+        self._service, self._socket = self._show_each(
+            ("docker.service", "docker.socket"), *properties, *_FOLLOWERS
         )
 
     @staticmethod
-    def _show(unit: str, *properties: str) -> dict[str, str]:
-        text = _run("systemctl", "show", unit, *(f"--property={name}" for name in properties))
-        result: dict[str, str] = {}
-        for line in text.splitlines():
-            name, _, value = line.partition("=")
-            result[name] = f"{result[name]} {value}" if name in result else value
-        return result
+    def _show_each(units: t.Sequence[str], *properties: str) -> list[dict[str, str]]:
+        """What systemd says of each unit, in their order, which an empty line is between."""
+        text = _run("systemctl", "show", *units, *(f"--property={name}" for name in properties))
+        found: list[dict[str, str]] = [{} for unit in units]
+        for result, block in zip(found, text.split("\n\n")):
+            for line in block.splitlines():
+                name, _, value = line.partition("=")
+                result[name] = f"{result[name]} {value}" if name in result else value
+        return found
+
+    def _show(self, unit: str, *properties: str) -> dict[str, str]:
+        return self._show_each((unit,), *properties)[0]
 
     @property
     def installed(self) -> bool:

@@ -14,7 +14,7 @@ from ansible_collections.bulkhead.docker.plugins.filter import docker_handover, 
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = ROOT / "playbooks"
 ROLES = ROOT / "roles"
-# Those of vars/hosts.yml, and whoever --limit leaves, for what the control node does once.
+# Those of roles/docker_plan/vars/main/hosts.yml, and whoever --limit leaves, for what the control node does once.
 CA, ENGINES, CLIENTS = (f"{{{{ docker_{kind}_pattern }}}}" for kind in ("ca", "engine", "client"))
 ONCE = "all:localhost"
 # Who becomes root: on engines all of it, on the CA host nothing, on client hosts the role says it for each OS user.
@@ -41,15 +41,15 @@ INCLUDES = ("import_playbook", "import_tasks", "include_tasks")
 # Where something of another host is read, how often, and why that is no way for a host to change the run.
 HOSTVARS = {
     # The variables of the control node, which say whom a play is for.
-    "playbooks/vars/hosts.yml": 1,
+    "roles/docker_plan/vars/main/hosts.yml": 1,
     # The plan, which is the same on all hosts; the CA as the CA host has it; that an engine failed; that one has had
     # the account of an identity that is revoked.
-    "playbooks/vars/planned.yml": 4,
+    "roles/docker_plan/vars/main/planned.yml": 4,
     # Port and host keys of an engine's sshd, for clients; read in plugin_utils/handover.py, which takes nothing else.
-    "playbooks/vars/client.yml": 1,
+    "roles/docker_plan/vars/main/client.yml": 1,
     # Public keys of identities, for accounts, and the same as above for who verifies; read there, too.
-    "playbooks/vars/ssh.yml": 1,
-    "playbooks/vars/verify.yml": 1,
+    "roles/docker_plan/vars/main/ssh.yml": 1,
+    "roles/docker_plan/vars/main/verify.yml": 1,
     # What hosts have answered, for the report and for the end of a phase; each answer counts for its host.
     "playbooks/internal/report.yml": 1,
     # The requests of all engines, each beside what the plan has its certificate say.
@@ -96,7 +96,7 @@ def test_a_play_says_what_settings_could_change(file: Path, play: dict[str, t.An
     """B03, B12, B20."""
     assert play["strategy"] == "ansible.builtin.linear"
     assert play["gather_facts"] is False
-    assert play["hosts"] in BECOME, "a reader resolves it with vars/hosts.yml"
+    assert play["hosts"] in BECOME, "a reader resolves it with roles/docker_plan/vars/main/hosts.yml"
     if file.stem in VERIFIES:
         assert "become" not in play
     else:

@@ -44,6 +44,8 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "batch": {},
         "sizes": [3],
         "certificates": {},
+        "without_certificate": [],
+        "lost": [],
         "unused_keys": [],
         "ssh_previews": [],
         "accounts": [],
@@ -100,6 +102,41 @@ def test_an_engine_whose_certificate_something_else_keeps_requests_none() -> Non
     now = found(made, client={**CLIENT, "ca_certificate": f"B{root}"}, web1=OLD, web2=OLD)
     assert (now["engines"], list(now["certificates"]), now["clients"]) == (["web1", "web2"], ["web2"], [])
     assert found(planned("renew", hosts={"web1": kept}), web1=OLD)["engines"] == ["web1"]
+
+
+def test_an_engine_has_its_certificate_when_it_is_among_those_that_were_signed() -> None:
+    """A certificate of a client with its name is none, and neither is one that was refused."""
+    signed: list[dict[str, Any]] = [
+        {"name": "web1", "usage": "server", "certificate": "PEM"},
+        {"name": "web2", "usage": "client", "certificate": "PEM"},
+        {"name": "web3", "usage": "server", "certificate": "", "problem": "the request has another key."},
+    ]
+    made = planned()
+    answers: dict[str, Any] = {"docker_engine_preview": NEW, "docker_ca_signed": {"certificates": signed}}
+    hosts = {name: answers for name in made["engines"]} | {"localhost": {"docker_client_report": CLIENT}}
+    assert due.due(made, hosts, CA)["without_certificate"] == ["web2", "web3"]
+    for answer in ({}, {"docker_ca_signed": {"failed": True}}, {"docker_ca_signed": {"certificates": "PEM"}}):
+        hosts["web1"] = {"docker_engine_preview": NEW, **answer}
+        assert due.due(made, hosts, CA)["without_certificate"] == ["web1", "web2", "web3"]
+    hosts["web2"] = {"docker_engine_preview": DRIFT}
+    assert due.due(made, hosts, CA)["without_certificate"] == ["web1", "web3"]
+
+
+def test_an_engine_that_did_not_answer_while_it_was_changed_is_lost() -> None:
+    made = planned()
+    hosts = {name: {"docker_engine_preview": NEW} for name in made["engines"]}
+    hosts |= {
+        "web1": {**hosts["web1"], "docker_engine_change": {"changed": True}},
+        "web2": {**hosts["web2"], "docker_engine_change": {"unreachable": True}},
+        "localhost": {"docker_client_report": CLIENT},
+    }
+    assert due.due(made, hosts, CA)["lost"] == ["web2"]
+
+
+def test_a_preview_that_was_skipped_is_none() -> None:
+    skipped = {"skipped": True, "would_change": True, "certificate_reasons": ["x"], "unreachable": True}
+    now = found(planned(), web1=skipped)
+    assert (now["engines"], now["incomplete"], now["ssh_previews"]) == ([], [], [])
 
 
 @pytest.mark.parametrize(

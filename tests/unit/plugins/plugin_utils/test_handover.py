@@ -197,3 +197,36 @@ def test_a_declared_account_of_somebody_else_stays() -> None:
     made["engines"]["web1"]["ssh"]["users"].append({"name": "docker-ops", "public_keys": [KEY], "state": "present"})
     users = handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["ops"])
     assert [user["name"] for user in users] == ["ops", "docker-ops"]
+
+
+CA = {"elsewhere": False, "existing": None}
+HERE = {"host": "vault", "dir": "/srv/ca", "issue_tasks": ""}
+BAD = {"problems": ["It ends in 3 days."]}
+
+
+@pytest.mark.parametrize(
+    ("playbook", "ca", "answer", "said"),
+    [
+        ("site", HERE, CA, ""),
+        ("site", HERE, {**CA, "existing": {"problems": []}}, ""),
+        ("site", HERE, {"unreachable": True, "msg": "no route"}, "The CA host vault cannot be reached: no route. "),
+        ("site", HERE, {"failed": True, "msg": "It is damaged."}, "It is damaged."),
+        ("site", HERE, {}, "no reason given."),
+        ("site", HERE, None, "no reason given."),
+        ("verify", HERE, {**CA, "elsewhere": True}, "The key of the CA in /srv/ca on vault is elsewhere. "),
+        ("verify", {**HERE, "issue_tasks": "/issue.yml"}, {**CA, "elsewhere": True}, ""),
+        ("site", HERE, {**CA, "existing": BAD}, "The CA to take over on vault cannot be used. It ends in 3 days. "),
+        ("renew", HERE, {**CA, "existing": BAD}, ""),
+        (
+            "renew",
+            {**HERE, "issue_tasks": "/issue.yml"},
+            {**CA, "elsewhere": True, "existing": BAD},
+            "The CA to take over on vault cannot be used. It ends in 3 days. "
+            "Correct docker_ca_existing_certificate. ",
+        ),
+    ],
+)
+def test_a_ca_that_a_run_cannot_use_is_refused(playbook: str, ca: dict[str, Any], answer: Any, said: str) -> None:
+    refusal = handover.ca_refusal({"playbook": playbook, "ca": ca}, answer)
+    assert refusal.startswith(said)
+    assert bool(refusal) == bool(said)

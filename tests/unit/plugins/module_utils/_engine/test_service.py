@@ -30,7 +30,10 @@ class Systemctl:
     def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        self.write('[ "$1" != show ] || cat "$0-$2"')
+        self.write(
+            '[ "$1" = show ] || exit 0; shift; between=\n'
+            'for unit in "$@"; do case $unit in --*) break ;; esac; $between; cat "$0-$unit" || exit 1; between=echo; done'
+        )
         self.units()
 
     def write(self, lines: str) -> None:
