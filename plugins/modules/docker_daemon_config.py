@@ -170,6 +170,9 @@ certificate:
     days_left:
       description: Whole days until it expires.
       type: int
+    issued_by_ca:
+      description: Whether it stands below the first certificate of O(ca_certificate).
+      type: bool
 findings:
   description: What somebody else has to do about the engine, one sentence each, such as renew the certificate of O(certificate_path).
   returned: success

@@ -143,9 +143,15 @@ identities:
     other_ca:
       description: >-
         The CA that it is from, where its trust bundle has no certificate of O(ca_certificate) and none of O(retired_cas): subject, SHA-256 and
-        end. Empty for the CA of this run, and without a certificate.
+        end. For a certificate that something else keeps, the CA that has issued it, where that is in neither. Empty for the CA of this run, and
+        without a certificate.
       type: str
       sample: ""
+    issued_by_ca:
+      description: >-
+        Whether the first certificate of O(ca_certificate) has issued its certificate, and the one that something else keeps for it.
+      type: bool
+      sample: true
     ca_outdated:
       description: Whether its trust bundle differs from O(ca_certificate).
       type: bool

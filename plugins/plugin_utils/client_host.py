@@ -34,6 +34,7 @@ _STATUS = (
     "new_key",
     "findings",
     "other_ca",
+    "issued_by_ca",
     "ca_outdated",
     "repairs",
 )
@@ -248,7 +249,7 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
                 f"identities would end up in another home. Set ansible_user of {settings.host}."
             )
             continue
-        other_ca = _other_ca(settings, user, told)
+        other_ca = _other_ca(settings, user, asked, told)
         if other_ca:
             failed[user] = other_ca
             other_cas.append(other_ca)
@@ -262,16 +263,28 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
     return [record for record in found if record["name"] not in settings.revoked], failed, other_cas
 
 
-def _other_ca(settings: Settings, user: str, told: t.Iterable[Data]) -> str:
+def _other_ca(settings: Settings, user: str, asked: t.Iterable[Data], told: t.Sequence[Data]) -> str:
     others = [status for status in told if status["other_ca"] and not settings.replace_ca]
     if not others:
         return ""
     return (
         f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} on "
-        f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. Point docker_ca_host and "
-        "docker_ca_dir at that CA, or bring its directory back from a backup. To replace them, set "
-        "docker_client_replace_ca to true for this host; they then open no engine of that CA any more."
+        f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. {_way_out(asked, others)} To "
+        "replace them, set docker_client_replace_ca to true for this host; they then open no engine of that CA any "
+        "more."
     )
+
+
+def _way_out(asked: t.Iterable[Data], others: t.Iterable[Data]) -> str:
+    """A certificate that something else keeps may be of a CA that was followed by this run's on purpose."""
+    names_of_others = [status["name"] for status in others]
+    paths = [entry["certificate_path"] for entry in asked if entry["name"] in names_of_others and _paths(entry)]
+    if paths:
+        return (
+            f"Let whoever keeps {', '.join(paths)} replace it by one of this run's CA first, and leave that CA in the "
+            "trust bundle until then."
+        )
+    return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup."
 
 
 def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Record], list[str]]:

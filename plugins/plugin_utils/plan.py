@@ -99,7 +99,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
         "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
         "remove": remove,
         "revoke": revoke,
-        "rotate": {"exclude": excluded},
+        "rotate": {"exclude": excluded, "kept": _kept(engines, clients, excluded, revoke)},
         "renew": {"force": force},
         "server_cas": _engines.server_cas(engines),
         "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
@@ -382,6 +382,27 @@ def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
     certificates = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
     foreign = _engines.certificate_names([*others, *addresses, *certificates])
     return sorted(set(foreign) - set(engines[name]["names"]))
+
+
+def _kept(engines: Values, clients: Values, excluded: t.Collection[str], revoke: Values) -> list[str]:
+    """Whose certificates of the CA something else installs, so that no run issues them from another one."""
+    leaving = revoke["name"] if revoke["state"] == "present" else ""
+    return [
+        *(
+            name
+            for name, engine in engines.items()
+            if engine["certificate_path"] and not engine["server_ca"] and name not in excluded
+        ),
+        *(
+            f"{identity['name']} on {host}"
+            for host, client in clients.items()
+            for identity in client["identities"]
+            if identity["certificate_path"]
+            and "tls" in client["transports"]
+            and host not in excluded
+            and identity["name"] != leaving
+        ),
+    ]
 
 
 def _excluded(

@@ -51,7 +51,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
-        "left_over": _each(plan, hostvars, known, _behind),
+        "left_over": [*_each(plan, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca)],
         "not_restored": _not_restored(plan, hostvars),
     }
 
@@ -163,6 +163,35 @@ def _behind(kind: str, result: Record | None, variables: Values) -> str:
     identities = [entry for entry in result["identities"] if isinstance(entry, t.Mapping)]
     late = [str(entry.get("name")) for entry in identities if entry.get("reasons") or entry.get("ca_outdated")]
     return f"its identities {', '.join(late)} are not issued yet" if late else ""
+
+
+def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values) -> list[str]:
+    """The same, for certificates that no run issues: those of the old CA end with it, and who has one is shut out."""
+    if ca.get("phase") not in ("reissue", "retire"):
+        return []
+    signing = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
+    wanted = (
+        f"let whoever keeps it there replace it by one of the CA that signs now, {signing.get('subject')} (SHA-256 "
+        f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in {plan['ca']['dir']} on "
+        f"{plan['ca']['host']}"
+    )
+    found = []
+    for name in plan["asked"]["engines"]:
+        path, preview = plan["engines"][name]["certificate_path"], hostvars[name].get("docker_engine_preview")
+        certificate = preview.get("certificate") if isinstance(preview, t.Mapping) else None
+        follows = isinstance(certificate, t.Mapping) and certificate.get("issued_by_ca") is True
+        if path and not plan["engines"][name]["server_ca"] and not follows:
+            found.append(f"{name}: its certificate in {path} is not one of that CA; {wanted}")
+    for name in plan["asked"]["clients"]:
+        (report,) = _answers(hostvars[name], "docker_client_report") or [{}]
+        for entry in _entries(report.get("identities")):
+            paths = entry.get("paths") if isinstance(entry, t.Mapping) else None
+            if paths and entry.get("issued_by_ca") is not True:
+                found.append(
+                    f"{name}: the certificate of {entry.get('name')} in {paths['certificate_path']} is not one of that "
+                    f"CA; {wanted}"
+                )
+    return found
 
 
 def _was_asked(variables: Values, kind: str) -> bool:

@@ -40,18 +40,9 @@ def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]
         found.append("--limit leaves hosts out, and a CA is replaced for all of them; run it without")
     if plan["rotate"]["exclude"]:
         found.append(f"docker_rotate_exclude leaves out {listed(plan['rotate']['exclude'])}; take the variable away")
-    kept = [
-        *(name for name, engine in plan["engines"].items() if engine["certificate_path"] and not engine["server_ca"]),
-        *(
-            f"{identity['name']} on {host}"
-            for host, client in plan["clients"].items()
-            for identity in client["identities"]
-            if identity["certificate_path"]
-        ),
-    ]
-    if kept:
+    if plan["rotate"]["kept"]:
         found.append(
-            f"something else installs the certificates of {listed(kept)}, which have to follow; run "
+            f"something else installs the certificates of {listed(plan['rotate']['kept'])}, which have to follow; run "
             "bulkhead.docker.rotate_ca yourself when they can"
         )
     found += unanswered

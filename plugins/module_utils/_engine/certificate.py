@@ -40,11 +40,13 @@ class Pair:
         """The certificate as text; what is no ASCII is no PEM and is found out as such."""
         return (self.certificate or b"").decode("ascii", "replace")
 
-    def end(self) -> dict[str, t.Any] | None:
-        """When the certificate ends; None where there is none that can be read."""
+    def end(self, ca: str) -> dict[str, t.Any] | None:
+        """When the certificate ends, and whether the first of these CAs stands above it; None where none can be read."""
         try:
             certificate = x509.load_bundle(self.pem)[0]
+            signer = x509.load_bundle(ca)[0].pem if ca else ""
             return {
+                "issued_by_ca": bool(signer) and x509.chain_ends_in(self.pem, signer),
                 "not_after": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
                 "days_left": x509.days_left(certificate.certificate),
             }

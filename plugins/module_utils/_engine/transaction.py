@@ -138,7 +138,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 _locks.end_if_not_awaited(is_awaited)
                 _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
                 result.running = result.running or result.restarted
-                result.certificate = certificate.Pair.installed().end()
+                result.certificate = certificate.Pair.installed().end(desired.ca)
     return result
 
 
@@ -155,7 +155,7 @@ def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: ce
     found = report.engine(engine)
     result.version, result.running = found["version"], found["running"]
     result.ssh_accounts, result.ssh_server = found["ssh_accounts"], found["ssh_server"]
-    result.certificate = pair.end()
+    result.certificate = pair.end(desired.ca)
     if desired.source and not desired.absent:
         result.certificate_reasons = certificate.kept_by_others(desired.source, pair, desired.certificate)
         result.findings = certificate.not_renewed(desired.source, desired.certificate, desired.renewal.renew_days)

@@ -109,7 +109,9 @@ def status(layout: Layout, rule: Rule, source: Source | None = None) -> dict[str
         "reasons": reasons,
         "new_key": new_key,
         "findings": findings,
-        "other_ca": x509.described(x509.strangers(files[CA].text, rule.bundle, rule.retired)) if entry else "",
+        "other_ca": x509.described(_strangers(files, entry, source, rule)) if entry else "",
+        "issued_by_ca": _is_issued_by(files[CERT], rule)
+        and (source is None or _is_issued_by(read(source.certificate), rule)),
         "ca_outdated": not rule.bundle or blocks(files[CA].text) != blocks(rule.bundle),
         "repairs": _repairs(layout, files, bool(reasons)),
     }
@@ -128,6 +130,31 @@ def _entry(file: File) -> x509.Entry | None:
         return x509.load_bundle(file.text)[0]
     except x509.UNREADABLE:
         return None
+
+
+def _strangers(
+    files: t.Mapping[str, File], entry: x509.Entry, source: Source | None, rule: Rule
+) -> t.Sequence[x509.Entry]:
+    """The CAs of an identity that this run does not know. No run issues what something else keeps, so that it counts
+    from which CA that is, and not whether its trust bundle has another one as well.
+    """
+    others = x509.strangers(files[CA].text, rule.bundle, rule.retired)
+    if others or not source:
+        return others
+    return [
+        other
+        for other in x509.unknown(files[CA].text, rule.bundle, rule.retired)
+        if x509.issued_by(entry.certificate, other.certificate)
+    ]
+
+
+def _is_issued_by(file: File, rule: Rule) -> bool:
+    """Whether the CA that signs has issued a certificate."""
+    try:
+        certificate, signer = (x509.load_bundle(text)[0].certificate for text in (file.text, rule.bundle))
+        return x509.issued_by(certificate, signer)
+    except x509.UNREADABLE:
+        return False
 
 
 def _kept(name: str, files: t.Mapping[str, File], source: Source, rule: Rule) -> tuple[list[str], list[str]]:

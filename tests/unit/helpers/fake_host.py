@@ -185,7 +185,8 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     changed = would
     if changed and not check:
         state.update(ca=bundle, signer=first(bundle))
-    certificate = {"not_after": "2030-01-31T12:00:00Z", "days_left": 364} if state.get("signer") else None
+    signed = {"not_after": "2030-01-31T12:00:00Z", "days_left": 364, "issued_by_ca": state.get("signer") == first(bundle)}
+    certificate = signed if state.get("signer") else None
     base.update(changed=changed, would_change=would, certificate_reasons=reasons, certificate=certificate)
     return base
 
@@ -208,6 +209,7 @@ def _identity_info(options: Answer, state: Answer) -> Answer:
                 "new_key": bool(options.get("force")) or bool(reasons),
                 "findings": [],
                 "other_ca": "",
+                "issued_by_ca": held.get(name) == first(bundle) != "",
                 "ca_outdated": state.get("ca") != bundle,
                 "repairs": [],
             }
@@ -222,6 +224,8 @@ def _identity(options: Answer, state: Answer) -> Answer:
             held.pop(entry["name"], None)
         elif entry.get("certificate"):
             held[entry["name"]] = first(state["ca"])
+        elif entry.get("certificate_path"):
+            held[entry["name"]] = first(options.get("ca_certificate") or state["ca"])
     if options.get("ca_certificate"):
         state["ca"] = options["ca_certificate"]
     wanted = [entry["name"] for entry in options["identities"] if entry.get("request", "none") != "none"]
@@ -325,6 +329,11 @@ def lie(kind: str, module: str, answer: Answer, folder: pathlib.Path, check_mode
         server = answer.get("ssh_server")
         lies = {"host_keys": list(HOST_KEYS)} if "host_keys" in answer else {}
         return {**answer, **lies, **({"ssh_server": {**server, "host_keys": list(HOST_KEYS)}} if server else {})}
+    if kind == "late":
+        certificate, told = answer.get("certificate"), answer.get("identities", [])
+        kept = [{**entry, "reasons": [], "issued_by_ca": False} for entry in told if "issued_by_ca" in entry]
+        late = {"certificate": {**certificate, "issued_by_ca": False}} if certificate else {}
+        return {**answer, **late, **({"identities": kept} if kept else {})}
     if kind == "names":
         return {**answer, **({"host_names": list(NAMES)} if "host_names" in answer else {})}
     if kind == "elsewhere":

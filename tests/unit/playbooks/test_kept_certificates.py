@@ -34,3 +34,40 @@ def test_an_engine_is_told_where_they_are_and_requests_none(tmp_path: Path) -> N
     identities = [text for text in run.asked["build1"] if "docker_identity_info" in text]
     assert identities
     assert all(text.count("<CERTIFICATE") == 2 for text in identities)
+
+
+def keeps_certificates(fleet: Fleet, *names: str) -> None:
+    """Something else installs those of these engines, and of the identity build1."""
+    inventory = fleet.content()
+    for name in names:
+        inventory["docker_engines"]["hosts"][name].update(PATHS)
+    own = inventory["docker_clients"]["hosts"]["build1"]["docker_client_identities"]
+    own[0].update(certificate_path="/etc/pki/build1.pem", private_key_path="/etc/pki/build1.key")
+    fleet.content = lambda: inventory  # type: ignore[method-assign]
+
+
+def test_the_old_ca_stays_until_what_installs_them_has_replaced_them(secured: Fleet, tmp_path: Path) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    keeps_certificates(fleet, "web1")
+    hosts = ("web1", "web2", "ops1", "build1")
+
+    waits = fleet.play("rotate_ca", liars={"web1": "late@reissue", "build1": "late@reissue"})
+
+    said = " ".join(waits.output.split())
+    assert waits.failed
+    assert "The rotation goes no further than the phase reissue" in said
+    advice = "let whoever keeps it there replace it by one of the CA that signs now, CN=bulkhead.docker CA"
+    for who in (
+        "web1: its certificate in /etc/pki/docker.pem is",
+        "build1: the certificate of build1 in /etc/pki/build1.pem is",
+    ):
+        assert f"{who} not one of that CA; {advice}" in said
+    # Both are trusted, so that nobody is shut out.
+    assert [fleet.holds(name)["ca"].count("-----END") for name in hosts] == [2, 2, 2, 2]
+    assert any(name.endswith("/previous/ca-key.pem") for name in waits.files)
+
+    # One has followed, and who is gone for good is left out by name.
+    done = fleet.play("rotate_ca", liars={"web1": "late@reissue"}, docker_rotate_exclude=["web1"])
+
+    assert not done.failed, done.output
+    assert [fleet.holds(name)["ca"].count("-----END") for name in hosts] == [2, 1, 1, 1]

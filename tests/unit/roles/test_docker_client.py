@@ -479,6 +479,7 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
         "new_key": True,
         "findings": [],
         "other_ca": "",
+        "issued_by_ca": True,
         "ca_outdated": False,
         "repairs": [],
         "valid_days": 9999,

@@ -160,6 +160,7 @@ def told(name: str, **changes: t.Any) -> dict[str, t.Any]:
         "new_key": False,
         "findings": [],
         "other_ca": "",
+        "issued_by_ca": True,
         "ca_outdated": False,
         "repairs": [],
     }
@@ -240,6 +241,13 @@ def test_identities_of_another_ca_are_kept_unless_somebody_says_so() -> None:
     replacing = settings(replace_ca=True)
     found, failed, _ = client_host.statuses(replacing, answers)
     assert ([record["name"] for record in found], failed) == (["alice", "bob", "ci"], {})
+
+
+def test_whoever_keeps_the_certificate_of_a_ca_that_is_gone_has_to_replace_it_first() -> None:
+    asked = settings([{"name": "alice", "certificate_path": "/etc/pki/a.pem", "private_key_path": "/etc/pki/a.key"}])
+    _, failed, _ = client_host.statuses(asked, [answer(asked, "", told("alice", other_ca="CN=Old (SHA-256 00)"))])
+    assert "CN=Old (SHA-256 00). Let whoever keeps /etc/pki/a.pem replace it by one of this run's CA first" in failed[""]
+    assert "docker_ca_dir" not in failed[""]
 
 
 def test_revoked_identities_are_left_out_and_the_others_keep_their_names() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan, report, results
 from helpers.fleet import inventory
+from helpers.pki import Authority
 
 PREVIEW = {
     "changed": False,
@@ -254,6 +255,60 @@ def test_a_rotation_goes_on_when_all_have_followed() -> None:
         "localhost: its identities admin are not issued yet",
     ]
     assert results.results(made, hostvars())["left_over"] == []
+
+
+KEPT = {"certificate_path": "/etc/pki/docker.pem", "private_key_path": "/etc/pki/docker.key"}
+OF_ENGINE = {f"docker_engine_{name}": path for name, path in KEPT.items()}
+
+
+@pytest.mark.parametrize("phase", ["none", "trust", "reissue", "retire"])
+def test_a_rotation_waits_for_certificates_that_no_run_issues(phase: str) -> None:
+    """Where the file of what installs it is the one that is installed, nothing is due and nothing would change."""
+    company = {**OF_ENGINE, "docker_engine_server_ca": Authority("company").pem}
+    made = planned(
+        "rotate_ca",
+        hosts={
+            "web1": OF_ENGINE,
+            "web2": company,
+            "web3": OF_ENGINE,
+            "localhost": {"docker_client_identities": [{"name": "admin", **KEPT}, {"name": "ops"}]},
+        },
+    )
+    assert made["rotate"]["kept"] == ["web1", "web3", "admin on localhost"]
+    old = {**PREVIEW, "certificate": {"days_left": 300, "issued_by_ca": False}}
+    new = {**PREVIEW, "certificate": {"days_left": 300, "issued_by_ca": True}}
+    signing = {"role": "signing", "subject": "CN=new", "fingerprint_sha256": "ab12"}
+    answers: dict[str, Any] = {
+        "docker_ca_state": {"phase": phase, "certificates": [signing, {"role": "previous", "subject": "CN=old"}]},
+        "docker_client_report": {
+            "identities": [
+                {**IDENTITY, "paths": KEPT, "issued_by_ca": False, "findings": ["/etc/pki/docker.pem is not used"]},
+                {**IDENTITY, "name": "ops", "paths": {}, "issued_by_ca": True},
+            ],
+            "failures": [],
+        },
+    }
+    variables = hostvars(
+        localhost=answers,
+        web1={"docker_engine_preview": old},
+        web2={"docker_engine_preview": old},
+        web3={"docker_engine_preview": new},
+    )
+    found = results.results(made, variables)["left_over"]
+    waits = phase in ("reissue", "retire")
+    assert [entry.partition("; ")[0] for entry in found] == (
+        [
+            "web1: its certificate in /etc/pki/docker.pem is not one of that CA",
+            "localhost: the certificate of admin in /etc/pki/docker.pem is not one of that CA",
+        ]
+        if waits
+        else []
+    )
+    assert all("CN=new (SHA-256 ab12), which is the first in ca.pem in ~/.bulkhead/ca on localhost" in e for e in found)
+    # Who does not say it has not followed.
+    del answers["docker_client_report"]["identities"][0]["issued_by_ca"]
+    variables["web3"] = {"docker_engine_preview": PREVIEW}
+    assert len(results.results(made, variables)["left_over"]) == (3 if waits else 0)
 
 
 @pytest.mark.parametrize("nonsense", [None, 7, "x", [], ["x"], {"results": "x"}, {"results": [None, 3]}, {"msg": 3}])

@@ -558,6 +558,28 @@ def test_a_pair_that_something_else_keeps_is_taken_over_when_it_is_another(
     assert stamps(tmp_path) == before
     assert transaction.change(wish(theirs.pair(key))).restarted
 
+
+def test_a_pair_that_something_else_keeps_tells_whether_it_is_of_the_ca_that_signs(
+    daemon: Daemon, tmp_path: pathlib.Path
+) -> None:
+    old, new = Authority("old"), Authority("new")
+    key = tmp_path / "kept.key"
+    kept: dict[str, t.Any] = {"source": "/etc/pki/docker.pem", "private_key": key}
+    first = old.pair(key)
+
+    def follows(ca: str, certificate: str) -> bool | None:
+        told = transaction.change(desired(old, certificate, **kept, ca=ca)).certificate
+        return told and told["issued_by_ca"]
+
+    assert follows(old.pem, first) is True
+    # Nothing is due, and the bundle is there: only this says that the engine is not ready for the old one to go.
+    assert follows(new.pem + old.pem, first) is False
+    before = stamps(tmp_path)
+    with pytest.raises(inspect.EngineError, match="it is not issued by the CA of the trust bundle"):
+        transaction.change(desired(old, first, **kept, ca=new.pem), check_mode=True)
+    assert stamps(tmp_path) == before
+    assert follows(new.pem + old.pem, new.pair(key)) is True
+
     wrong = theirs.pair(key)
     for bad, says in (({"server_ca": ""}, "not issued by the CA"), ({"names": ("web9",)}, "it lacks the names web9")):
         with pytest.raises(inspect.EngineError, match=f"in /etc/pki/docker.pem: .*{says}.* Let whoever keeps it"):

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import install, status
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout import Layout
 from helpers import death
-from helpers.pki import SERVER, Authority
+from helpers.pki import CLIENT, SERVER, Authority
 
 from .conftest import Issued
 
@@ -95,3 +95,43 @@ def test_a_run_that_is_killed_while_it_takes_one_over_is_ended_by_the_next(
             take(layout, source, issued.authority.pem)
         assert look(one, source) == ([], [])
         assert (layout.folder / "key.pem").read_bytes() == source.key.read_bytes()
+
+
+def test_whether_it_is_of_the_ca_that_signs_counts_for_both_copies(issued: Issued, source: status.Source) -> None:
+    """What is used in place opens engines like what was taken over."""
+    new = Authority("new", days=900)
+    old = (source.certificate.read_text(), source.key.read_text())
+    renewed = [pathlib.Path(path).read_text() for path in new.pair(issued.scratch, "alice", CLIENT)]
+    rule = issued.rule(bundle=new.pem + issued.authority.pem)
+
+    def follows() -> bool:
+        return bool(status.status(issued.layout, rule, source)["issued_by_ca"])
+
+    assert not follows()
+    write(source, *renewed)
+    assert not follows()
+    take(issued.layout, source, rule.bundle)
+    assert follows()
+    write(source, *old)
+    assert not follows()
+    source.certificate.unlink()
+    assert not follows()
+    assert status.status(issued.layout, rule)["issued_by_ca"]
+    assert not status.status(issued.layout, dataclasses.replace(rule, bundle=""))["issued_by_ca"]
+
+
+def test_the_ca_of_a_certificate_that_no_run_issues_does_not_go_in_silence(
+    issued: Issued, source: status.Source
+) -> None:
+    """A CA elsewhere has been followed by another one, which was trusted beside it before."""
+    new = Authority("new", days=900)
+    (issued.layout.folder / "ca.pem").write_text(new.pem + issued.authority.pem, encoding="ascii")
+
+    def other_ca(rule: status.Rule, kept: bool) -> str:
+        return str(status.status(issued.layout, rule, source if kept else None)["other_ca"])
+
+    alone = issued.rule(bundle=new.pem)
+    assert other_ca(alone, True).startswith("CN=ca (SHA-256 ")
+    assert other_ca(alone, False) == ""
+    assert other_ca(dataclasses.replace(alone, retired=issued.authority.pem), True) == ""
+    assert other_ca(issued.rule(bundle=new.pem + issued.authority.pem), True) == ""

@@ -32,6 +32,7 @@ def test_a_whole_identity_needs_nothing(issued: Issued) -> None:
         "new_key": False,
         "findings": [],
         "other_ca": "",
+        "issued_by_ca": True,
         "ca_outdated": False,
         "repairs": [],
     }
