@@ -269,7 +269,7 @@ def _other_ca(settings: Settings, user: str, asked: t.Iterable[Data], told: t.Se
         return ""
     return (
         f"The identities {', '.join(status['name'] for status in others)} of {user or 'the connecting user'} on "
-        f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. {_way_out(asked, others)} To "
+        f"{settings.host} are from another CA than this run's: {others[0]['other_ca']}. {_way_out(asked, others)}; to "
         "replace them, set docker_client_replace_ca to true for this host; they then open no engine of that CA any "
         "more."
     )
@@ -282,9 +282,9 @@ def _way_out(asked: t.Iterable[Data], others: t.Iterable[Data]) -> str:
     if paths:
         return (
             f"Let whoever keeps {', '.join(paths)} replace it by one of this run's CA first, and leave that CA in the "
-            "trust bundle until then."
+            "trust bundle until then"
         )
-    return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup."
+    return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup"
 
 
 def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Record], list[str]]:

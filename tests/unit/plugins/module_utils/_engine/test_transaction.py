@@ -558,11 +558,16 @@ def test_a_pair_that_something_else_keeps_is_taken_over_when_it_is_another(
     assert stamps(tmp_path) == before
     assert transaction.change(wish(theirs.pair(key))).restarted
 
+    wrong = theirs.pair(key)
+    for bad, says in (({"server_ca": ""}, "not issued by the CA"), ({"names": ("web9",)}, "it lacks the names web9")):
+        with pytest.raises(inspect.EngineError, match=f"in /etc/pki/docker.pem: .*{says}.* Let whoever keeps it"):
+            transaction.change(wish(wrong, **bad))
+
 
 def test_a_pair_that_something_else_keeps_tells_whether_it_is_of_the_ca_that_signs(
     daemon: Daemon, tmp_path: pathlib.Path
 ) -> None:
-    old, new = Authority("old"), Authority("new")
+    old, new = Authority(), Authority()
     key = tmp_path / "kept.key"
     kept: dict[str, t.Any] = {"source": "/etc/pki/docker.pem", "private_key": key}
     first = old.pair(key)
@@ -579,11 +584,6 @@ def test_a_pair_that_something_else_keeps_tells_whether_it_is_of_the_ca_that_sig
         transaction.change(desired(old, first, **kept, ca=new.pem), check_mode=True)
     assert stamps(tmp_path) == before
     assert follows(new.pem + old.pem, new.pair(key)) is True
-
-    wrong = theirs.pair(key)
-    for bad, says in (({"server_ca": ""}, "not issued by the CA"), ({"names": ("web9",)}, "it lacks the names web9")):
-        with pytest.raises(inspect.EngineError, match=f"in /etc/pki/docker.pem: .*{says}.* Let whoever keeps it"):
-            transaction.change(wish(wrong, **bad))
 
 
 def test_no_engine_leaves_a_ca_that_the_run_does_not_know(daemon: Daemon) -> None:
