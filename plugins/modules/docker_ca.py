@@ -121,6 +121,7 @@ state:
   type: dict
 """
 
+import os
 import pathlib
 import traceback
 
@@ -135,6 +136,7 @@ try:
         elsewhere,
         existing,
         inspect,
+        lasting,
         removal,
     )
     from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -181,6 +183,8 @@ def main() -> None:
         made = directory.next if given["successor"] else directory
         for secret in (passphrase, given["existing_passphrase"]):
             ca.refuse_masking(secret, [given["common_name"], inspect.gather(made, passphrase)])
+        if given["state"] == "present":
+            lasting.refuse_temporary(directory, os.environ)
         if given["state"] == "absent":
             removed = removal.remove(directory, module.check_mode)
         elif pinned and not files:

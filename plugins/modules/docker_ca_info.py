@@ -32,6 +32,10 @@ options:
     description: Passphrase of the CA's key, empty where the key is not encrypted. It tells whether the key opens; nothing of the key is returned.
     type: str
     default: ""
+  beside:
+    description: Whether the records of other CAs, in directories beside O(dir), are read, too, as RV(beside).
+    type: bool
+    default: false
   existing_certificate:
     description: >-
       Certificate of a CA to take over, that of an issuing CA with all certificates above it, in any order. RV(existing) tells whether it can be.
@@ -214,12 +218,22 @@ issued:
       description: Whole days until then; negative once it has expired.
       type: int
       sample: 364
+    issuer_subject:
+      description: The subject of the CA that signed it, also where that CA is gone.
+      type: str
+      sample: CN=bulkhead.docker CA 0f3a9c11
     issuer:
       description: RV(certificates[].fingerprint_sha256) of the CA that signed it, empty where that CA is gone.
       type: str
     revoked:
       description: Whether it is on a revocation list, or its client was revoked.
       type: bool
+beside:
+  description: >-
+    What other CAs in directories beside O(dir) have signed, as RV(issued), as far as it can be read.
+  returned: O(beside=true)
+  type: list
+  elements: dict
 existing:
   description: The CA to take over; null without O(existing_certificate).
   returned: success
@@ -286,6 +300,7 @@ def main() -> None:
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
             "passphrase": {"type": "str", "default": "", "no_log": True},
+            "beside": {"type": "bool", "default": False},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
@@ -298,6 +313,8 @@ def main() -> None:
     try:
         directory = ca.open_directory(given["dir"])
         result = inspect.gather(directory, given["passphrase"])
+        if given["beside"]:
+            result["beside"] = inspect.beside(directory)
         result["existing"] = elsewhere.coming(directory, given["passphrase"], given)
         for secret in (given["passphrase"], given["existing_passphrase"]):
             ca.refuse_masking(secret, result)

@@ -173,6 +173,13 @@ certificate:
     issued_by_ca:
       description: Whether it stands below the first certificate of O(ca_certificate).
       type: bool
+replaced_ca:
+  description: >-
+    The CA that the engine leaves, or has left, by O(replace_ca): subject, SHA-256 and end. Whoever has an identity of that CA alone is shut out.
+    Empty where it stays with its CA.
+  returned: success
+  type: str
+  sample: ""
 findings:
   description: What somebody else has to do about the engine, one sentence each, such as renew the certificate of O(certificate_path).
   returned: success

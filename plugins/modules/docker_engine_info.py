@@ -234,8 +234,8 @@ renewal_reasons:
   elements: str
 other_cas:
   description: >-
-    The CAs that the engine trusts and that are not in O(ca_certificate), each with subject, SHA-256 and end. Empty where there is none, or nothing
-    to compare with.
+    The CAs that dockerd trusts, by C(tlscacert) of its C(daemon.json) or its flags, and that are not in O(ca_certificate), each with subject,
+    SHA-256 and end. Empty where there is none, or nothing to compare with. Where RV(engine.hosts_without_tls) has entries, anybody gets in.
   returned: success and RV(cryptography) is not empty
   type: str
   sample: CN=bulkhead.docker CA 0f3a9c11 (SHA-256 5B6F11A2, valid until 2036-11-21)
@@ -313,7 +313,7 @@ def main() -> None:
         if CRYPTOGRAPHY:
             result["certificate"] = _certificate.installed()
             result["served_certificate"] = _certificate.served(found)
-            result["other_cas"] = _certificate.other_cas(given["ca_certificate"])
+            result["other_cas"] = _certificate.other_cas(found, given["ca_certificate"])
             wanted = (given["ca_certificate"], names, key, given["renew_days"], source)
             result["renewal_reasons"] = _certificate.reissue(*wanted)
         if given["verify"]:

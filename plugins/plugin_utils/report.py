@@ -246,7 +246,7 @@ def _identity_row(
 def _ca(plan: Values, said: t.Any) -> list[Row]:
     """The CA, where the run has read it. What it signs ends with it at the latest."""
     planned, would_replace = plan["ca"], plan["playbook"] == "rotate_ca" and plan["check_mode"]
-    if not isinstance(said, t.Mapping) or not said:
+    if not isinstance(said, t.Mapping) or not said.keys() - {"replaced"}:
         return []
     answer = _Answer(said, [])
     name, days = answer.text("common_name") or "CA", answer.number("days_left")
@@ -397,8 +397,8 @@ def _still_valid(plan: Values, ca: t.Any) -> list[str]:
 
 def _unknown(ca: t.Any) -> list[str]:
     """What the run has left to those whom the CA's record has and the inventory has not."""
-    note = _Answer(ca, []).text("note") if isinstance(ca, t.Mapping) else ""
-    return _wrapped(note) if note else []
+    notes = [ca.get("note"), ca.get("replaced")] if isinstance(ca, t.Mapping) else []
+    return [line for note in notes if isinstance(note, str) and note for line in _wrapped(note)]
 
 
 def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> list[str]:

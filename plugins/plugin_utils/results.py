@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _record
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import replaced as _replaced
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import rotation as _rotation
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
@@ -40,14 +41,17 @@ _NEVER_SET_UP = "it was never set up, which is for the playbook bulkhead.docker.
 def results(plan: Plan, hostvars: Hostvars) -> Record:
     """What is known of every host at the end of a run, as docker_report takes it, and what playbooks decide from it."""
     ca = _ca_state(plan, hostvars)
+    beside = _records_beside(hostvars)
     of_ca = hostvars.get(plan["ca"]["host"], {})
     hostvars = _of_each(plan, hostvars)
     known = collected(plan, hostvars)
     unanswered = _each(plan, hostvars, known, _trouble)
+    replaced = _replaced.sentence(plan, hostvars, [*_entries(ca.get("issued")), *beside])
     rotation = _rotation.rotation(plan, ca, _each(plan, hostvars, known, _not_ready))
     return {
         **known,
-        "ca": _ca(plan, ca, of_ca, rotation),
+        "ca": {**_ca(plan, ca, of_ca, rotation), **({"replaced": replaced} if replaced else {})},
+        "replaced": replaced,
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
@@ -244,10 +248,16 @@ def _without_host_key(plan: Plan, variables: Values) -> list[str]:
 
 
 def _trusts_others(plan: Plan, variables: Values) -> list[str]:
-    """In a revocation: an engine with another CA than the present one, which says nothing about the present one's."""
+    """In a revocation: an engine that is open, or has another CA than the present one, where the mark says nothing."""
     found = []
     for report in _answers(variables, "docker_engine_report") if plan["playbook"] == "revoke_client" else ():
         name, engine = plan["revoke"]["name"], report.get("engine")
+        is_open = _entries(engine.get("hosts_without_tls")) if isinstance(engine, t.Mapping) else []
+        if is_open:
+            found.append(
+                f"it lets {name} in like everybody, because it asks for no certificate at {listed(is_open)}; secure it "
+                "with bulkhead.docker.site"
+            )
         if report.get("other_cas"):
             found.append(
                 f"it may let {name} in as before, because it trusts a CA that is not the present one; bring it to that "
@@ -309,6 +319,12 @@ def _ca_state(plan: Plan, hostvars: Hostvars) -> Values:
     on_host = _answers(hostvars.get(plan["ca"]["host"], {}), "docker_ca_state")
     read = (answer for name in hostvars for answer in _answers(hostvars[name], "docker_ca_gathered"))
     return on_host[0] if on_host else next(read, {})
+
+
+def _records_beside(hostvars: Hostvars) -> list[Values]:
+    """What other CAs on the CA host have signed, where engines may leave one of them."""
+    gathered = (answer for name in hostvars for answer in _answers(hostvars[name], "docker_ca_gathered"))
+    return [entry for entry in _entries(next(gathered, {}).get("beside")) if isinstance(entry, t.Mapping)]
 
 
 def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Record:

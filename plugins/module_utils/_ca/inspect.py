@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import stat
@@ -115,6 +116,16 @@ def record(directory: ca.Directory, assume_revoked: t.Iterable[str] = ()) -> tup
     elsewhere: list[str] = []
     authorities, listed = _authorities(directory, elsewhere), _listed(directory, elsewhere) or set()
     return _issued(directory, authorities, revoked, listed, problems), problems
+
+
+def beside(directory: ca.Directory) -> list[dict[str, t.Any]]:
+    """The records of other CAs in the same folder, as far as they can be read."""
+    found: list[dict[str, t.Any]] = []
+    for path in sorted(directory.path.parent.glob(f"*/{directory.certificate.name}")):
+        if path != directory.certificate:
+            with contextlib.suppress(ca.CaError, OSError):
+                found += issued(ca.Directory(path.parent))
+    return found
 
 
 def revocation_list(directory: ca.Directory) -> cx509.CertificateRevocationList | None:
@@ -263,6 +274,7 @@ def _issued(
                 "not_before": described["not_before"],
                 "not_after": described["not_after"],
                 "days_left": described["days_left"],
+                "issuer_subject": described["issuer"],
                 "issuer": next((one.fingerprint for one in authorities if _issued_by(certificate, one)), ""),
                 "revoked": (usage == "client" and name in revoked)
                 or described["serial"] in recorded

@@ -128,9 +128,10 @@ def reissue(ca: str, wanted: t.Sequence[str], key: str, renew_days: int, source:
     return Pair.installed().due(ca, wanted, Renewal(key, renew_days))
 
 
-def other_cas(bundle: str) -> str:
-    """The CAs that the engine trusts beside those of the bundle: it lets in whoever has a certificate of one."""
-    installed = (_files.content(inspect.CA) or b"").decode("ascii", "replace")
+def other_cas(found: inspect.Engine, bundle: str) -> str:
+    """The CAs that dockerd trusts beside those of the bundle: it lets in whoever has a certificate of one."""
+    path = report.trusted_ca(found)
+    installed = ((_files.content(path) if path else None) or b"").decode("ascii", "replace")
     return x509.described(x509.unknown(installed, bundle)) if bundle else ""
 
 

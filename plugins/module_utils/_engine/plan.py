@@ -146,14 +146,21 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
     )
 
 
+def other_ca(engine: inspect.Engine, desired: Desired) -> str:
+    """The CA that the engine trusts, where it is not this run's and none that this run's has replaced."""
+    path = report.trusted_ca(engine)
+    trusted = _files.content(path) if path and not desired.absent else None
+    return x509.described(
+        x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas)
+    )
+
+
 def _refuse_unknown_ca(engine: inspect.Engine, desired: Desired) -> None:
     """Whoever has an identity of the CA that the engine trusts would be shut out."""
-    path = report.trusted_ca(engine)
-    trusted = _files.content(path) if path and not desired.replace_ca else None
-    strangers = x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas)
-    if strangers:
+    other = other_ca(engine, desired)
+    if other and not desired.replace_ca:
         raise inspect.EngineError(
-            f"this engine trusts another CA than this run's, in {path}: {x509.described(strangers)}. "
+            f"this engine trusts another CA than this run's, in {report.trusted_ca(engine)}: {other}. "
             "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup. "
             "To replace it, set docker_engine_replace_ca to true for this engine; whoever has an identity of that CA "
             "alone is shut out then."

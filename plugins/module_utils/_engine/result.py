@@ -30,4 +30,5 @@ class Result:
     ssh_accounts: bool = False
     ssh_server: dict[str, t.Any] | None = None
     certificate: dict[str, t.Any] | None = None
+    replaced_ca: str = ""
     findings: list[str] = dataclasses.field(default_factory=list)

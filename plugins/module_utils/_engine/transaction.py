@@ -109,6 +109,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         waits = bool(result.certificate_reasons) and not (desired.certificate and desired.ca)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
         changes = plan.changes
+        result.replaced_ca = _plan.other_ca(engine, desired)
         result.hosts = list(plan.hosts)
         result.kept = list(plan.kept)
         result.warnings = list(plan.warnings)

@@ -54,6 +54,7 @@ HOSTVARS = {
     "playbooks/internal/report.yml": 1,
     # The requests of all engines, each beside what the plan has its certificate say.
     "playbooks/internal/engines.yml": 1,
+    "playbooks/internal/report_replaced_ca.yml": 1,
     "playbooks/internal/check_answers.yml": 1,
     "playbooks/internal/check_followed.yml": 1,
     "playbooks/internal/plan_rotation.yml": 1,

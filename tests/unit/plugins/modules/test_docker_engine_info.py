@@ -79,3 +79,47 @@ def test_without_the_library_certificates_are_left_out(
     assert (found["certificate"], found["served_certificate"]) == (None, None)
     assert "renewal_reasons" not in found
     assert "so that nothing can be verified; install it there" in run(verify=True)["msg"]
+
+
+@pytest.mark.parametrize("given_by", ["daemon.json", "a flag"])
+def test_the_cas_are_those_of_the_file_that_dockerd_has(
+    run: t.Callable[..., dict[str, t.Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    given_by: str,
+) -> None:
+    """Whatever is in the folder where the collection keeps its own."""
+    ours, other = Authority("ours now"), Authority("somebody else's")
+    monkeypatch.setattr(inspect, "CA", tmp_path / "own.pem")
+    inspect.CA.write_text(ours.pem, encoding="ascii")
+    path = tmp_path / "corporate.pem"
+    path.write_text(ours.pem + other.pem, encoding="ascii")
+    tls = {"hosts": ["tcp://192.0.2.7:2376"], "tlsverify": True}
+    if given_by == "a flag":
+        found = engine(tls, ("dockerd", f"--tlscacert={path}"))
+    else:
+        found = engine({**tls, "tlscacert": str(path)})
+    monkeypatch.setattr(inspect, "gather", lambda: found)
+
+    said = run(ca_certificate=ours.pem)["other_cas"]
+    assert said.startswith("CN=somebody else's (SHA-256 ")
+    assert "ours now" not in said
+    assert run(ca_certificate=ours.pem + other.pem)["other_cas"] == ""
+    assert run()["other_cas"] == ""  # nothing to compare with
+
+    # The collection's own file alone makes nobody trusted.
+    inspect.CA.write_text(other.pem, encoding="ascii")
+    path.write_text(ours.pem, encoding="ascii")
+    assert run(ca_certificate=ours.pem)["other_cas"] == ""
+    assert run(ca_certificate=other.pem)["other_cas"].startswith("CN=ours now (SHA-256 ")
+
+
+def test_no_ca_is_trusted_where_no_certificate_is_asked_for(
+    run: t.Callable[..., dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "corporate.pem"
+    path.write_text(Authority("other").pem, encoding="ascii")
+    open_to_all = engine({"hosts": ["tcp://192.0.2.7:2376"], "tls": True, "tlscacert": str(path)})
+    monkeypatch.setattr(inspect, "gather", lambda: open_to_all)
+    found = run(ca_certificate=Authority("ours now").pem)
+    assert (found["other_cas"], found["engine"]["hosts_without_tls"]) == ("", ["tcp://192.0.2.7:2376"])

@@ -119,6 +119,24 @@ def test_each_certificate_has_its_own_issuer(home: ca.Directory) -> None:
     for phase in ("retire", "done"):
         rotation.advance(home, phase)
     assert issued(inspect.gather(home, ""), "issuer")["alice"] == ""
+    assert issued(inspect.gather(home, ""), "issuer_subject") == {
+        "web1": "CN=old",
+        "alice": "CN=old",
+        "bob": "CN=old",
+        "carol": "CN=new",
+    }
+
+
+def test_the_records_of_cas_beside_it_are_read_as_far_as_they_can_be(home: ca.Directory, tmp_path: Path) -> None:
+    assert inspect.beside(home) == []
+    other = ca.Directory(authority.make(tmp_path / "other", Authority("other")))
+    sign(other, ("client", "github"))
+    (tmp_path / "damaged/issued").mkdir(parents=True)
+    (tmp_path / "damaged/ca-cert.pem").write_bytes(b"\xff")
+    (tmp_path / "damaged/issued/client-x.pem").write_bytes(b"\xff")
+    found = inspect.beside(home)
+    assert [(one["name"], one["issuer_subject"]) for one in found] == [("github", "CN=other")]
+    assert {one["name"] for one in inspect.beside(other)} == {"web1", "alice", "bob"}
 
 
 def test_an_impostor_s_certificate_is_not_ours(home: ca.Directory, tmp_path: Path) -> None:
