@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.action import docker_module
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 
 class ActionModule(docker_module.ActionModule):
@@ -24,6 +25,7 @@ class ActionModule(docker_module.ActionModule):
             "usage": "server",
             "names": options.get("names", []),
             "valid_days": options.pop("valid_days", 365),
+            "key": key_types.label(options.get("key_type") or "P-256", int(options.get("key_size") or 3072)),
         }
         if not options.get("issued_elsewhere"):
             options.pop("names", None)

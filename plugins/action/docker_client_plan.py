@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import client_host
 
 _SETTINGS: dict[str, t.Any] = {
@@ -27,6 +28,10 @@ _SETTINGS: dict[str, t.Any] = {
     "replace_ca": {"type": "bool", "default": False},
     "new_keys": {"type": "bool", "default": False},
 }
+_KEY: dict[str, t.Any] = {
+    "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
+    "key_size": {"type": "int", "default": 3072},
+}
 _ANSWERS: dict[str, t.Any] = {
     "answers": {"type": "list", "elements": "dict", "default": []},
     "requests": {"type": "list", "elements": "dict", "default": []},
@@ -43,7 +48,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        given = self.validate_argument_spec(argument_spec={**_SETTINGS, **_ANSWERS})[1]
+        given = self.validate_argument_spec(argument_spec={**_SETTINGS, **_KEY, **_ANSWERS})[1]
         host = str((task_vars or {}).get("inventory_hostname", ""))
         settings = client_host.Settings(host=host, **{name: given[name] for name in _SETTINGS})
         if given["absent"]:
@@ -56,9 +61,10 @@ class ActionModule(ActionBase):
         found = client_host.problems(settings)
         if found:
             raise AnsibleActionFail(f"On {host}: {' '.join(found)}")
+        key = key_types.label(given["key_type"], given["key_size"])
         identities, failed, other_ca = client_host.statuses(settings, given["answers"])
         due = [identity for identity in identities if identity["reasons"] and not identity["paths"]]
-        requested, without = client_host.requested(due, given["requests"])
+        requested, without = client_host.requested(due, given["requests"], key)
         left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
         if left_out:
             result["warnings"] = [

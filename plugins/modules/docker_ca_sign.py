@@ -67,6 +67,10 @@ options:
         description: The certificate request in PEM format. Its key is P-256, P-384, or RSA of 2048 to 8192 bits.
         type: str
         required: true
+      key:
+        description: The type that the key of the request has to have, V(P-256), V(P-384) or such as V(RSA 3072). Empty for any that is accepted.
+        type: str
+        default: ""
       certificate:
         description: >-
           The certificate that was issued for it, in PEM format, where the key of the CA is elsewhere. It is held against the other options, and
@@ -176,6 +180,7 @@ def main() -> None:
                     "names": {"type": "list", "elements": "str", "default": []},
                     "valid_days": {"type": "int", "default": 365},
                     "request": {"type": "str", "required": True},
+                    "key": {"type": "str", "default": "", "no_log": False},
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
                 },
@@ -189,6 +194,7 @@ def main() -> None:
         signing.Request(
             *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
             *(one["request"], one["certificate"], one["reason"]),
+            key=one["key"],
         )
         for one in given["requests"]
     ]

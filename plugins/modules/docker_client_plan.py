@@ -77,6 +77,15 @@ options:
     description: See C(docker_client_replace_ca) of the role.
     type: bool
     default: false
+  key_type:
+    description: See C(docker_client_key_type) of the role.
+    type: str
+    choices: [P-256, P-384, RSA]
+    default: P-256
+  key_size:
+    description: See C(docker_client_key_size) of the role.
+    type: int
+    default: 3072
   answers:
     description: The results of M(bulkhead.docker.docker_identity_info) in a loop over RV(users).
     type: list

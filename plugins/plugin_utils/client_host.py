@@ -287,10 +287,13 @@ def _way_out(asked: t.Iterable[Data], others: t.Iterable[Data]) -> str:
     return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup"
 
 
-def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Record], list[str]]:
+def requested(
+    due: t.Iterable[Data], answers: t.Iterable[Data], key: str = ""
+) -> tuple[list[Record], list[str]]:
     """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none.
 
-    ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already.
+    ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already. ``key`` is the
+    type of key that was asked for.
     """
     by_user = {str((answer.get("item") or {}).get("user") or ""): answer for answer in answers}
     found, missing = [], []
@@ -300,7 +303,7 @@ def requested(due: t.Iterable[Data], answers: t.Iterable[Data]) -> tuple[list[Re
         entries = [entry for entry in (told if isinstance(told, list) else []) if isinstance(entry, t.Mapping)]
         request = next((entry.get("request") for entry in entries if entry.get("name") == identity["name"]), None)
         if isinstance(request, str) and request:
-            sign = {"name": identity["name"], "usage": "client", "names": []}
+            sign = {"name": identity["name"], "usage": "client", "names": [], "key": key}
             found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": request}})
         elif not answer.get("skipped") and not answer.get("failed") and not answer.get("unreachable"):
             missing.append(

@@ -335,9 +335,11 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
     findings = _ca_findings(plan, state, bool(signing)) if state else []
     revoke = plan["revoke"]
     if variables.get("docker_ca_doubt") and not (revoke["by_rotation"] and plan["check_mode"]):
+        ends = "docker_revoke_by_rotation=true ends all of them"
+        if plan["ca"]["issue_tasks"]:
+            ends = "all of them end when another CA follows the one that has issued them (docs/pki.md)"
         findings.append(
-            f"it is not certain which certificates {revoke['name']} has, and docker_revoke_by_rotation=true ends all "
-            f"of them: {variables['docker_ca_doubt']}"
+            f"it is not certain which certificates {revoke['name']} has, and {ends}: {variables['docker_ca_doubt']}"
         )
     revokes = plan["playbook"] == "revoke_client" and revoke["state"] == "present"
     if revokes and revoke["kept"] and not revoke["by_rotation"]:

@@ -41,6 +41,7 @@ class Request:
     pem: str
     certificate: str = ""  # that a CA elsewhere has issued, PEM
     reason: str = ""  # why it has not
+    key: str = ""  # the type that its key shall have, such as P-256 or RSA 3072; '' for any that is accepted
 
     def __str__(self) -> str:
         return f"the {self.usage} '{self.name}'"
@@ -167,7 +168,7 @@ def _issued_elsewhere(issuer: _Issuer, request: Request) -> Certificate | Refusa
 def _refused(directory: ca.Directory, request: Request) -> Refusal | None:
     try:
         _validate(request)
-        _public_key(request)
+        _refuse_other_key(request)
         names = _general_names(request)
         if directory.is_elsewhere and issued.asks_for_more(
             f"{pem.requests(request.pem)[0]}\n", request.name, request.usage, names
@@ -241,6 +242,16 @@ def _public_key(request: Request) -> t.Any:
         request,
         f"has a key of the type {x509.public_key_label(key)}; accepted are P-256, P-384 and RSA of 2048 to 8192 bits",
     )
+
+
+def _refuse_other_key(request: Request) -> None:
+    """A certificate for another type of key would be due again in the next run, and in each one after it."""
+    has = x509.public_key_label(_public_key(request))
+    if request.key and has != request.key:
+        raise _refusal(
+            request,
+            f"has a key of the type {has} instead of {request.key}. Its host has made another one than it was asked for",
+        )
 
 
 def _general_names(request: Request) -> list[cx509.GeneralName]:

@@ -44,7 +44,7 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
     returns.assert_documented("docker_ca_rotation", previewed, moved, again)
 
     existing = {"existing_certificate": str(home / "next/ca-cert.pem"), "existing_private_key": "/none"}
-    found = returns.run("docker_ca_info", {**secret, **existing})
+    found = returns.run("docker_ca_info", {**secret, **existing, "beside": True})
     none = returns.run(
         "docker_ca_info", {"dir": str(tmp_path / "none"), **existing, "existing_passphrase": "another secret"}
     )

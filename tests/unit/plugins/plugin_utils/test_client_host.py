@@ -299,9 +299,9 @@ def test_requests_go_to_the_ca_together_and_say_nothing_themselves() -> None:
             "requests": [{"name": "alice", "request": "X"}, "ci", {"name": "ci", "request": ["X"]}],
         },
     ]
-    found, failed = client_host.requested([alice, ci], told)
+    found, failed = client_host.requested([alice, ci], told, "RSA 4096")
     assert [record["sign"] for record in found] == [
-        {"name": "alice", "usage": "client", "names": [], "valid_days": 365, "request": "CSR"}
+        {"name": "alice", "usage": "client", "names": [], "key": "RSA 4096", "valid_days": 365, "request": "CSR"}
     ]
     assert failed == ["The identity ci of bob has no certificate request: it says nothing"]
     # The failure of a user is a sentence already, and nobody was asked in check mode.

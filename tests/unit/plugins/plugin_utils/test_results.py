@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -397,3 +398,16 @@ def test_a_certificate_that_something_else_installs_is_in_no_record_and_is_named
         found if named else []
     )
     assert bool(found) is named
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_who_ends_certificates_that_nobody_knows_depends_on_who_has_the_key(tmp_path: Path, elsewhere: bool) -> None:
+    tasks = tmp_path / "issue.yml"
+    tasks.write_text("[]", encoding="ascii")
+    given = {"docker_ca_issue_tasks": str(tasks), "docker_ca_existing_certificate": "/etc/pki/ca.pem"}
+    made = planned("revoke_client", hosts={"localhost": given if elsewhere else {}})
+    variables = hostvars(localhost={**CLIENT, "docker_ca_doubt": "issued/x.pem cannot be read."})
+    (said,) = results.results(made, variables)["ca"]["findings"]
+    assert ("docker_revoke_by_rotation=true" in said) is not elsewhere
+    assert ("when another CA follows the one that has issued them (docs/pki.md)" in said) is elsewhere
+    assert said.endswith("issued/x.pem cannot be read.")

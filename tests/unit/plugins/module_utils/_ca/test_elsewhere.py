@@ -54,7 +54,7 @@ class Corporate:
 
 @pytest.fixture
 def corporate(tmp_path: Path) -> Corporate:
-    root = Authority("root", path_length=None)
+    root = Authority("root", path_length=None, days=10)
     made = Corporate(ca.Directory(tmp_path / "ca"), tmp_path / "pinned.pem", root, Authority("issuing", above=root))
     made.pin(root, made.issuing)
     return made
@@ -142,7 +142,7 @@ def test_engines_trust_no_root_while_it_is_renewed(corporate: Corporate, tmp_pat
     old, issuing = corporate.root, corporate.issuing
     new = {
         "renewed": lambda: renewal(old),
-        "of a new key": lambda: Authority("root", path_length=None),
+        "of a new key": lambda: Authority("root", path_length=None, days=10),
         "of a new name": lambda: renewal(old, "root 2"),
     }[what]()
     for number, order in enumerate(itertools.permutations((issuing, old, new))):
@@ -389,3 +389,27 @@ def test_a_client_is_revoked_by_its_mark_and_a_removal_takes_all(corporate: Corp
     assert entry["revoked"]
     removal.remove(corporate.home)
     assert not corporate.home.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted_key"),
+    [(("RSA", 2048), "P-256"), (("P-384", 0), "P-256"), (("P-256", 0), "P-384"), (("RSA", 2048), "RSA 3072")],
+)
+@pytest.mark.parametrize("usage", ["server", "client"])
+def test_a_key_of_another_type_than_the_plan_has_gets_no_certificate(
+    corporate: Corporate, has: tuple[str, int], wanted_key: str, usage: str
+) -> None:
+    """Neither is the CA elsewhere asked for one, nor is one recorded that it has issued all the same."""
+    request = dataclasses.replace(
+        wanted(usage, "one", requests.generate(*has)),
+        key=wanted_key,
+    )
+    label = f"RSA {has[1]}" if has[0] == "RSA" else has[0]
+    issued = dataclasses.replace(request, certificate=issue(corporate.issuing, request))
+    for check_mode, asked in ((True, request), (False, issued)):
+        (refused,) = signing.sign(corporate.home, "", [asked], check_mode, now=NOW)
+        assert isinstance(refused, signing.Refusal)
+        assert f"the {usage} 'one' has a key of the type {label} instead of {wanted_key}." in refused.problem
+    assert corporate.state()["issued"] == []
+    (answer,) = signing.sign(corporate.home, "", [dataclasses.replace(issued, key=label)], now=NOW)
+    assert isinstance(answer, signing.Certificate)

@@ -83,7 +83,7 @@ def chain(*authorities: Authority) -> bytes:
 
 
 def test_an_issuing_ca_comes_with_all_above_it_in_any_order(tmp_path: Path) -> None:
-    root = Authority("root", path_length=None)
+    root = Authority("root", path_length=None, days=10)
     middle = Authority("middle", above=root, path_length=1)
     issuing = Authority("issuing", above=middle)
     found = gather(tmp_path, chain(root, Authority("other"), issuing, middle), authority.key_text(issuing.key))

@@ -17,7 +17,7 @@ OWN = create.Wanted("bulkhead.docker CA", "P-256", 3072, 30)
 
 @pytest.fixture
 def root() -> Authority:
-    return Authority("root", path_length=None)
+    return Authority("root", path_length=None, days=10)
 
 
 @pytest.fixture
