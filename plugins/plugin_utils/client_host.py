@@ -287,13 +287,11 @@ def _way_out(asked: t.Iterable[Data], others: t.Iterable[Data]) -> str:
     return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup"
 
 
-def requested(
-    due: t.Iterable[Data], answers: t.Iterable[Data], key: str = ""
-) -> tuple[list[Record], list[str]]:
+def requested(due: t.Iterable[Data], answers: t.Iterable[Data], key: str = "") -> tuple[list[Record], list[str]]:
     """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none.
 
-    ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already. ``key`` is the
-    type of key that was asked for.
+    ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already. ``key`` is
+    the type of key that was asked for.
     """
     by_user = {str((answer.get("item") or {}).get("user") or ""): answer for answer in answers}
     found, missing = [], []

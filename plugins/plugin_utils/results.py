@@ -173,7 +173,7 @@ def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values) -> list[str]:
     """The same, for certificates that no run issues: those of the old CA end with it, and who has one is shut out."""
     if ca.get("phase") not in ("reissue", "retire"):
         return []
-    signing = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
+    signing: Values = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
     wanted = (
         f"let whoever keeps it there replace it by one of the CA that signs now, {signing.get('subject')} (SHA-256 "
         f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in {plan['ca']['dir']} on "

@@ -165,8 +165,8 @@ def assert_the_passphrase_is_a_secret(lab: t.Any) -> None:
         command = ["openssl", "pkey", "-passin", "env:GIVEN", "-noout"]
         done = subprocess.run(command, input=key, capture_output=True, text=True, env={**os.environ, "GIVEN": given})
         assert (done.returncode == 0) == opens, done.stderr
-    # What is planted has to be found the same way. The journal compresses longer entries, so that its files tell nothing.
-    control, planted = "planted to be found", "/var/tmp/control"  # noqa: S108
+    # What is planted has to be found the same way. The journal compresses long entries, so that its files tell nothing.
+    control, planted = "planted to be found", "/var/tmp/control"
     plant = f"cat >{planted} && systemd-cat --identifier=control cat {planted} && journalctl --sync"
     outside(CA_HOST, plant, f"{control}{'.' * 2000}\n").check_returncode()
     grep, patterns = "grep --fixed-strings", f"{passphrase.strip()}\n{control}\n"

@@ -250,7 +250,7 @@ def _refuse_other_key(request: Request) -> None:
     if request.key and has != request.key:
         raise _refusal(
             request,
-            f"has a key of the type {has} instead of {request.key}. Its host has made another one than it was asked for",
+            f"has a key of the type {has} instead of {request.key}. Its host has made another one than was asked for",
         )
 
 

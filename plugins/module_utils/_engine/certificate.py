@@ -41,7 +41,7 @@ class Pair:
         return (self.certificate or b"").decode("ascii", "replace")
 
     def end(self, ca: str) -> dict[str, t.Any] | None:
-        """When the certificate ends, and whether the first of these CAs stands above it; None where none can be read."""
+        """When the certificate ends, and whether the first CA of a bundle stands above it; None without one."""
         try:
             certificate = x509.load_bundle(self.pem)[0]
             signer = x509.load_bundle(ca)[0].pem if ca else ""

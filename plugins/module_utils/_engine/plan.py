@@ -150,9 +150,7 @@ def other_ca(engine: inspect.Engine, desired: Desired) -> str:
     """The CA that the engine trusts, where it is not this run's and none that this run's has replaced."""
     path = report.trusted_ca(engine)
     trusted = _files.content(path) if path and not desired.absent else None
-    return x509.described(
-        x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas)
-    )
+    return x509.described(x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas))
 
 
 def _refuse_unknown_ca(engine: inspect.Engine, desired: Desired) -> None:

@@ -185,7 +185,11 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     changed = would
     if changed and not check:
         state.update(ca=bundle, signer=first(bundle))
-    signed = {"not_after": "2030-01-31T12:00:00Z", "days_left": 364, "issued_by_ca": state.get("signer") == first(bundle)}
+    signed = {
+        "not_after": "2030-01-31T12:00:00Z",
+        "days_left": 364,
+        "issued_by_ca": state.get("signer") == first(bundle),
+    }
     certificate = signed if state.get("signer") else None
     base.update(changed=changed, would_change=would, certificate_reasons=reasons, certificate=certificate)
     base["replaced_ca"] = state.get("leaves", "") if options.get("replace_ca") else ""

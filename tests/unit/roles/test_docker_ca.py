@@ -239,12 +239,12 @@ def test_a_ca_that_would_be_gone_with_the_job_is_not_made(
     variable: str, tmp_path: Path, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "1")
-    outcomes = play({"localhost": {}, "elsewhere": {"docker_ca_dir": "/dev/shm/bulkhead-test/ca"}}, ROLE)  # noqa: S108
+    outcomes = play({"localhost": {}, "elsewhere": {"docker_ca_dir": "/dev/shm/bulkhead-test/ca"}}, ROLE)
     for outcome in outcomes.values():
         assert (outcome.failed, outcome.changed) == (1, 0)
         assert "would be gone with the execution environment" in outcome.message
     assert not (tmp_path / "home/.bulkhead").exists()
-    assert not Path("/dev/shm/bulkhead-test").exists()  # noqa: S108
+    assert not Path("/dev/shm/bulkhead-test").exists()
 
 
 def test_a_certificate_says_what_the_caller_says(fleet: Fleet, tmp_path: Path, play: Play) -> None:

@@ -246,7 +246,9 @@ def test_identities_of_another_ca_are_kept_unless_somebody_says_so() -> None:
 def test_whoever_keeps_the_certificate_of_a_ca_that_is_gone_has_to_replace_it_first() -> None:
     asked = settings([{"name": "alice", "certificate_path": "/etc/pki/a.pem", "private_key_path": "/etc/pki/a.key"}])
     _, failed, _ = client_host.statuses(asked, [answer(asked, "", told("alice", other_ca="CN=Old (SHA-256 00)"))])
-    assert "CN=Old (SHA-256 00). Let whoever keeps /etc/pki/a.pem replace it by one of this run's CA first" in failed[""]
+    assert (
+        "CN=Old (SHA-256 00). Let whoever keeps /etc/pki/a.pem replace it by one of this run's CA first" in failed[""]
+    )
     assert "docker_ca_dir" not in failed[""]
 
 

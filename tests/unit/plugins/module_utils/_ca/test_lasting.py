@@ -47,7 +47,7 @@ def refusal(path: str, environment: dict[str, str]) -> str:
         ("/nonexistent/.bulkhead/ca", "on the file system / (overlay)"),
         ("/nonexistent/ca", "on the file system / (overlay)"),
         ("/var/lib/docker-ca2/ca", "on the file system / (overlay)"),  # beside the volume
-        ("/dev/shm/ca", "on the file system /dev/shm (tmpfs)"),  # noqa: S108
+        ("/dev/shm/ca", "on the file system /dev/shm (tmpfs)"),
         ("/runner/.bulkhead/ca", "on the file system /runner (ext4)"),
         ("/runner/artifacts/ca", "on the file system /runner/artifacts (ext4)"),
         ("/mnt/hidden/ca", "on the file system /mnt/hidden (tmpfs)"),
@@ -69,7 +69,9 @@ def test_a_ca_is_made_on_a_volume_that_somebody_has_mounted(path: str) -> None:
 
 
 def test_the_folder_of_a_job_is_the_one_that_awx_names() -> None:
-    assert "/var/lib/docker-ca (ext4)" in refusal("/var/lib/docker-ca/ca", {"AWX_PRIVATE_DATA_DIR": "/var/lib/docker-ca"})
+    assert "/var/lib/docker-ca (ext4)" in refusal(
+        "/var/lib/docker-ca/ca", {"AWX_PRIVATE_DATA_DIR": "/var/lib/docker-ca"}
+    )
 
 
 def test_a_link_counts_for_where_it_leads(tmp_path: pathlib.Path) -> None:

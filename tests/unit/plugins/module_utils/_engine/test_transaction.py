@@ -603,7 +603,9 @@ def test_no_engine_leaves_a_ca_that_the_run_does_not_know(daemon: Daemon) -> Non
         told = transaction.change(desired(new, pair, **more), check_mode=True)
         assert told.would_change
         # Only there somebody is shut out, and it has to be said who gave it the identity.
-        assert bool(re.fullmatch(r"CN=.* \(SHA-256 \w{64}, valid until .*\)", told.replaced_ca)) == ("replace_ca" in more)
+        assert bool(re.fullmatch(r"CN=.* \(SHA-256 \w{64}, valid until .*\)", told.replaced_ca)) == (
+            "replace_ca" in more
+        )
     assert transaction.change(desired(new, pair, retired_cas=old.pem)).changed
     assert inspect.CA.read_text(encoding="ascii") == new.pem
 
