@@ -38,8 +38,8 @@ def sentence(plan: Plan, hostvars: Hostvars, issued: t.Iterable[Values]) -> str:
     recorded = _recorded(plan, issued, cas)
     shut_out = [*left, *(f"{name} (in the record of the CA host)" for name in recorded["client"])]
     sentences = [
-        f"docker_engine_replace_ca takes {cas} from {listed([*leaving], _MANY)}: whoever has an identity of that CA alone "
-        "is shut out of them.",
+        f"docker_engine_replace_ca takes {cas} from {listed([*leaving], _MANY)}: whoever has an identity of that CA "
+        "alone is shut out of them.",
         "Neither the inventory nor a record on the CA host names one; there may be some all the same.",
     ]
     if shut_out:
