@@ -37,13 +37,16 @@ def sentence(plan: Plan, hostvars: Hostvars, issued: t.Iterable[Values]) -> str:
     moved, left = _of_inventory(plan, hostvars)
     recorded = _recorded(plan, issued, cas)
     shut_out = [*left, *(f"{name} (in the record of the CA host)" for name in recorded["client"])]
-    sentences = [
+    sentences: list[str] = []
+    sentences.append(
         f"docker_engine_replace_ca takes {cas} from {listed([*leaving], _MANY)}: whoever has an identity of that CA "
-        "alone is shut out of them.",
-        "Neither the inventory nor a record on the CA host names one; there may be some all the same.",
-    ]
-    if shut_out:
-        sentences[1] = f"Those that are known are {listed(shut_out, _MANY)}; there may be others."
+        "alone is shut out of them."
+    )
+    sentences.append(
+        f"Those that are known are {listed(shut_out, _MANY)}; there may be others."
+        if shut_out
+        else "Neither the inventory nor a record on the CA host names one; there may be some all the same."
+    )
     if moved:
         sentences.append(f"This run gives new ones to {listed(moved, _MANY)}.")
     if recorded["server"]:
