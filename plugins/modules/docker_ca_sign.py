@@ -77,6 +77,12 @@ options:
         description: Why there is none.
         type: str
         default: ""
+      exported:
+        description: >-
+          Whether the certificate leaves for a server that is no host of an inventory, as M(bulkhead.docker.docker_export_identity) does it. The
+          directory keeps that, so that nobody takes its identity for one that an inventory has lost.
+        type: bool
+        default: false
 seealso:
   - module: bulkhead.docker.docker_ca_info
 """
@@ -178,6 +184,7 @@ def main() -> None:
                     "request": {"type": "str", "required": True},
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
+                    "exported": {"type": "bool", "default": False},
                 },
             },
         },
@@ -188,7 +195,7 @@ def main() -> None:
     requests = [
         signing.Request(
             *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
-            *(one["request"], one["certificate"], one["reason"]),
+            *(one["request"], one["certificate"], one["reason"], one["exported"]),
         )
         for one in given["requests"]
     ]

@@ -300,7 +300,7 @@ def _remove(
 ) -> dict[str, t.Any]:
     words, ca = fleet["docker_remove_hosts"], fleet["docker_remove_ca"]
     if playbook != "remove":
-        return {"engines": [], "clients": [], "ca": False}
+        return {"engines": [], "clients": [], "recorded": [], "ca": False}
     if not words:
         reader.say(
             "Name the hosts that remote access is to be taken from: -e docker_remove_hosts=NAME, several with commas, "
@@ -308,19 +308,19 @@ def _remove(
             "-e docker_remove_hosts=all -e docker_remove_ca=true."
         )
     selected: set[str] = set()
+    recorded = []
     for word in words:
         found = {*engines, *clients} if word == "all" else {word, *reader.inventory.select(word)}
         if not found & {*engines, *clients}:
-            reader.say(
-                f"docker_remove_hosts has {word!r}, which is no engine and no client. "
-                f"{unknown(word, [*engines, *clients])}"
-            )
+            recorded.append(word)
         selected |= found
     if ca and words != ["all"]:
         reader.say("docker_remove_ca goes only with docker_remove_hosts=all: nobody could renew the engines that stay.")
     return {
         "engines": [name for name in engines if name in selected and name not in excluded],
         "clients": [name for name in clients if name in selected and name not in excluded],
+        # Those that the inventory has no more; the CA host may know them.
+        "recorded": recorded,
         "ca": ca,
     }
 

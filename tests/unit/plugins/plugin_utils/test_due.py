@@ -19,6 +19,10 @@ CA: dict[str, Any] = {
     "key": {"matches": True, "type": "P-256"},
     "certificates": [{"role": "previous"}, {"role": "signing", "days_left": 3000}],
     "client_bundle": "B",
+    "holders": [
+        *({"kind": "engine", "host": f"web{number}", "identity": "", "transport": ""} for number in (1, 2, 3)),
+        {"kind": "client", "host": "localhost", "identity": "admin", "transport": "tls"},
+    ],
 }
 ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
 DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
@@ -37,6 +41,7 @@ def found(made: dict[str, Any], ca: dict[str, Any] = CA, client: Any = CLIENT, *
 def test_where_everything_is_right_nothing_is_due() -> None:
     assert found(planned()) == {
         "ca": False,
+        "holders": [],
         "clients": [],
         "incomplete": [],
         "engines": [],
