@@ -120,6 +120,8 @@ def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
     """
     if plan["playbook"] not in ("site", "engines", "rotate_ca") and not plan["revoke"]["by_rotation"]:
         return []
+    if isinstance(ca, t.Mapping) and ca.get("exists") is False:
+        return []  # which the run says where it needs a CA
     revoked = {*map(str, _list(ca, "revoked")), plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
     there = [{key: str(value) for key, value in one.items()} for one in _entries(ca, "holders")]
     wanted = [_holder("engine", name) for name in plan["asked"]["engines"]]

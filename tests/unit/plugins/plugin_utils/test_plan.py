@@ -574,6 +574,15 @@ def test_removal_does_not_guess() -> None:
     assert "The engines are web1, web2, web3; the clients localhost." in found
 
 
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca", "revoke_client"])
+def test_a_control_node_that_ends_with_the_run_is_no_client_by_default(playbook: str) -> None:
+    extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else {}
+    (found,) = problems(playbook, extra=extra, temporary=True)
+    assert found.startswith("The inventory has no group docker_clients")
+    plan.make(inventory(extra={**extra, "docker_client_hosts": "localhost"}, temporary=True), playbook)
+    plan.make(inventory(temporary=True), "verify")
+
+
 def test_a_host_that_the_inventory_has_not_is_for_the_record_to_know() -> None:
     made = plan.make(inventory(extra={"docker_remove_hosts": "web1,web9"}), "remove")
     assert made["remove"] == {"engines": ["web1"], "clients": [], "recorded": ["web9"], "ca": False}

@@ -171,6 +171,7 @@ def test_a_run_records_whom_it_gives_access_and_nobody_twice() -> None:
     assert record.unrecorded(site, ca(holders=wanted)) == []
     assert record.unrecorded(site, ca(holders=wanted[:1], revoked=["ops"])) == []
     assert record.unrecorded(planned("renew"), ca()) == [], "it sets nobody up"
+    assert record.unrecorded(site, ca(exists=False)) == [], "there is nothing to keep it in"
     assert record.unrecorded(planned("engines"), ca()) == wanted[:1]
 
 
