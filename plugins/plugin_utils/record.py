@@ -219,7 +219,7 @@ def not_reached(plan: Plan, ca: t.Any) -> str:
     return (
         f"{listed(names, 20)} may let {plan['revoke']['name']} in as before: the CA's record has these engines, and "
         "this inventory has not. Add them and run the playbook again; what is gone for good goes from the record with "
-        f"bulkhead.docker.remove, -e docker_remove_hosts={names[0]}"
+        f"bulkhead.docker.remove, -e docker_remove_hosts={names[0]}."
     )
 
 

@@ -137,7 +137,7 @@ def _nobody(plan: Plan, ca: Values) -> list[str]:
     known = _record.recorded_hosts(ca)
     return [
         f"docker_remove_hosts has {name!r}, which is no engine and no client, and the CA host has no record of it. "
-        f"{unknown(name, [*plan['engines'], *plan['clients'], *known])}"
+        f"Nothing was changed. {unknown(name, [*plan['engines'], *plan['clients'], *known])}"
         for name in plan["remove"]["recorded"]
         if name not in known
     ]

@@ -56,6 +56,7 @@ HOSTVARS = {
     "playbooks/internal/engines.yml": 1,
     "playbooks/internal/check_answers.yml": 1,
     "playbooks/internal/check_followed.yml": 1,
+    "playbooks/internal/check_record.yml": 1,
     "playbooks/internal/plan_rotation.yml": 1,
     "playbooks/remove.yml": 1,
     # What the CA host says about its own record.
