@@ -20,7 +20,6 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, UnresolvedError
 
-
 # In an execution environment ansible-runner sets the first one, and AWX the second.
 _CONTAINERS = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
 

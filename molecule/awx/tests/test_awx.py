@@ -10,8 +10,8 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables
 from controller import KEY, PASSPHRASE, Controller, Job
 from helpers import awx
 
-OTHER = "an {# other #} \"one\\"
-# What a job is told and says again, with the quotes and backslashes of a passphrase: whoever looks for those finds this.
+OTHER = 'an {# other #} "one\\'
+# What a job is told and says again, with quotes and backslashes: whoever looks for a passphrase has to find this, too.
 CONTROL = "co'n\"t\\ro l 12'3\\4\""
 
 

@@ -313,7 +313,7 @@ def test_the_collection_says_what_an_environment_needs() -> None:
     assert profiles == ["[platform:dpkg]", "[platform:rpm]"]
 
 
-@pytest.mark.parametrize("secret", ["plain text", "quo'te\"s", "back\\slash", "12'3\\4\"", "\\\"", "ümläut \""])
+@pytest.mark.parametrize("secret", ["plain text", "quo'te\"s", "back\\slash", "12'3\\4\"", '\\"', 'ümläut "'])
 def test_a_secret_is_found_however_often_it_was_made_json(secret: str) -> None:
     """As in an event of ansible-runner, with a result as data and as Ansible has printed it."""
     result = {"msg": f"it is {secret}."}

@@ -173,7 +173,9 @@ def test_a_host_is_missed_although_another_has_an_identity_of_the_name(twins: Fl
 
     assert run.failed
     assert "build1: it holds admin and is no client host of this inventory" in " ".join(run.output.split())
-    assert [fleet.holds(name).get("ca") for name in fleet.hosts] == [twins.holds(name).get("ca") for name in twins.hosts]
+    assert [fleet.holds(name).get("ca") for name in fleet.hosts] == [
+        twins.holds(name).get("ca") for name in twins.hosts
+    ]
 
 
 def test_keys_of_a_host_stay_until_it_is_removed_which_needs_no_inventory_with_it(twins: Fleet, tmp_path: Path) -> None:
@@ -217,7 +219,9 @@ def test_a_host_of_nobody_is_removed_by_mistake(twins: Fleet, tmp_path: Path) ->
 
     assert run.failed
     said = " ".join(run.output.split())
-    assert "docker_remove_hosts has 'wbe2', which is no engine and no client, and the CA host has no record of it." in said
+    assert (
+        "docker_remove_hosts has 'wbe2', which is no engine and no client, and the CA host has no record of it." in said
+    )
     assert "Nothing was changed. Did you mean web2?" in said
     assert entries(fleet) == WHOLE
     assert fleet.holds("web1") == twins.holds("web1")

@@ -118,7 +118,7 @@ def test_an_engine_has_its_certificate_when_it_is_among_those_that_were_signed()
     ]
     made = planned()
     answers: dict[str, Any] = {"docker_engine_preview": NEW, "docker_ca_signed": {"certificates": signed}}
-    hosts = {name: answers for name in made["engines"]} | {"localhost": {"docker_client_report": CLIENT}}
+    hosts = dict.fromkeys(made["engines"], answers) | {"localhost": {"docker_client_report": CLIENT}}
     assert due.due(made, hosts, CA)["without_certificate"] == ["web2", "web3"]
     for answer in ({}, {"docker_ca_signed": {"failed": True}}, {"docker_ca_signed": {"certificates": "PEM"}}):
         hosts["web1"] = {"docker_engine_preview": NEW, **answer}
