@@ -56,7 +56,7 @@ class ActionModule(docker_module.ActionModule):
             asked = {
                 "dir": given["dir"],
                 "passphrase": given["passphrase"],
-                "requests": [{**sign, "request": keys.request(key, given["name"])}],
+                "requests": [{**sign, "request": keys.request(key, given["name"]), "exported": True}],
             }
             answer = super().answer_of(_SIGN, asked, task_vars)
             if answer.get("failed"):

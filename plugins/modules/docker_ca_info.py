@@ -234,6 +234,30 @@ beside:
   returned: O(beside=true)
   type: list
   elements: dict
+holders:
+  description: >-
+    Who has access, host by host, as M(bulkhead.docker.docker_ca_holders) has written it: also several hosts with identities of one name, and those
+    that use SSH alone or a certificate that something else installs.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(engine) for an engine that trusts the CA, V(client) for an identity of a client host, V(export) for one that was exported.
+      type: str
+      sample: client
+    host:
+      description: The name of the host in its inventory; empty for an export.
+      type: str
+      sample: build1
+    identity:
+      description: The name of the identity; empty for an engine.
+      type: str
+      sample: jenkins
+    transport:
+      description: V(tls) or V(ssh) for an identity of a client host, empty otherwise.
+      type: str
+      sample: tls
 existing:
   description: The CA to take over; null without O(existing_certificate).
   returned: success

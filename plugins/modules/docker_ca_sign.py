@@ -81,6 +81,12 @@ options:
         description: Why there is none.
         type: str
         default: ""
+      exported:
+        description: >-
+          Whether the certificate leaves for a server that is no host of an inventory, as M(bulkhead.docker.docker_export_identity) does it. The
+          directory keeps that, so that nobody takes its identity for one that an inventory has lost.
+        type: bool
+        default: false
 seealso:
   - module: bulkhead.docker.docker_ca_info
 """
@@ -183,6 +189,7 @@ def main() -> None:
                     "key": {"type": "str", "default": "", "no_log": False},
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
+                    "exported": {"type": "bool", "default": False},
                 },
             },
         },
@@ -195,6 +202,7 @@ def main() -> None:
             *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
             *(one["request"], one["certificate"], one["reason"]),
             key=one["key"],
+            exported=one["exported"],
         )
         for one in given["requests"]
     ]

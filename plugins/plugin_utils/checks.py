@@ -89,6 +89,13 @@ def relaunched(playbook: str) -> str:
     )
 
 
+def relaunched_without_engines() -> str:
+    return (
+        "This job was relaunched, and its inventory has no engine: it may be a slice that has none, for which there is "
+        "nothing to do. Launch the job template itself."
+    )
+
+
 def relaunched_job(extra: t.Mapping[str, t.Any]) -> bool:
     """Whether AWX made this job from another, which may have been a slice.
 
@@ -97,6 +104,14 @@ def relaunched_job(extra: t.Mapping[str, t.Any]) -> bool:
     return any(
         extra.get(f"{prefix}_job_launch_type") == "relaunch" and not extra.get(f"{prefix}_workflow_job_name")
         for prefix in _JOBS
+    )
+
+
+def client_in_a_container() -> str:
+    return (
+        "The inventory has no group docker_clients, so that the control node would be the client host, and its "
+        "identities would be gone with the execution environment that this job runs in. Put the client hosts into that "
+        "group; or name localhost in docker_client_hosts if its home lasts."
     )
 
 

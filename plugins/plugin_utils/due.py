@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, record
 
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
@@ -41,6 +41,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     new_keys = handover.has_new_keys(plan, variables, ca.get("revoked") or ())
     return {
         "ca": _ca_is_due(plan, ca),
+        "holders": [] if plan["check_mode"] else record.unrecorded(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
         "engines": [] if waits else changed,

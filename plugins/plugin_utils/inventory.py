@@ -38,6 +38,7 @@ class Inventory:
     remote_user: str = ""  # as whom Ansible connects where the inventory says nothing
     check_mode: bool = False
     command_line: str = ""  # what -e says itself, not in a file
+    temporary: bool = False  # whether the control node ends with this run
 
 
 class Reader:

@@ -24,6 +24,7 @@ Plan = dict[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
 _CONTROL_NODE = "localhost"
+_TO_CLIENTS = ("site", "renew", "rotate_ca", "revoke_client")  # which give client hosts something, or take it away
 _WITHOUT_CA_HOST = " and, where the inventory has not that host, how it is reached in docker_ca_connection"
 
 
@@ -51,9 +52,15 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     fleet = reader.fleet()
     reader.say(*_checks.ca_connection(fleet["docker_ca_connection"]))
     ca_host = _ca_host(reader, fleet["docker_ca_host"], playbook)
-    engine_names = find_engines(reader, fleet, required=not of_slice and playbook != "change_passphrase")
+    was_relaunched = _checks.relaunched_job(inventory.extra)
+    required = not of_slice and not was_relaunched and playbook != "change_passphrase"
+    engine_names = find_engines(reader, fleet, required=required)
+    if was_relaunched and not engine_names:
+        reader.say(_checks.relaunched_without_engines())
     # The engines alone, in a run that may know no client at all.
     client_names = [] if playbook == "engines" else find_clients(reader, fleet)
+    if playbook in _TO_CLIENTS and inventory.temporary and is_default_client(reader, fleet):
+        reader.say(_checks.client_in_a_container())
     hosts = list(dict.fromkeys([_CONTROL_NODE, ca_host, *engine_names, *client_names]))
     reader.say(
         *_checks.facts(inventory, hosts),
@@ -161,13 +168,18 @@ def find_clients(reader: Reader, fleet: Values) -> list[str]:
     names = _selected(reader, pattern)
     if names:
         return names
-    if pattern == "docker_clients" and pattern not in reader.inventory.groups:
+    if is_default_client(reader, fleet):
         return [_CONTROL_NODE]
     reader.say(
         f"The inventory has no hosts in '{pattern}'. Put the client hosts into that group, name others in "
         "docker_client_hosts, or remove the group docker_clients so that the control node is the client."
     )
     return []
+
+
+def is_default_client(reader: Reader, fleet: Values) -> bool:
+    """Whether the control node is the client host because nobody has named one."""
+    return fleet["docker_client_hosts"] == "docker_clients" and "docker_clients" not in reader.inventory.groups
 
 
 def _ca_host(reader: Reader, name: str, playbook: str) -> str:
@@ -300,7 +312,7 @@ def _remove(
 ) -> dict[str, t.Any]:
     words, ca = fleet["docker_remove_hosts"], fleet["docker_remove_ca"]
     if playbook != "remove":
-        return {"engines": [], "clients": [], "ca": False}
+        return {"engines": [], "clients": [], "recorded": [], "ca": False}
     if not words:
         reader.say(
             "Name the hosts that remote access is to be taken from: -e docker_remove_hosts=NAME, several with commas, "
@@ -308,19 +320,19 @@ def _remove(
             "-e docker_remove_hosts=all -e docker_remove_ca=true."
         )
     selected: set[str] = set()
+    recorded = []
     for word in words:
         found = {*engines, *clients} if word == "all" else {word, *reader.inventory.select(word)}
         if not found & {*engines, *clients}:
-            reader.say(
-                f"docker_remove_hosts has {word!r}, which is no engine and no client. "
-                f"{unknown(word, [*engines, *clients])}"
-            )
+            recorded.append(word)
         selected |= found
     if ca and words != ["all"]:
         reader.say("docker_remove_ca goes only with docker_remove_hosts=all: nobody could renew the engines that stay.")
     return {
         "engines": [name for name in engines if name in selected and name not in excluded],
         "clients": [name for name in clients if name in selected and name not in excluded],
+        # Those that the inventory has no more; the CA host may know them.
+        "recorded": recorded,
         "ca": ca,
     }
 

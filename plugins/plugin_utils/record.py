@@ -4,7 +4,8 @@
 
 """Whom the CA host's own record has and a run does not know: hosts of another slice, of another inventory, or gone.
 
-The record is the memory of the fleet. An inventory that is not whole looks like one from which hosts were taken.
+The record is the memory of the fleet. An inventory that is not whole looks like one from which hosts were taken. It
+has the certificates that were signed and, host by host, who holds access.
 """
 
 from __future__ import annotations
@@ -18,40 +19,78 @@ Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
 
-def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
-    """Names with a certificate that engines or clients still accept, which are no engine and no identity of the plan.
+def unknown(plan: Plan, ca: t.Any) -> dict[str, t.Any]:
+    """Whom the CA host has a record of, and who is no host and no identity of the plan.
 
-    ``ca`` is what docker_ca_info says. Nobody whose certificates are revoked, have expired, or are from a CA that was
-    replaced; and nobody whom the operator has left out by name.
+    ``engines`` are names, ``clients`` the identities by client host, ``exports`` the exported identities by the days
+    that are left to them, and ``identities`` names with a certificate of whom no host is known. ``ca`` is what
+    docker_ca_info says. Nobody who was revoked, and nobody whom the operator has left out by name. A certificate
+    counts while engines or clients accept it; an entry of a host until the host is removed.
     """
     known = {
         "server": {engine["common_name"] for engine in plan["engines"].values()},
         "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
     }
     left_out = {*plan["rotate"]["exclude"]}
+    ended = {str(name) for name in _list(ca, "revoked")}
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
-        left_out.add(plan["revoke"]["name"])
-    found: dict[str, dict[str, None]] = {"server": {}, "client": {}}
-    for entry in _issued(ca):
+        ended.add(plan["revoke"]["name"])
+    found: dict[str, dict[str, int]] = {"server": {}, "client": {}}
+    for entry in _entries(ca, "issued"):
         valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
         usage, name = str(entry.get("usage")), str(entry.get("name"))
-        if valid and usage in known and name not in known[usage] | left_out:
-            found[usage][name] = None
-    return {"engines": [*found["server"]], "identities": [*found["client"]]}
+        gone = left_out | ended if usage == "client" else left_out
+        if valid and usage in known and name not in known[usage] | gone:
+            found[usage][name] = max(_days(entry), found[usage].get(name, 0))
+    holders = _entries(ca, "holders")
+    engines = [str(one.get("host")) for one in holders if one.get("kind") == "engine"]
+    strangers = [name for name in engines if name not in plan["engines"] and name not in left_out]
+    clients: dict[str, dict[str, list[str]]] = {}
+    for one in holders:
+        host, name = str(one.get("host")), str(one.get("identity"))
+        is_known = host in plan["clients"] or name in ended or bool({host, name} & left_out)
+        if one.get("kind") == "client" and not is_known:
+            clients.setdefault(host, {}).setdefault(name, []).append(str(one.get("transport")))
+    exported = {str(one.get("identity")) for one in holders if one.get("kind") == "export"}
+    of_hosts = {name for identities in clients.values() for name in identities}
+    names = found["client"]
+    return {
+        "engines": list(dict.fromkeys([*found["server"], *strangers])),
+        "clients": clients,
+        "exports": {name: names[name] for name in names if name in exported - of_hosts},
+        "identities": [name for name in names if name not in exported | of_hosts],
+    }
 
 
 def shut_out(plan: Plan, ca: t.Any) -> list[str]:
-    """Who would lose access with the CA, and who is left out and nobody knows, a sentence each."""
-    names = unknown(plan, ca)
-    recorded = {str(entry.get("name")) for entry in _issued(ca)}
-    known = {*plan["engines"], *plan["clients"], *recorded}
+    """Who would lose access with the CA, and who is left out and nobody knows, a sentence each.
+
+    Whoever uses SSH alone loses nothing by a rotation, and is forgotten with a CA that is removed.
+    """
+    names, certified = unknown(plan, ca), {str(one.get("name")) for one in _entries(ca, "issued")}
+    forgets = plan["playbook"] == "remove"
+    known = {*plan["engines"], *plan["clients"], *recorded(ca)}
     return [
         *(
             f"{name}: docker_rotate_exclude has it, and it is no engine, no client and in no certificate of the record"
             for name in plan["rotate"]["exclude"]
             if name not in known
         ),
-        *(f"{name}: it holds a server certificate and is no engine of this inventory" for name in names["engines"]),
+        *(
+            f"{name}: it {'holds a server certificate' if name in certified else 'trusts the CA'} and is no engine of "
+            "this inventory"
+            for name in names["engines"]
+        ),
+        *(
+            f"{host}: it holds {listed(held)} and is no client host of this inventory"
+            for host, identities in names["clients"].items()
+            if (held := [name for name, transports in identities.items() if forgets or "tls" in transports])
+        ),
+        *(
+            f"{name}: it was exported, and its certificate, valid for {days} days, ends with the CA; export it again "
+            "with the next one"
+            for name, days in names["exports"].items()
+        ),
         *(
             f"{name}: it holds a client certificate and is no identity of this inventory; "
             "bulkhead.docker.revoke_client ends it"
@@ -60,14 +99,59 @@ def shut_out(plan: Plan, ca: t.Any) -> list[str]:
     ]
 
 
+def recorded(ca: t.Any) -> set[str]:
+    """All names that the CA host has a record of."""
+    names = {str(entry.get("name")) for entry in _entries(ca, "issued")}
+    for one in _entries(ca, "holders"):
+        names |= {str(one.get("host")), str(one.get("identity"))}
+    return names - {""}
+
+
+def recorded_hosts(ca: t.Any) -> set[str]:
+    """The hosts that `remove` ends although the inventory has them no more."""
+    servers = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "server"}
+    return servers | {str(one.get("host")) for one in _entries(ca, "holders")} - {""}
+
+
+def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
+    """What the CA host has to know before this run gives anybody access, as docker_ca_holders takes it.
+
+    Of the hosts that the run reaches, and nobody who was revoked. Playbooks that set no host up give none any access.
+    """
+    if plan["playbook"] not in ("site", "engines", "rotate_ca") and not plan["revoke"]["by_rotation"]:
+        return []
+    if isinstance(ca, t.Mapping) and ca.get("exists") is False:
+        return []  # which the run says where it needs a CA
+    revoked = {*map(str, _list(ca, "revoked")), plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
+    there = [{key: str(value) for key, value in one.items()} for one in _entries(ca, "holders")]
+    wanted = [_holder("engine", name) for name in plan["asked"]["engines"]]
+    for host in plan["asked"]["clients"]:
+        client = plan["clients"][host]
+        wanted += [
+            _holder("client", host, identity["name"], transport)
+            for identity in client["identities"]
+            for transport in client["transports"]
+            if identity["name"] not in revoked
+        ]
+    return [one for number, one in enumerate(wanted) if one not in there and one not in wanted[:number]]
+
+
+def _holder(kind: str, host: str, identity: str = "", transport: str = "") -> dict[str, str]:
+    return {"kind": kind, "host": host, "identity": identity, "transport": transport}
+
+
 def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
     """Who loses no SSH key on engines, because this run does not know all clients: accounts and identities.
 
-    Those of identities that are not in the inventory, and in `site` accounts that several identities may share. A
-    revocation ends what it names: its own accounts, and its key in those that it shares with others.
+    Those of identities on hosts that are not in the inventory, and in `site` accounts that several identities may
+    share. A revocation ends what it names: its own accounts, and its key in those that it shares with others. An
+    exported identity has no SSH key.
     """
-    strangers = unknown(plan, ca)["identities"]
-    if not strangers or plan["playbook"] not in ("site", "revoke_client"):
+    if plan["playbook"] not in ("site", "revoke_client"):
+        return []
+    names = unknown(plan, ca)
+    strangers = [*names["identities"], *_with_ssh(names)]
+    if not strangers:
         return []
     if plan["playbook"] == "revoke_client":
         ended = {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
@@ -79,6 +163,12 @@ def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
         if identity["ssh_account"] != _accounts.named_after(identity["name"])
     }
     return sorted({*_with_accounts(strangers), *shared})
+
+
+def _with_ssh(names: Values) -> list[str]:
+    """Identities with an SSH key on a client host that this run does not know."""
+    held = [held for identities in names["clients"].values() for held in identities.items()]
+    return [name for name, transports in held if "ssh" in transports]
 
 
 def _with_accounts(names: t.Iterable[str]) -> list[str]:
@@ -93,11 +183,21 @@ def note(plan: Plan, ca: t.Any) -> str:
     clients = plan["clients"].values()
     with_ssh = any("ssh" in client["transports"] for client in clients)
     purging = any(client["purge"] for client in clients)
+    hosts = [
+        f"{host} ({listed(held)})"
+        for host, identities in names["clients"].items()
+        if (held := [name for name, transports in identities.items() if "ssh" in transports])
+    ]
     found = []
     if names["engines"] and purging:
         found.append(
             f"Contexts of engines that are gone were kept, because the CA's record has {listed(names['engines'])}, "
-            "which this inventory has not: add them, or remove them with bulkhead.docker.remove."
+            f"which this inventory has not: add them, or {_removal(names['engines'][0])}."
+        )
+    if hosts and with_ssh:
+        found.append(
+            f"SSH keys of identities on {listed(hosts)} were kept, because the CA's record has these hosts and this "
+            f"inventory has not: add them, or {_removal(next(iter(names['clients'])))}."
         )
     if names["identities"] and with_ssh:
         found.append(
@@ -107,9 +207,28 @@ def note(plan: Plan, ca: t.Any) -> str:
     return " ".join(found)
 
 
-def _issued(ca: t.Any) -> list[Values]:
-    issued = ca.get("issued") if isinstance(ca, t.Mapping) else None
-    return [entry for entry in issued or [] if isinstance(entry, t.Mapping)]
+def _removal(host: str) -> str:
+    return f"remove them with bulkhead.docker.remove, -e docker_remove_hosts={host}"
+
+
+def not_reached(plan: Plan, ca: t.Any) -> str:
+    """Of a revocation: the engines that this run does not know, which may let the identity in as before."""
+    names = unknown(plan, ca)["engines"]
+    if plan["playbook"] != "revoke_client" or plan["revoke"]["state"] != "present" or not names:
+        return ""
+    return (
+        f"{listed(names, 20)} may let {plan['revoke']['name']} in as before: the CA's record has these engines, and "
+        "this inventory has not. Add them and run the playbook again; what is gone for good goes from the record with "
+        f"bulkhead.docker.remove, -e docker_remove_hosts={names[0]}."
+    )
+
+
+def _entries(ca: t.Any, key: str) -> list[Values]:
+    return [entry for entry in _list(ca, key) if isinstance(entry, t.Mapping)]
+
+
+def _list(ca: t.Any, key: str) -> list[t.Any]:
+    return list(ca.get(key) or []) if isinstance(ca, t.Mapping) else []
 
 
 def _days(entry: Values) -> int:

@@ -200,23 +200,32 @@ def _elsewhere(plan: Values, ca: t.Any) -> list[Row]:
     for entry in _Answer(ca, []).entries("elsewhere"):
         name, days = clean(entry["name"]), entry["days_left"]
         row = _identity_row(name, plan["ca"]["host"], "", days, None, False, [], "", False)
-        rows.append({**row, "state": "elsewhere"})
+        rows.append({**row, "state": "exported" if entry["exported"] else "elsewhere"})
     return rows
 
 
 def _ending_elsewhere(rows: t.Sequence[Row]) -> list[str]:
     """No run renews them, so somebody has to."""
-    soon = [
-        f"{row['name']} ({row['days_left']} days)"
-        for row in rows
-        if row["state"] == "elsewhere" and row["days_left"] < _SOON
-    ]
-    if not soon:
-        return []
-    return _wrapped(
-        f"Identities that no host of this inventory has, and that end soon: {listed(soon, 20)}. Export those anew that "
-        "are in use: bulkhead.docker.export_identity."
-    )
+    soon = {
+        state: [f"{row['name']} ({row['days_left']} days)" for row in rows if _ends_soon(row, state)]
+        for state in ("exported", "elsewhere")
+    }
+    lines = []
+    if soon["exported"]:
+        lines += _wrapped(
+            f"Exported identities that end soon: {listed(soon['exported'], 20)}. Export those anew that are in use: "
+            "bulkhead.docker.export_identity."
+        )
+    if soon["elsewhere"]:
+        lines += _wrapped(
+            f"Identities that no host of this inventory has, and that end soon: {listed(soon['elsewhere'], 20)}. Run "
+            "bulkhead.docker.renew with an inventory that has their hosts."
+        )
+    return lines
+
+
+def _ends_soon(row: Row, state: str) -> bool:
+    return bool(row["state"] == state and row["days_left"] < _SOON)
 
 
 def _identity_row(

@@ -17,7 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import replaced as _replaced
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import rotation as _rotation
-from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed, unknown
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -57,6 +57,8 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
         "left_over": [*_each(plan, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca)],
         "not_restored": _not_restored(plan, hostvars),
+        "removed": _removed(plan, hostvars),
+        "nobody": _nobody(plan, ca),
     }
 
 
@@ -116,6 +118,32 @@ def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
             or answer.get("unreachable")
             or not isinstance(answer.get("changed"), bool)
         )
+    ]
+
+
+def _removed(plan: Plan, hostvars: Hostvars) -> list[str]:
+    """Hosts that have nothing of this collection any more for certain, and those that the inventory has no more."""
+    remove, secured = plan["remove"], _not_restored(plan, hostvars)
+    left = {name for name in remove["engines"] if name in secured}
+    for name in (*remove["engines"], *remove["clients"]):
+        if hostvars.get(name, {}).get("docker_failure"):
+            left.add(name)
+    for name in remove["clients"]:
+        answers = _answers(hostvars.get(name, {}), "docker_client_removed")
+        if not answers or any(answer.get("failed") or answer.get("unreachable") for answer in answers):
+            left.add(name)
+    hosts = dict.fromkeys([*remove["engines"], *remove["clients"], *remove["recorded"]])
+    return [name for name in hosts if name not in left]
+
+
+def _nobody(plan: Plan, ca: Values) -> list[str]:
+    """What docker_remove_hosts has, and neither the inventory nor the record of the CA."""
+    known = _record.recorded_hosts(ca)
+    return [
+        f"docker_remove_hosts has {name!r}, which is no engine and no client, and the CA host has no record of it. "
+        f"Nothing was changed. {unknown(name, [*plan['engines'], *plan['clients'], *known])}"
+        for name in plan["remove"]["recorded"]
+        if name not in known
     ]
 
 
@@ -347,6 +375,9 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
             f"engines accept the certificate of {revoke['name']} until it ends or they trust another CA, and it "
             f"is in no record, because something else installs it on these hosts: {listed(revoke['kept'])}"
         )
+    not_reached = _record.not_reached(plan, state)
+    if not_reached:
+        findings.append(not_reached)
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")
     if variables.get("docker_ca_failure"):
@@ -366,14 +397,15 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
 
 
 def _elsewhere(plan: Plan, state: Values) -> list[Record]:
-    """Identities in the CA's record that no client host of this inventory has, such as those that were exported."""
+    """Identities in the CA's record that no client host of this inventory has: exported ones, and those of the gone."""
     ours = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
+    exported = {one.get("identity") for one in _entries(state.get("holders")) if one.get("kind") == "export"}
     last: dict[str, int] = {}
     for entry in _entries(state.get("issued")):
         valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
         if valid and entry["usage"] == "client" and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))
-    return [{"name": name, "days_left": days} for name, days in sorted(last.items())]
+    return [{"name": name, "days_left": days, "exported": name in exported} for name, days in sorted(last.items())]
 
 
 def _ca_findings(plan: Plan, state: Values, has_certificate: bool) -> list[str]:

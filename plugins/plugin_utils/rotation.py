@@ -49,11 +49,21 @@ def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]
     unknown = record.unknown(plan, ca)
     strangers = [
         *(f"the client {name}" for name in sorted(unknown["identities"])),
+        *(
+            f"{listed(held)} on the client host {host}"
+            for host, identities in unknown["clients"].items()
+            if (held := [name for name, transports in identities.items() if "tls" in transports])
+        ),
         *(f"the server {name}" for name in sorted(unknown["engines"])),
     ]
     if strangers:
         found.append(
-            f"the CA has signed certificates for {listed(strangers)}, which this run's inventory does not have; bring "
-            "it back, revoke it or remove it, or run bulkhead.docker.rotate_ca yourself, which shuts it out"
+            f"the CA's record has {listed(strangers)}, which this run's inventory does not have; bring it back, revoke "
+            "it or remove it, or run bulkhead.docker.rotate_ca yourself, which shuts it out"
+        )
+    if unknown["exports"]:
+        found.append(
+            f"the identities {listed(sorted(unknown['exports']))} were exported and would end with the CA; run "
+            "bulkhead.docker.rotate_ca yourself, and export them again afterwards"
         )
     return found

@@ -20,6 +20,9 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, UnresolvedError
 
+# In an execution environment ansible-runner sets the first one, and AWX the second.
+_CONTAINERS = ("LAUNCHED_BY_RUNNER", "AWX_PRIVATE_DATA_DIR")
+
 
 class _Variables(t.Mapping[str, t.Any]):
     """Variables that are templated one by one, when they are asked for, and come as plain data."""
@@ -74,6 +77,7 @@ def read(loader: t.Any, task_vars: dict[str, t.Any]) -> Inventory:
         user=pwd.getpwuid(os.geteuid()).pw_name,
         remote_user=str(context.CLIARGS.get("remote_user") or constants.DEFAULT_REMOTE_USER or ""),
         check_mode=bool(task_vars.get("ansible_check_mode")),
+        temporary=any(os.environ.get(name) for name in _CONTAINERS),
         command_line=" ".join(
             text for text in context.CLIARGS.get("extra_vars") or () if not str(text).startswith("@")
         ),

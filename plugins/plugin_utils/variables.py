@@ -81,7 +81,8 @@ FLEET = (
         "docker_remove_hosts",
         "list",
         [],
-        "The hosts that remote access is taken from: names, groups or patterns with commas between them, or `all`.",
+        "The hosts that remote access is taken from: names, groups or patterns with commas between them, or `all`. "
+        "Also names that the CA host alone still has.",
         playbooks=("remove",),
     ),
     Variable(

@@ -8,8 +8,11 @@ from typing import Any
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables
 from controller import KEY, PASSPHRASE, Controller, Job
+from helpers import awx
 
-OTHER = "an {# other #} one"
+OTHER = 'an {# other #} "one\\'
+# What a job is told and says again, with quotes and backslashes: whoever looks for a passphrase has to find this, too.
+CONTROL = "co'n\"t\\ro l 12'3\\4\""
 
 
 def good(job: Job) -> Job:
@@ -116,12 +119,18 @@ def test_access_is_taken_away(controller: Controller, lab: Any) -> None:
     unchanged(controller.launch("Docker remove", {"docker_remove_hosts": "all", "docker_remove_ca": "true"}))
 
 
+def parts(secret: str) -> list[str]:
+    return [secret, secret[:8], secret[-8:]]
+
+
 def test_nothing_that_awx_keeps_has_a_key_or_a_passphrase(controller: Controller) -> None:
     assert len(controller.jobs) > 12
+    control = controller.launch("Docker revoke client", {"docker_revoke_name": CONTROL})
+    assert control.code != 0
+    assert [part for part in parts(CONTROL) if not awx.has(control.kept, part)] == [], "whatever is told is found"
     for job in controller.jobs:
         assert job.events
         assert "PLAY RECAP" in job.kept, "it is what AWX keeps"
-        for secret in (PASSPHRASE, OTHER):
-            for part in (secret, secret[:8], secret[-8:]):
-                assert part not in job.kept
+        found = [part for secret in (PASSPHRASE, OTHER) for part in parts(secret) if awx.has(job.kept, part)]
+        assert found == []
         assert KEY not in job.kept

@@ -358,7 +358,7 @@ def test_a_bundle_works_until_it_is_revoked(lab: t.Any, repository: Build) -> No
     assert serves(lab, "web1") == "hosted", said
 
     renewed = lab.playbook("bulkhead.docker.renew")
-    assert re.search(r"hosted - - \d+ elsewhere", lab.said(renewed)), lab.said(renewed)[-3000:]
+    assert re.search(r"hosted - - \d+ exported", lab.said(renewed)), lab.said(renewed)[-3000:]
 
     revoked = lab.playbook(REVOKE, "-e", "docker_revoke_name=hosted", "-e", "docker_revoke_by_rotation=true")
     assert revoked.returncode == 0, lab.said(revoked)[-4000:]

@@ -16,8 +16,8 @@ IMAGE = "bulkhead/ee:lab"
 USER = 1000
 CONTROLLER = awx.controller()
 KEY = "PRIVATE KEY"
-# With what Ansible would take for templates.
-PASSPHRASE = "pa{{ss}} {% raw %}12'34\""  # noqa: S105
+# With what Ansible would take for templates, and with what JSON writes in another way.
+PASSPHRASE = "pa{{ss}} {% raw %}12'3\\4\""  # noqa: S105
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Job:
     code: int
     output: str
     events: list[dict[str, Any]]
-    kept: str  # all of it, as text
+    kept: str  # all of it, as text, and what is JSON as it was before, too
 
     def _last(self) -> dict[str, Any]:
         return next(event["event_data"] for event in self.events if event["event"] == "playbook_on_stats")
@@ -121,6 +121,8 @@ class Controller:
     def read(artefacts: Path, code: int, said: str) -> Job:
         # AWX takes events, output and statistics; ansible-runner's own note of the environment goes with the container.
         files = [path for path in sorted(artefacts.rglob("*")) if path.is_file() and path.name != "command"]
-        texts = [path.read_text(encoding="utf-8", errors="replace") for path in files]
-        events = [json.loads(path.read_text(encoding="utf-8")) for path in (artefacts / "job_events").glob("*.json")]
-        return Job(code, said, sorted(events, key=lambda event: event["counter"]), "\n".join([*texts, said]))
+        raw = {path: path.read_text(encoding="utf-8", errors="replace") for path in files}
+        decoded = {path: json.loads(text) for path, text in raw.items() if path.suffix == ".json"}
+        events = [event for path, event in decoded.items() if path.parent.name == "job_events"]
+        texts = [*raw.values(), *awx.texts(list(decoded.values())), said]
+        return Job(code, said, sorted(events, key=lambda event: event["counter"]), "\n".join(texts))

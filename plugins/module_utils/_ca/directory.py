@@ -70,6 +70,11 @@ class Directory:
         return self.path / "listed"
 
     @property
+    def holders(self) -> pathlib.Path:
+        """A file for each host and each of its identities that has access, certificate or not."""
+        return self.path / "holders"
+
+    @property
     def elsewhere(self) -> pathlib.Path:
         """There where the key of the CA is not here, so that a key that is lost is not taken for one."""
         return self.path / "issued-elsewhere"

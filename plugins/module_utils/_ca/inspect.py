@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import holders
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 
@@ -86,6 +87,7 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         "crl": has_lists,
         "revoked": revoked,
         "issued": issued,
+        "holders": [dataclasses.asdict(one) for one in _attempt(problems, lambda: holders.found(directory), [])],
         "problems": problems,
     }
 

@@ -46,6 +46,7 @@ def _present(directory: ca.Directory) -> list[pathlib.Path]:
         directory.issued,
         directory.revoked,
         directory.listed,
+        directory.holders,
         directory.retired,
         directory.elsewhere,
         directory.rotation,

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import inspect, rotation
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import holders, inspect, rotation
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 from cryptography import x509 as cx509
@@ -41,6 +41,8 @@ def revoke(
         )
     with _locked(directory, passphrase, check_mode):
         written = _mark(directory, name, is_revoked, check_mode)
+        if is_revoked:
+            written += holders.remove(directory, lambda one: one.identity == name, check_mode)
         return written + update_lists(directory, passphrase, [name] if is_revoked else [], check_mode, now)
 
 

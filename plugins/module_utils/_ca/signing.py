@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import issued
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import holders, issued
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as requests
@@ -42,6 +42,7 @@ class Request:
     certificate: str = ""  # that a CA elsewhere has issued, PEM
     reason: str = ""  # why it has not
     key: str = ""  # the type that its key shall have, such as P-256 or RSA 3072; '' for any that is accepted
+    exported: bool = False  # whether it is for a server that is no host of an inventory
 
     def __str__(self) -> str:
         return f"the {self.usage} '{self.name}'"
@@ -125,6 +126,8 @@ def sign(
         known = [path.read_text(encoding="ascii") for path in directory.issued.glob("*.pem")]
         signed = [answer for answer in answers if isinstance(answer, Certificate)]
         _record(directory, [answer for answer in signed if answer.pem not in known], now)
+        exported = [answer.request.name for answer in signed if answer.request.exported]
+        holders.add(directory, [holders.Holder("export", identity=name) for name in exported])
     return answers
 
 

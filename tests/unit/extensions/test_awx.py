@@ -311,3 +311,15 @@ def test_the_collection_says_what_an_environment_needs() -> None:
     )
     profiles = [shlex.split(line)[1] for line in system if not line.startswith("#")]
     assert profiles == ["[platform:dpkg]", "[platform:rpm]"]
+
+
+@pytest.mark.parametrize("secret", ["plain text", "quo'te\"s", "back\\slash", "12'3\\4\"", '\\"', 'ümläut "'])
+def test_a_secret_is_found_however_often_it_was_made_json(secret: str) -> None:
+    """As in an event of ansible-runner, with a result as data and as Ansible has printed it."""
+    result = {"msg": f"it is {secret}."}
+    event = json.dumps({"stdout": f"fatal: [web1]: FAILED! => {json.dumps(result, ensure_ascii=False)}"})
+    as_data = json.dumps({"event_data": {"res": {secret: [1, None, result]}}})
+    for raw in (event, as_data):
+        kept = "\n".join([raw, *awx.texts([json.loads(raw)])])
+        assert awx.has(kept, secret)
+        assert not awx.has(kept, f"{secret}x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from helpers import awx
 from helpers.fake_fleet import Fleet
 
 OTHERS = ("web2", "ops1")
+EXPORT = {"docker_export_name": "nas", "docker_export_dest": "~/nas", "docker_export_encrypt": False}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_nobody_s_ca_goes_who_is_not_asked(
     said = " ".join(run.output.split())
     assert says in said
     assert "web2: it holds a server certificate and is no engine of this inventory" in said
-    assert "ops1: it holds a client certificate and is no identity of this inventory" in said
+    assert "ops1: it holds ops1 and is no client host of this inventory" in said
     assert "build1: " not in said
     assert (fleet.root / "home/.bulkhead/ca/ca.pem").read_bytes() == before
     for name in ("web1", "web2"):
@@ -120,6 +122,162 @@ def test_a_run_that_does_not_know_all_takes_no_key_and_no_context(secured: Fleet
     assert found["part"] == ({("docker-ops1", "ops1")}, {False}, True)
 
 
+ADMIN = {"docker_client_identities": [{"name": "admin"}]}
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Both client hosts have the identity `admin`, as they have where nobody says another name."""
+    fleet = Fleet.make(tmp_path_factory.mktemp("twins") / "fleet", users=(), passphrase="")
+    fleet.prepare()
+    done = fleet.play("site", inventory=twin_inventory(fleet))
+    assert not done.failed, done.output
+    return fleet
+
+
+def twin_inventory(fleet: Fleet, *without: str) -> Path:
+    content = fleet.content()
+    for name in ("ops1", "build1"):
+        content["docker_clients"]["hosts"][name].update(ADMIN)
+    for group in content.values():
+        group["hosts"] = {name: values for name, values in group["hosts"].items() if name not in without}
+    return awx.write(fleet.root / "twins", content)
+
+
+def entries(fleet: Fleet) -> list[str]:
+    return sorted(path.name for path in (fleet.root / "home/.bulkhead/ca/holders").iterdir())
+
+
+WHOLE = [
+    *(f"client,{host},admin,{transport}" for host in ("build1", "ops1") for transport in ("ssh", "tls")),
+    *(f"engine,{name}" for name in ("web1", "web2")),
+]
+
+
+def test_what_is_recorded_is_recorded_once(twins: Fleet, tmp_path: Path) -> None:
+    fleet = twins.copy(tmp_path / "fleet")
+    fleet.prepare()
+    assert entries(fleet) == WHOLE
+
+    run = fleet.play("site", inventory=twin_inventory(fleet))
+
+    assert not run.failed, run.output
+    assert "Record engines and identities on the CA host" not in run.output, "nothing more is asked of the CA host"
+
+
+def test_a_host_is_missed_although_another_has_an_identity_of_the_name(twins: Fleet, tmp_path: Path) -> None:
+    fleet = twins.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play("rotate_ca", inventory=twin_inventory(fleet, "build1"))
+
+    assert run.failed
+    assert "build1: it holds admin and is no client host of this inventory" in " ".join(run.output.split())
+    assert [fleet.holds(name).get("ca") for name in fleet.hosts] == [
+        twins.holds(name).get("ca") for name in twins.hosts
+    ]
+
+
+def test_keys_of_a_host_stay_until_it_is_removed_which_needs_no_inventory_with_it(twins: Fleet, tmp_path: Path) -> None:
+    fleet = twins.copy(tmp_path / "fleet")
+    fleet.prepare()
+    part_of_it = twin_inventory(fleet, "build1")
+
+    kept = fleet.play("site", inventory=part_of_it)
+
+    assert not kept.failed, kept.output
+    assert {tuple(told["keep"]) for told in options(kept, "web1", "docker_ssh_access")} == {("admin", "docker-admin")}
+    assert "SSH keys of identities on build1 (admin) were kept" in " ".join(" ".join(kept.report["lines"]).split())
+
+    fleet.prepare()
+    removed = fleet.play("remove", inventory=part_of_it, docker_remove_hosts="build1")
+    assert not removed.failed, removed.output
+    assert entries(fleet) == [name for name in WHOLE if "build1" not in name]
+    assert not any(removed.asked.values()), "nobody else was asked"
+
+    fleet.prepare()
+    after = fleet.play("site", inventory=part_of_it)
+    assert not after.failed, after.output
+    assert {tuple(told["keep"]) for told in options(after, "web1", "docker_ssh_access")} == {()}
+
+
+def test_an_engine_that_was_removed_is_in_the_record_no_more(twins: Fleet, tmp_path: Path) -> None:
+    fleet = twins.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play("remove", inventory=twin_inventory(fleet), docker_remove_hosts="web2")
+
+    assert not run.failed, run.output
+    assert entries(fleet) == [name for name in WHOLE if name != "engine,web2"]
+
+
+def test_a_host_of_nobody_is_removed_by_mistake(twins: Fleet, tmp_path: Path) -> None:
+    fleet = twins.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play("remove", inventory=twin_inventory(fleet), docker_remove_hosts="web1,wbe2")
+
+    assert run.failed
+    said = " ".join(run.output.split())
+    assert (
+        "docker_remove_hosts has 'wbe2', which is no engine and no client, and the CA host has no record of it." in said
+    )
+    assert "Nothing was changed. Did you mean web2?" in said
+    assert entries(fleet) == WHOLE
+    assert fleet.holds("web1") == twins.holds("web1")
+
+
+def test_a_directory_from_before_is_as_it_was_and_gets_its_entries(twins: Fleet, tmp_path: Path) -> None:
+    """Whom it did not know then it does not know now; nobody is let in for that."""
+    fleet = twins.copy(tmp_path / "fleet")
+    shutil.rmtree(fleet.root / "home/.bulkhead/ca/holders")
+    fleet.prepare()
+
+    refused = fleet.play("rotate_ca", inventory=twin_inventory(fleet, "web2"))
+    assert refused.failed
+    assert "web2: it holds a server certificate and is no engine" in " ".join(refused.output.split())
+
+    done = fleet.play("rotate_ca", inventory=twin_inventory(fleet))
+    assert not done.failed, done.output
+    assert entries(fleet) == WHOLE
+
+
+def test_a_revocation_names_the_engines_that_it_has_not_reached(secured: Fleet, tmp_path: Path) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play("revoke_client", inventory=part(fleet, "web2"), docker_revoke_name="jenkins")
+
+    assert run.failed, "web2 may let it in as before"
+    (problem,) = run.report["problems"]
+    assert "web2 may let jenkins in as before" in problem
+    assert ".bulkhead/ca/revoked/jenkins" in run.files, "and on what was reached it has ended"
+    assert "docker-jenkins" not in [user["name"] for user in fleet.holds("web1")["accounts"]]
+
+    fleet.prepare()
+    whole = fleet.play("revoke_client", inventory=part(fleet), docker_revoke_name="jenkins")
+    assert not whole.failed, whole.output
+
+
+def test_an_exported_identity_stops_nothing_and_is_called_what_it_is(secured: Fleet, tmp_path: Path) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    export = {"docker_export_name": "nas", "docker_export_dest": str(tmp_path / "nas"), "docker_export_encrypt": False}
+    fleet.prepare()
+    exported = fleet.play("export_identity", inventory=part(fleet), **export)
+    assert not exported.failed, exported.output
+    assert "export,nas" in entries(fleet)
+
+    run = fleet.play("site", inventory=part(fleet))
+
+    assert not run.failed, run.output
+    assert {tuple(told["keep"]) for told in options(run, "web1", "docker_ssh_access")} == {()}
+    assert "were kept" not in " ".join(run.report["lines"])
+    assert [(row["name"], row["state"]) for row in run.rows() if row["name"] == "nas"] == [("nas", "exported")]
+    refused = fleet.play("rotate_ca", inventory=part(fleet))
+    assert refused.failed
+    assert "nas: it was exported, and its certificate, valid for" in " ".join(refused.output.split())
+
+
 def test_nothing_is_kept_for_an_identity_that_was_revoked(secured: Fleet, tmp_path: Path) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     done = fleet.play("revoke_client", docker_revoke_name="jenkins")
@@ -158,6 +316,7 @@ def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> No
             {"docker_revoke_name": "jenkins"},
             "There is no CA in ~/.bulkhead/ca on localhost. Correct docker_ca_dir.",
         ),
+        ("export_identity", EXPORT, "There is no CA in ~/.bulkhead/ca on localhost that could issue an identity."),
         ("change_passphrase", {}, "/.bulkhead/ca is not there. Correct docker_ca_dir, or bring the key back"),
     ],
 )
@@ -176,3 +335,34 @@ def test_a_control_node_that_is_a_container_has_lost_the_ca(
     assert says in " ".join(run.output.split())
     assert not (fleet.root / "home/.bulkhead/ca/ca-key.pem").exists(), "no second CA"
     assert [fleet.holds(name).get("ca") for name in fleet.hosts] == before
+
+
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca", "revoke_client"])
+def test_a_control_node_that_is_a_container_is_no_client_host(secured: Fleet, tmp_path: Path, playbook: str) -> None:
+    """Without the group docker_clients each job would make identities and contexts that are gone with it."""
+    fleet = secured.copy(tmp_path / "fleet")
+    content = fleet.content()
+    del content["docker_clients"]
+    inventory = awx.write(fleet.root / "container", content)
+    extra = {"docker_revoke_name": "jenkins"} if playbook == "revoke_client" else {}
+    fleet.prepare()
+
+    run = fleet.play(playbook, inventory=inventory, environment={"LAUNCHED_BY_RUNNER": "1"}, **extra)
+
+    assert run.failed
+    assert "The inventory has no group docker_clients" in run.output
+    assert picture(fleet) == picture(secured)
+    assert not any(run.asked.values()), "nobody was asked anything"
+
+
+def test_a_control_node_that_has_lost_the_ca_still_gives_engines_back(secured: Fleet, tmp_path: Path) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    (fleet.root / "home/.bulkhead").rename(fleet.root / "gone")
+    extra = {"docker_remove_hosts": "all", "docker_remove_ca": True}
+    fleet.prepare()
+
+    run = fleet.play("remove", inventory=part(fleet), environment={"LAUNCHED_BY_RUNNER": "1"}, **extra)
+
+    assert not run.failed, run.output
+    assert not any(fleet.holds(name).get("ca") for name in ("web1", "web2"))
+    assert not (fleet.root / "home/.bulkhead").exists(), "no second CA"

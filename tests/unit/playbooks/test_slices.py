@@ -70,18 +70,98 @@ RELAUNCHED = awx.job_variables(launch="relaunch")
     ],
     ids=["slice", "relaunched"],
 )
+@pytest.mark.parametrize("number", [1, 2], ids=["without-ca", "with-ca"])
 @pytest.mark.parametrize("playbook", UNSLICED)
-def test_only_engines_may_be_a_slice(secured: Fleet, playbook: str, job: dict[str, Any], sentence: str) -> None:
-    """A slice that has engines and clients, which no empty group gives away."""
+def test_only_engines_may_be_a_slice(
+    secured: Fleet, playbook: str, number: int, job: dict[str, Any], sentence: str
+) -> None:
+    """A slice that has engines and clients, which no empty group gives away, and one that has the CA host."""
     before = picture(secured)
     secured.prepare()
 
-    run = secured.play(playbook, inventory=of_slice(secured, 1), **job, **NEEDED.get(playbook, {}))
+    run = secured.play(playbook, inventory=of_slice(secured, number), **job, **NEEDED.get(playbook, {}))
 
     assert run.failed
     assert sentence.format(playbook) in " ".join(run.output.replace("\\n", " ").split())
     assert picture(secured) == before
     assert not any(run.asked.values()), "nobody was asked anything"
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["without-ca", "with-ca"])
+@pytest.mark.parametrize("playbook", UNSLICED)
+def test_a_part_of_the_hosts_is_refused_also_where_no_variable_tells_a_slice(
+    secured: Fleet, playbook: str, number: int
+) -> None:
+    """Hosts by name are build1, ca1, ops1, web1, web2: the first slice lacks the CA host, the second one clients."""
+    before = picture(secured)
+    secured.prepare()
+
+    run = secured.play(playbook, inventory=of_slice(secured, number), **NEEDED.get(playbook, {}))
+
+    assert run.failed
+    lacks = {1: "docker_ca_host is 'ca1', which is no host of the inventory.", 2: EMPTY["docker_clients"]}
+    assert lacks[number] in run.output
+    assert picture(secured) == before
+    assert not any(run.asked.values()), "nobody was asked anything"
+
+
+def slice_with_all_groups(fleet: Fleet) -> Path:
+    """With another name of the CA host one slice has a host of each group, so that no group is empty."""
+    whole = content(fleet)
+    whole["docker_ca"]["hosts"] = {"alpha": CONNECTION}
+    del whole["all"]["vars"]["docker_ca_host"]
+    whole["docker_clients"]["vars"]["docker_client_purge"] = True
+    assert awx.hosts(whole)[0::2] == ["alpha", "ops1", "web2"]
+    return awx.write(fleet.root / "mixed", whole, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "extra"),
+    [
+        ("rotate_ca", {}),
+        ("remove", NEEDED["remove"]),
+        ("revoke_client", {"docker_revoke_name": "build1"}),
+        ("revoke_client", {"docker_revoke_name": "build1", "docker_revoke_by_rotation": True}),
+    ],
+    ids=["rotate_ca", "remove", "revoke_client", "by_rotation"],
+)
+def test_a_slice_with_all_groups_is_told_by_the_record(
+    secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any]
+) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play(playbook, inventory=slice_with_all_groups(fleet), **extra)
+
+    assert run.failed
+    said = " ".join(run.output.split())
+    if playbook == "revoke_client" and "docker_revoke_by_rotation" not in extra:
+        assert "web1 may let build1 in as before" in " ".join(run.report["problems"])
+        return
+    assert "web1: it holds a server certificate and is no engine of this inventory" in said
+    assert ("build1: it holds build1 and is no client host of this inventory" in said) == (playbook != "revoke_client")
+    assert [fleet.holds(name).get("ca") for name in fleet.hosts] == [
+        secured.holds(name).get("ca") for name in secured.hosts
+    ]
+
+
+@pytest.mark.parametrize("playbook", ["site", "renew", "verify"])
+def test_a_slice_with_all_groups_takes_nothing_from_others(secured: Fleet, tmp_path: Path, playbook: str) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    fleet.prepare()
+
+    run = fleet.play(playbook, inventory=slice_with_all_groups(fleet))
+
+    assert not run.failed, run.output
+    assert [row["name"] for row in run.report["rows"] if row["kind"] == "engine"] == ["web2"]
+    assert [fleet.holds(name) for name in ("web1", "build1")] == [secured.holds(name) for name in ("web1", "build1")]
+    told = [line.partition(" ") for line in (*run.asked["web2"], *run.asked["ops1"])]
+    asked = [(module.rpartition(".")[2], json.loads(options)) for module, _, options in told]
+    keeps = [options["keep"] for module, options in asked if module == "docker_ssh_access"]
+    purges = [options["purge"] for module, options in asked if module == "docker_contexts"]
+    assert all(keep == ["build1", "docker-build1"] for keep in keeps)
+    assert not any(purges)
+    assert bool(keeps) == (playbook == "site")
 
 
 def test_engines_may_be_relaunched(secured: Fleet) -> None:
@@ -186,9 +266,21 @@ def test_two_slices_at_once_share_one_ca(tmp_path: Path) -> None:
     bundle = (fleet.root / "home/.bulkhead/ca/ca.pem").read_text(encoding="ascii")
     assert [held[name]["ca"].strip() for name in ("web1", "web2")] == [bundle.strip()] * 2
     assert not first.asked["ops1"], "no client is asked"
+    recorded = sorted(path.name for path in (fleet.root / "home/.bulkhead/ca/holders").iterdir())
+    assert recorded == ["engine,web1", "engine,web2"]
     again = [fleet.play("engines", inventory=of_slice(fleet, number), **SLICE) for number in (1, 2)]
     assert [run.report["summary"].split("; ")[1] for run in again] == ["nothing to change"] * 2
     assert len(serials(fleet)) == 2
+
+
+def test_a_relaunched_job_without_an_engine_says_why(secured: Fleet) -> None:
+    secured.prepare()
+
+    run = secured.play("engines", inventory=of_slice(secured, 2, 5), **RELAUNCHED)
+
+    assert run.failed
+    assert "This job was relaunched, and its inventory has no engine: it may be a slice that has none" in run.output
+    assert "Put the hosts whose Docker engine" not in run.output
 
 
 def test_a_slice_without_an_engine_has_nothing_to_do(secured: Fleet) -> None:

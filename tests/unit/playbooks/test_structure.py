@@ -57,6 +57,7 @@ HOSTVARS = {
     "playbooks/internal/report_replaced_ca.yml": 1,
     "playbooks/internal/check_answers.yml": 1,
     "playbooks/internal/check_followed.yml": 1,
+    "playbooks/internal/check_record.yml": 1,
     "playbooks/internal/plan_rotation.yml": 1,
     "playbooks/remove.yml": 1,
     # What the CA host says about its own record.

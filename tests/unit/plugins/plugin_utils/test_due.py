@@ -19,6 +19,10 @@ CA: dict[str, Any] = {
     "key": {"matches": True, "type": "P-256"},
     "certificates": [{"role": "previous"}, {"role": "signing", "days_left": 3000}],
     "client_bundle": "B",
+    "holders": [
+        *({"kind": "engine", "host": f"web{number}", "identity": "", "transport": ""} for number in (1, 2, 3)),
+        {"kind": "client", "host": "localhost", "identity": "admin", "transport": "tls"},
+    ],
 }
 ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
 DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
@@ -37,6 +41,7 @@ def found(made: dict[str, Any], ca: dict[str, Any] = CA, client: Any = CLIENT, *
 def test_where_everything_is_right_nothing_is_due() -> None:
     assert found(planned()) == {
         "ca": False,
+        "holders": [],
         "clients": [],
         "incomplete": [],
         "engines": [],
@@ -113,7 +118,7 @@ def test_an_engine_has_its_certificate_when_it_is_among_those_that_were_signed()
     ]
     made = planned()
     answers: dict[str, Any] = {"docker_engine_preview": NEW, "docker_ca_signed": {"certificates": signed}}
-    hosts = {name: answers for name in made["engines"]} | {"localhost": {"docker_client_report": CLIENT}}
+    hosts = dict.fromkeys(made["engines"], answers) | {"localhost": {"docker_client_report": CLIENT}}
     assert due.due(made, hosts, CA)["without_certificate"] == ["web2", "web3"]
     for answer in ({}, {"docker_ca_signed": {"failed": True}}, {"docker_ca_signed": {"certificates": "PEM"}}):
         hosts["web1"] = {"docker_engine_preview": NEW, **answer}

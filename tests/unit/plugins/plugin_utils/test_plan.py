@@ -572,18 +572,30 @@ def test_removal_does_not_guess() -> None:
     (found,) = problems("remove")
     assert found.startswith("Name the hosts that remote access is to be taken from: -e docker_remove_hosts=NAME")
     assert "The engines are web1, web2, web3; the clients localhost." in found
-    (found,) = problems("remove", extra={"docker_remove_hosts": "web1,wbe2"})
-    assert found == "docker_remove_hosts has 'wbe2', which is no engine and no client. Did you mean web2?"
+
+
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca", "revoke_client"])
+def test_a_control_node_that_ends_with_the_run_is_no_client_by_default(playbook: str) -> None:
+    extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else {}
+    (found,) = problems(playbook, extra=extra, temporary=True)
+    assert found.startswith("The inventory has no group docker_clients")
+    plan.make(inventory(extra={**extra, "docker_client_hosts": "localhost"}, temporary=True), playbook)
+    plan.make(inventory(temporary=True), "verify")
+
+
+def test_a_host_that_the_inventory_has_not_is_for_the_record_to_know() -> None:
+    made = plan.make(inventory(extra={"docker_remove_hosts": "web1,web9"}), "remove")
+    assert made["remove"] == {"engines": ["web1"], "clients": [], "recorded": ["web9"], "ca": False}
 
 
 @pytest.mark.parametrize(
     ("hosts", "removed"),
     [
-        ("web1", {"engines": ["web1"], "clients": [], "ca": False}),
-        (["web3", "web1"], {"engines": ["web1", "web3"], "clients": [], "ca": False}),
-        ("docker_engines", {"engines": ["web1", "web2", "web3"], "clients": [], "ca": False}),
-        ("localhost", {"engines": [], "clients": ["localhost"], "ca": False}),
-        ("all", {"engines": ["web1", "web2", "web3"], "clients": ["localhost"], "ca": False}),
+        ("web1", {"engines": ["web1"], "clients": [], "recorded": [], "ca": False}),
+        (["web3", "web1"], {"engines": ["web1", "web3"], "clients": [], "recorded": [], "ca": False}),
+        ("docker_engines", {"engines": ["web1", "web2", "web3"], "clients": [], "recorded": [], "ca": False}),
+        ("localhost", {"engines": [], "clients": ["localhost"], "recorded": [], "ca": False}),
+        ("all", {"engines": ["web1", "web2", "web3"], "clients": ["localhost"], "recorded": [], "ca": False}),
     ],
 )
 def test_removal_takes_names_and_groups(hosts: Any, removed: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,29 +21,44 @@ def planned(playbook: str = "rotate_ca", extra: dict[str, Any] | None = None, **
     return plan.make(inventory(groups=GROUPS, hosts=hosts, extra=extra), playbook)
 
 
-def ca(*entries: dict[str, Any]) -> dict[str, Any]:
-    return {"issued": [issued("web1"), issued("ops", "client"), *entries]}
+def ca(*entries: dict[str, Any], holders: Sequence[dict[str, str]] = (), **other: Any) -> dict[str, Any]:
+    return {"issued": [issued("web1"), issued("ops", "client"), *entries], "holders": [*holders], **other}
+
+
+def engine(host: str) -> dict[str, str]:
+    return {"kind": "engine", "host": host, "identity": "", "transport": ""}
+
+
+def client(host: str, identity: str, transport: str = "tls") -> dict[str, str]:
+    return {"kind": "client", "host": host, "identity": identity, "transport": transport}
+
+
+def export(identity: str) -> dict[str, str]:
+    return {"kind": "export", "host": "", "identity": identity, "transport": ""}
+
+
+NOBODY: dict[str, Any] = {"engines": [], "clients": {}, "exports": {}, "identities": []}
 
 
 def test_those_of_the_inventory_are_known() -> None:
-    assert record.unknown(planned(), ca()) == {"engines": [], "identities": []}
+    assert record.unknown(planned(), ca()) == NOBODY
     assert record.shut_out(planned(), ca()) == []
 
 
 def test_a_name_is_known_for_what_it_is() -> None:
     """An identity may be called like an engine."""
     found = record.unknown(planned(), ca(issued("ops"), issued("web1", "client"), issued("web2"), issued("web2")))
-    assert found == {"engines": ["ops", "web2"], "identities": ["web1"]}
+    assert found == {**NOBODY, "engines": ["ops", "web2"], "identities": ["web1"]}
 
 
 @pytest.mark.parametrize("over", [{"revoked": True}, {"days_left": -1}, {"issuer": ""}, {"days_left": None}])
 def test_whoever_is_refused_already_is_nobody_s_concern(over: dict[str, Any]) -> None:
-    assert record.unknown(planned(), ca(issued("web2", **over))) == {"engines": [], "identities": []}
+    assert record.unknown(planned(), ca(issued("web2", **over))) == NOBODY
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"issued": None}, {"issued": ["x", {}]}])
 def test_a_record_that_is_none_has_nobody(answer: Any) -> None:
-    assert record.unknown(planned(), answer) == {"engines": [], "identities": []}
+    assert record.unknown(planned(), answer) == NOBODY
 
 
 def test_the_name_of_a_certificate_is_not_longer_than_it_can_be() -> None:
@@ -87,3 +103,92 @@ def test_the_report_says_what_was_left_and_how_to_end_it() -> None:
     assert "the CA's record has web2" in said
     assert "SSH accounts of bob were kept" in said
     assert record.note(planned("site", docker_client_purge=True), ca()) == ""
+
+
+def test_hosts_count_and_not_the_names_of_their_identities() -> None:
+    """Two hosts with one identity, one that uses SSH alone, and one whose certificate has expired."""
+    there = [engine("web1"), client("ops1", "ops"), client("ops2", "ops"), client("ops3", "ops", "ssh"), engine("web9")]
+    expired = issued("eve", "client", days_left=-1)
+
+    found = record.unknown(planned(), ca(expired, holders=[*there, client("ops4", "eve")]))
+
+    clients = {"ops2": {"ops": ["tls"]}, "ops3": {"ops": ["ssh"]}, "ops4": {"eve": ["tls"]}}
+    assert found == {**NOBODY, "engines": ["web9"], "clients": clients}
+    assert record.shut_out(planned(), ca(holders=there)) == [
+        "web9: it trusts the CA and is no engine of this inventory",
+        "ops2: it holds ops and is no client host of this inventory",
+    ]
+    remove = planned("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})
+    assert "ops3: it holds ops and is no client host of this inventory" in record.shut_out(remove, ca(holders=there))
+
+
+def test_an_identity_of_a_host_that_is_not_known_has_one_sentence() -> None:
+    strangers = ca(issued("bob", "client"), holders=[client("build1", "bob"), client("build1", "bob", "ssh")])
+    assert record.shut_out(planned(), strangers) == ["build1: it holds bob and is no client host of this inventory"]
+
+
+@pytest.mark.parametrize("left_out", ["ops2", "ops"])
+def test_a_host_or_its_identity_is_left_out_by_name(left_out: str) -> None:
+    gone = planned(extra={"docker_rotate_exclude": [left_out, "web9"]})
+    assert record.shut_out(gone, ca(holders=[client("ops2", "ops"), engine("web9")])) == []
+
+
+def test_whoever_was_revoked_holds_nothing() -> None:
+    assert record.unknown(planned(), ca(holders=[client("ops2", "eve", "ssh")], revoked=["eve"])) == NOBODY
+    revoked = planned("revoke_client", {"docker_revoke_name": "eve"})
+    assert record.unknown(revoked, ca(holders=[client("ops2", "eve", "ssh")])) == NOBODY
+
+
+def test_an_exported_identity_is_no_stranger_and_ends_with_the_ca() -> None:
+    exported = ca(issued("nas", "client", days_left=80), holders=[export("nas")])
+    site = planned("site", docker_client_transports=["ssh"])
+    assert record.kept_accounts(site, exported) == []
+    assert record.note(site, exported) == ""
+    (sentence,) = record.shut_out(planned(), exported)
+    assert sentence.startswith("nas: it was exported, and its certificate, valid for 80 days, ends with the CA")
+    assert record.shut_out(planned(extra={"docker_rotate_exclude": ["nas"]}), exported) == []
+
+
+def test_an_export_hides_no_host_with_an_identity_of_its_name() -> None:
+    both = ca(issued("nas", "client"), holders=[export("nas"), client("nas1", "nas")])
+    assert record.unknown(planned(), both) == {**NOBODY, "clients": {"nas1": {"nas": ["tls"]}}}
+
+
+def test_keys_of_a_host_that_is_not_known_stay_also_where_its_identity_has_a_name_that_is() -> None:
+    site = planned("site", docker_client_transports=["ssh"])
+    assert record.kept_accounts(site, ca(holders=[client("ops2", "ops")])) == [], "it has no SSH key"
+    with_key = ca(holders=[client("ops2", "ops", "ssh")])
+    assert record.kept_accounts(site, with_key) == ["docker-ops", "ops"]
+    said = record.note(site, with_key)
+    assert said.startswith("SSH keys of identities on ops2 (ops) were kept")
+    assert said.endswith("remove them with bulkhead.docker.remove, -e docker_remove_hosts=ops2.")
+
+
+def test_a_run_records_whom_it_gives_access_and_nobody_twice() -> None:
+    site = planned("site", docker_client_transports=["tls", "ssh"])
+    wanted = [engine("web1"), client("ops1", "ops"), client("ops1", "ops", "ssh")]
+    assert record.unrecorded(site, ca()) == wanted
+    assert record.unrecorded(site, ca(holders=wanted)) == []
+    assert record.unrecorded(site, ca(holders=wanted[:1], revoked=["ops"])) == []
+    assert record.unrecorded(planned("renew"), ca()) == [], "it sets nobody up"
+    assert record.unrecorded(site, ca(exists=False)) == [], "there is nothing to keep it in"
+    assert record.unrecorded(planned("engines"), ca()) == wanted[:1]
+
+
+def test_a_rotation_that_revokes_records_whom_it_gives_a_certificate() -> None:
+    two = [{"name": "ops"}, {"name": "eve"}]
+    extra = {"docker_revoke_name": "eve"}
+    assert record.unrecorded(planned("revoke_client", extra, docker_client_identities=two), ca()) == []
+    extra = {**extra, "docker_revoke_by_rotation": True}
+    rotates = planned("revoke_client", extra, docker_client_identities=two)
+    assert record.unrecorded(rotates, ca()) == [engine("web1"), client("ops1", "ops")]
+
+
+def test_a_revocation_names_the_engines_that_it_has_not_reached() -> None:
+    extra = {"docker_revoke_name": "bob"}
+    said = record.not_reached(planned("revoke_client", extra), ca(issued("web2"), holders=[engine("web9")]))
+    assert said.startswith("web2, web9 may let bob in as before: ")
+    assert record.not_reached(planned("revoke_client", extra), ca()) == ""
+    allowed = planned("revoke_client", {**extra, "docker_revoke_state": "absent"})
+    assert record.not_reached(allowed, ca(issued("web2"))) == ""
+    assert record.not_reached(planned("site"), ca(issued("web2"))) == ""

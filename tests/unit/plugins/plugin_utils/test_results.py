@@ -369,16 +369,25 @@ def test_identities_that_no_host_has_are_listed_and_named_before_they_end() -> N
         entry("before", 40, issuer=""),
         entry("web9", 40, usage="server"),
     ]
-    state = {"certificates": [{"role": "signing", "common_name": "Docker CA", "days_left": 900}], "issued": issued}
+    signing = {"role": "signing", "common_name": "Docker CA", "days_left": 900}
+    holders = [{"kind": "export", "host": "", "identity": name, "transport": ""} for name in ("github", "old")]
+    state = {"certificates": [signing], "issued": [*issued, entry("bob", 20)], "holders": holders}
     made = planned("renew")
     variables = hostvars(localhost={**CLIENT, "docker_ca_state": {**state, "phase": "none", "key": {"opens": True}}})
     known = results.results(made, variables)
     found = report.make(made, known["engines"], known["clients"], known["ca"])
     rows = {row["name"]: (row["days_left"], row["state"]) for row in found.rows if row["kind"] == "identity"}
-    assert rows == {"admin@localhost": (300, "ok"), "github": (12, "elsewhere"), "gitlab": (80, "elsewhere")}
+    assert rows == {
+        "admin@localhost": (300, "ok"),
+        "bob": (20, "elsewhere"),
+        "github": (12, "exported"),
+        "gitlab": (80, "elsewhere"),
+    }
     assert found.problems == []
     assert "the first certificate ends in 12 days (github)" in found.summary
-    assert "that end soon: github (12 days). Export those anew" in " ".join(" ".join(found.lines).split())
+    said = " ".join(" ".join(found.lines).split())
+    assert "Exported identities that end soon: github (12 days). Export those anew" in said
+    assert "no host of this inventory has, and that end soon: bob (20 days). Run bulkhead.docker.renew" in said
 
 
 @pytest.mark.parametrize(

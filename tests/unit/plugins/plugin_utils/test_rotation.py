@@ -48,6 +48,19 @@ def test_a_ca_that_is_not_there_is_none_to_replace() -> None:
     assert not rotation.rotation(planned(), {}, ())["is_due"]
 
 
+def test_hosts_and_exports_that_would_be_shut_out_stand_against_it() -> None:
+    held = {"kind": "client", "identity": "admin", "transport": "tls"}
+    holders = [
+        {**held, "host": "build9"},
+        {**held, "host": "build8", "transport": "ssh"},
+        {"kind": "export", "host": "", "identity": "nas", "transport": ""},
+    ]
+    nas = {**ISSUED, "name": "nas", "usage": "client"}
+    strangers, exports = found(planned(), holders=holders, issued=[nas])["obstacles"]
+    assert strangers.startswith("the CA's record has admin on the client host build9, which")
+    assert exports.startswith("the identities nas were exported and would end with the CA")
+
+
 def test_whatever_would_shut_somebody_out_stands_against_it() -> None:
     now = found(
         planned(limit="web1"),
@@ -60,7 +73,7 @@ def test_whatever_would_shut_somebody_out_stands_against_it() -> None:
         "/ca/issued/x.pem does not hold exactly one certificate",
         "--limit leaves hosts out",
         "web2: it cannot be reached",
-        "the CA has signed certificates for the server web9",
+        "the CA's record has the server web9",
     ]
 
 

@@ -9,7 +9,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, inspect, removal, rotation, signing
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+    create,
+    holders,
+    inspect,
+    removal,
+    rotation,
+    signing,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from helpers import authority, death
 from helpers.pki import Authority
@@ -29,6 +36,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority.make(path / "next", Authority("another"))
     (path / "revoked").mkdir()
     (path / "retired.pem").touch()
+    holders.record(home, [holders.Holder("engine", "web1")], [])
     (path / ".ca-key.pem.bulkhead-new").write_text("a key without a passphrase")
     return path
 
