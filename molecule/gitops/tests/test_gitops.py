@@ -401,7 +401,7 @@ def trap(engines: Engines) -> t.Callable[[str], None]:
         """Start a run, and come back when what fits the pattern is to be started."""
         engines.each(f"echo '{pattern}' >/run/lab-trap; systemctl start --no-block docker-gitops.service")
         for name in engines.names:
-            wait_for(lambda name=name: engines.on(name, "pgrep -f 'sleep 36000'").returncode == 0)  # type: ignore[misc]
+            wait_for(lambda name=name: engines.on(name, "pgrep -xf 'sleep 36000'").returncode == 0)  # type: ignore[misc]
 
     return catch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import ipaddress
 import json
 import pathlib
 import subprocess
@@ -112,9 +113,12 @@ class Engines:
 
     def cut_power(self) -> None:
         """Off and on again; what the hosts do then, they do by themselves."""
-        names = [f"bulkhead-{self.lab.name}-{name}" for name in self.names]
+        addresses = {name: ipaddress.ip_address(self.address(name)) for name in self.names}
+        # Docker gives each that starts the lowest address that is free, so that each gets its own again.
+        names = [f"bulkhead-{self.lab.name}-{name}" for name in sorted(addresses, key=addresses.__getitem__)]
         self.lab.docker("kill", "--signal", "KILL", *names)
         self.lab.docker("start", *names)
+        assert {name: ipaddress.ip_address(self.address(name)) for name in self.names} == addresses
         for name in self.names:
             assert self.on(name, "lab-ready").returncode == 0
 
