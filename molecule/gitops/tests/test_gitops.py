@@ -10,7 +10,7 @@ import subprocess
 import typing as t
 
 import pytest
-from pulling import SERVER, Engines, Repository, Requests, other, wait_for, web
+from pulling import SERVER, Engines, Repository, other, wait_for, web
 
 # Started instead of git and docker while /run/lab-trap is there: what fits waits for the power cut.
 TRAP = """#!/bin/sh
@@ -231,7 +231,7 @@ def test_what_no_signature_covers_is_refused_and_the_other_project_goes_on(
         repository.git("commit", "--quiet", "-S", "--message", case)
     repository.push()
 
-    with Requests(engines) as requests:
+    with engines.requests() as requests:
         assert engines.run() == engines.same(False)
 
     for name, problem in engines.problem("web").items():
@@ -261,7 +261,7 @@ def test_a_version_that_is_not_healthy_never_takes_the_place_of_one_that_is(
     repository.commit("Sick", **web("sick", checked="nothing"), **other(4000))
     repository.push()
 
-    with Requests(engines) as requests:
+    with engines.requests() as requests:
         assert engines.run() == engines.same(False)
         assert engines.run() == engines.same(False)  # it is not tried again
 
@@ -312,7 +312,7 @@ def test_without_the_git_server_nothing_changes_and_a_metric_says_so(engines: En
     server = f"bulkhead-{engines.lab.name}-git"
     engines.lab.docker("exec", server, "systemctl", "stop", "ssh")
     try:
-        with Requests(engines) as requests:
+        with engines.requests() as requests:
             assert engines.run() == engines.same(False)
     finally:
         engines.lab.docker("exec", server, "systemctl", "start", "ssh")
@@ -437,7 +437,7 @@ def test_an_image_that_is_built_goes_back_with_its_version(engines: Engines, rep
     engines.role(gitops_trial=True)
     repository.commit("Built sicker", **built("built sicker", "nothing"))
     repository.push()
-    with Requests(engines) as requests:
+    with engines.requests() as requests:
         assert engines.run() == engines.same(False)
     assert [list(found) for found in requests.counts.values()] == [["built"]] * len(engines.names)
     assert engines.each(images) == before

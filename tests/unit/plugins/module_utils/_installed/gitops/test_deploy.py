@@ -42,7 +42,9 @@ class Docker:
     def containers(self, project: str) -> list[Container]:
         content = self.running.get(project)
         status = "exited" if self.stopped else "running"
-        container = Container(f"{project}-web-1", "web", content or "", status, "", 0, "web", self.used.get(project, ""))
+        container = Container(
+            f"{project}-web-1", "web", content or "", status, "", 0, "web", self.used.get(project, "")
+        )
         return [container] if content else []
 
     def name_again(self, images: dict[str, str]) -> None:
