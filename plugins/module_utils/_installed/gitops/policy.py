@@ -50,7 +50,7 @@ def check(model: Model, folder: pathlib.Path, require_digests: bool) -> None:
 
 
 def check_read(model: Model, folder: pathlib.Path) -> None:
-    """Files that are in no model any more once Compose has read them, so that this one has its variables as they are."""
+    """Files that no model names any more once Compose has read them: this one is as it was before that."""
     for name, service in (model.get("services") or {}).items():
         for option in ("env_file", "label_file"):
             given = service.get(option) or []
