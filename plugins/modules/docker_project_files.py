@@ -39,13 +39,25 @@ options:
   files:
     description: What the action part makes of O(src). Not for use in tasks.
     type: dict
+  context:
+    description:
+      - Docker context of the engine, which is asked whether it has containers of the project. Needed for O(state=trial).
+    type: str
+    default: ""
+  compose_files:
+    description: The Compose files of the project for O(state=trial). Without them Compose takes the usual names.
+    type: list
+    elements: str
+    default: []
   state:
     description:
       - V(present) brings the files of O(src) to where Compose is run.
       - V(kept) remembers the files that are there as those to go back to.
       - V(restored) goes back to those.
+      - V(trial) writes the Compose file of a second copy of the project, which has no published port, networks, volumes and images of its own,
+        and nothing of the engine mounted that it could write to. V(kept) and V(restored) remove it again.
     type: str
-    choices: [present, kept, restored]
+    choices: [present, kept, restored, trial]
     default: present
 """
 
@@ -73,12 +85,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The folder for Compose; in check mode with O(state=present) that of the preview.
+  description: The folder for Compose; in check mode with O(state=present) that of the preview, with O(state=trial) that of the copy.
   type: str
   returned: success
   sample: /home/jenkins/.bulkhead/deploy/web1/shop/project
 has_good:
   description: Whether there are files to go back to.
+  type: bool
+  returned: success
+is_good:
+  description: Whether the files are those that were healthy last.
+  type: bool
+  returned: success
+running:
+  description: Whether the engine has containers of the project, whoever has started them. False without O(context).
   type: bool
   returned: success
 """
@@ -89,7 +109,7 @@ import pathlib
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import options
-from ansible_collections.bulkhead.docker.plugins.module_utils._deploy import tree
+from ansible_collections.bulkhead.docker.plugins.module_utils._deploy import tree, trial
 
 
 def main() -> None:
@@ -100,9 +120,11 @@ def main() -> None:
             "src": {"type": "path"},
             # Whoever reads the host's log would read the project's secrets there.
             "files": {"type": "dict", "no_log": True},
-            "state": {"type": "str", "choices": ["present", "kept", "restored"], "default": "present"},
+            "context": {"type": "str", "default": ""},
+            "compose_files": {"type": "list", "elements": "str", "default": []},
+            "state": {"type": "str", "choices": ["present", "kept", "restored", "trial"], "default": "present"},
         },
-        required_if=[("state", "present", ["files"])],
+        required_if=[("state", "present", ["files"]), ("state", "trial", ["context"])],
         supports_check_mode=True,
     )
     given = module.params
@@ -111,12 +133,15 @@ def main() -> None:
         if not tree.is_project(given["project"]):
             raise tree.TreeError(f"{given['project']!r} cannot be the name of a Compose project")
         project = tree.Project(pathlib.Path.home(), given["engine"], given["project"])
-        result = {"present": present, "kept": kept, "restored": restored}[given["state"]](module, project)
+        states = {"present": present, "kept": kept, "restored": restored, "trial": tried}
+        running = bool(given["context"]) and trial.is_running(module.run_command, given["context"], given["project"])
+        result = states[given["state"]](module, project)
+        is_good = project.good.is_dir() and tree.read(project.good) == tree.read(project.files)
     except (tree.TreeError, options.StoreError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
         module.fail_json(msg=f"The files of the project {given['project']} cannot be written: {error}.")
-    module.exit_json(**result, has_good=project.good.is_dir())
+    module.exit_json(**result, has_good=project.good.is_dir(), is_good=is_good, running=running)
 
 
 def present(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
@@ -137,10 +162,17 @@ def present(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
     }
 
 
+def tried(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
+    if not module.check_mode:
+        trial.write(module.run_command, module.params["context"], project, module.params["compose_files"])
+    return {"changed": False, "path": str(project.trial)}
+
+
 def kept(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
     if module.check_mode:
         project.remove(project.preview)
         return {"changed": False, "path": str(project.files)}
+    project.remove(project.trial)
     found = tree.read(project.files)
     changed = found != tree.read(project.good)
     if changed:
@@ -152,6 +184,7 @@ def restored(module: AnsibleModule, project: tree.Project) -> dict[str, object]:
     if module.check_mode:
         project.remove(project.preview)
         return {"changed": False, "path": str(project.files)}
+    project.remove(project.trial)
     good, found = tree.read(project.good), tree.read(project.files)
     changed = project.good.is_dir() and good != found
     if changed:

@@ -75,6 +75,7 @@ def deploy(
             "project": project["name"],
             "src": project["src"],
             "files": project["files"],
+            "trial": project["trial"],
             "engine": engine,
             "folder": engines[engine]["context"],
             "context": contexts.get((engine, transport), ""),

@@ -155,13 +155,14 @@ FLEET = (
         "docker_deploy_projects",
         "list",
         [],
-        "The Compose projects: `name`, `src` on the control node, `engines` (all where it is empty), `files` in `src`.",
+        "The Compose projects: `name`, `src` on the control node, `engines` (empty: all), `files` in `src`, `trial`.",
         playbooks=("deploy",),
         options=(
             Variable("name", "str", required=True),
             Variable("src", "path", required=True),
             Variable("engines", "list", []),
             Variable("files", "list", []),
+            Variable("trial", "bool", False),
         ),
     ),
     Variable(

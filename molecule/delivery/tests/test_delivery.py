@@ -18,6 +18,7 @@ import urllib.request
 import pytest
 import testinfra
 import yaml
+from asking import Requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -202,6 +203,18 @@ def test_github(lab: t.Any, repository: Build) -> None:
     assert everywhere(lab) == ["github", "github"]
 
 
+def test_jenkinsfile(lab: t.Any, repository: Build) -> None:
+    """By the Groovy of Jenkins, and something that stands in for the rest of it."""
+    repository.commit("jenkins")
+    before = everywhere(lab)
+    assert "ran 0 steps" in repository.does("cd ~/work && groovy /opt/jenkins.groovy Jenkinsfile feature")
+    assert everywhere(lab) == before
+    assert "ran 1 steps" in repository.does("cd ~/work && groovy /opt/jenkins.groovy Jenkinsfile main")
+    assert everywhere(lab) == ["jenkins", "jenkins"]
+    repository.does("cd ~/work && sed 's/web1 web2-ssh/web9/' Jenkinsfile >~/Jenkinsfile")
+    repository.refuses("cd ~/work && groovy /opt/jenkins.groovy ~/Jenkinsfile main", "ci has no context web9 here")
+
+
 def test_buildbot(lab: t.Any, repository: Build) -> None:
     repository.does(
         "rm -rf master worker; export DEPLOY_REPOSITORY=$HOME/project.git DEPLOY_WORKER_PASSWORD=one-of-the-lab;"
@@ -311,15 +324,33 @@ def runner(lab: t.Any, *arguments: str, **more: t.Any) -> tuple[int, str]:
     return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", lab.said(done))
 
 
+def broken(shop: pathlib.Path, text: str) -> None:
+    """A version that says something else and is not healthy."""
+    (shop / "index.html").write_text(f"{text}\n", encoding="utf-8")
+    content = (EXAMPLE / "shop/compose.yaml").read_text(encoding="utf-8")
+    (shop / "compose.yaml").write_text(content.replace("127.0.0.1:8080/", "127.0.0.1:9/"), encoding="utf-8")
+
+
+def mended(shop: pathlib.Path, text: str) -> None:
+    shutil.copy(EXAMPLE / "shop/compose.yaml", shop)
+    (shop / "index.html").write_text(f"{text}\n", encoding="utf-8")
+
+
 def test_deploy_from_ansible_runner(lab: t.Any, build: Build) -> None:
     shop = lab.folder / "shop"
     lab.run("cp", "-r", str(EXAMPLE / "shop"), str(shop))
     (shop / ".env").write_text("BASE_IMAGE=bulkhead/busybox\n", encoding="utf-8")
-    (shop / "index.html").write_text("ansible\n", encoding="utf-8")
     before = everywhere(lab)
+    # The pipelines have deployed it until now, so that deploy has no files to go back to, and takes nothing down.
+    broken(shop, "broken first")
+    code, said = runner(lab, docker_deploy_wait_timeout=20)
+    assert code != 0
+    assert "Somebody else had started it there, so that it is left as it is now." in said, said[-4000:]
+    assert build.does("docker --context web1 ps --all --format '{{.Names}}'") == "shop-web-1"
+    mended(shop, "ansible")
     code, said = runner(lab, "--check", "--diff")
     assert code == 0 and "+ansible" in said, said[-4000:]
-    assert everywhere(lab) == before
+    assert everywhere(lab) == ["broken first", before[1]]
     code, said = runner(lab)
     assert code == 0, said[-4000:]
     assert everywhere(lab) == ["ansible", "ansible"]
@@ -329,9 +360,7 @@ def test_deploy_from_ansible_runner(lab: t.Any, build: Build) -> None:
 
 def test_a_deployment_that_is_not_healthy_goes_back(lab: t.Any, build: Build) -> None:
     shop = lab.folder / "shop"
-    (shop / "index.html").write_text("broken\n", encoding="utf-8")
-    compose = (shop / "compose.yaml").read_text(encoding="utf-8")
-    (shop / "compose.yaml").write_text(compose.replace("127.0.0.1:8080/", "127.0.0.1:9/"), encoding="utf-8")
+    broken(shop, "broken")
     code, said = runner(lab, docker_deploy_wait_timeout=20)
     assert code != 0
     assert "shop was not deployed to web1, and nothing after it:" in said, said[-4000:]
@@ -344,6 +373,33 @@ def test_a_deployment_that_is_not_healthy_goes_back(lab: t.Any, build: Build) ->
         -4000:
     ]
     assert build.does("docker --context web1 ps --all --format '{{.Names}}'") == "shop-web-1"
+
+
+def test_a_trial_lets_a_broken_version_touch_nothing(lab: t.Any, build: Build) -> None:
+    shop = lab.folder / "shop"
+    tried = [{"name": "shop", "src": str(shop), "trial": True}]
+    state = "docker --context web1 ps --all --no-trunc; docker --context web1 images; docker --context web1 network ls"
+    container = "docker --context web1 ps --quiet --no-trunc"
+    before = build.does(container)
+    broken(shop, "broken")
+    with Requests({engine: lab.address(engine) for engine in ENGINES}, "/") as requests:
+        code, said = runner(lab, docker_deploy_wait_timeout=20, docker_deploy_projects=tried)
+    assert code != 0
+    assert "shop was not deployed to web1, and nothing after it: A second copy of it did not become healthy" in said, (
+        said[-4000:]
+    )
+    assert "What runs was not touched." in said, said[-4000:]
+    assert [list(found) for found in requests.counts.values()] == [["ansible"]] * len(ENGINES)
+    assert min(len(found) for found in requests.answers.values()) > 40
+    assert build.does(container) == before
+    assert "trial" not in build.does(state)
+    mended(shop, "tried")
+    code, said = runner(lab, docker_deploy_projects=tried)
+    assert code == 0, said[-4000:]
+    assert everywhere(lab) == ["tried", "tried"]
+    assert "trial" not in build.does(state)
+    code, said = runner(lab, docker_deploy_projects=tried)
+    assert code == 0 and " changed=0 " in said, said[-4000:]
 
 
 def test_a_bundle_works_until_it_is_revoked(lab: t.Any, repository: Build) -> None:

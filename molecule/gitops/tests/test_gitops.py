@@ -10,7 +10,7 @@ import subprocess
 import typing as t
 
 import pytest
-from pulling import Engines, Repository, Requests, other, wait_for, web
+from pulling import SERVER, Engines, Repository, other, wait_for, web
 
 # Started instead of git and docker while /run/lab-trap is there: what fits waits for the power cut.
 TRAP = """#!/bin/sh
@@ -189,12 +189,20 @@ PROJECTS = {
     "submodule": ("is a submodule", ("160000", "{commit}", "web/module")),
     "link": ("is a symbolic link", ("120000", "/etc/shadow", "web/www/link")),
     "include": ("remote resource is disabled", f'include: ["{REMOTE}"]\n'),
+    "extends": (
+        "remote resource is disabled",
+        f'services: {{web: {{extends: {{file: "{REMOTE}", service: web}}}}}}\n',
+    ),
     "include by oci": ("remote resource is disabled", "include: [oci://registry.example.com/compose:1]\n"),
     "broken": ("is not deployed", "services: {web: {image: [}\n"),
     "build": ("is built from", 'services: {web: {build: "https://git.example.com/image.git"}}\n'),
     "config": (
         "outside of its folder",
         "services: {web: {image: bulkhead/busybox, configs: [c]}}\nconfigs: {c: {file: /etc/passwd}}\n",
+    ),
+    "env_file": (
+        "no file in the project's own folder",
+        "services: {web: {image: bulkhead/busybox, env_file: /etc/environment}}\n",
     ),
     "provider": ("has a provider", "services: {web: {provider: {type: lab}}}\n"),
 }
@@ -223,7 +231,7 @@ def test_what_no_signature_covers_is_refused_and_the_other_project_goes_on(
         repository.git("commit", "--quiet", "-S", "--message", case)
     repository.push()
 
-    with Requests(engines) as requests:
+    with engines.requests() as requests:
         assert engines.run() == engines.same(False)
 
     for name, problem in engines.problem("web").items():
@@ -253,7 +261,7 @@ def test_a_version_that_is_not_healthy_never_takes_the_place_of_one_that_is(
     repository.commit("Sick", **web("sick", checked="nothing"), **other(4000))
     repository.push()
 
-    with Requests(engines) as requests:
+    with engines.requests() as requests:
         assert engines.run() == engines.same(False)
         assert engines.run() == engines.same(False)  # it is not tried again
 
@@ -304,7 +312,7 @@ def test_without_the_git_server_nothing_changes_and_a_metric_says_so(engines: En
     server = f"bulkhead-{engines.lab.name}-git"
     engines.lab.docker("exec", server, "systemctl", "stop", "ssh")
     try:
-        with Requests(engines) as requests:
+        with engines.requests() as requests:
             assert engines.run() == engines.same(False)
     finally:
         engines.lab.docker("exec", server, "systemctl", "start", "ssh")
@@ -356,17 +364,94 @@ def test_drift_is_shown_and_corrected_when_told_to(engines: Engines, repository:
 
 
 def test_a_secret_that_systemd_decrypts_reaches_the_project(engines: Engines) -> None:
-    """On testing alone: the systemd of Debian 13 gives no unit a credential in this lab, whatever the unit says."""
     encrypt = "systemd-creds encrypt --name=web.WEB_SECRET - /etc/credstore.encrypted/web"
-    done = engines.on("dt", f"mkdir -p /etc/credstore.encrypted && echo third | {encrypt}")
-    assert done.returncode == 0, done.stderr
-    engines.role(gitops_drift="correct", gitops_trial=False, gitops_encrypted=["dt"])
+    engines.each(f"mkdir -p /etc/credstore.encrypted && echo third | {encrypt}")
+    engines.role(gitops_drift="correct", gitops_trial=False, gitops_encrypted=True)
     assert engines.run() == engines.same(True)
-    said = engines.each("docker exec web-web-1 sh -c 'echo $SECRET'")
-    assert said == {**engines.same("second"), "dt": "third"}
+    assert engines.each("docker exec web-web-1 sh -c 'echo $SECRET'") == engines.same("third")
     engines.role(gitops_drift="correct", gitops_trial=False)
     assert engines.run() == engines.same(True)
     assert engines.each("docker exec web-web-1 sh -c 'echo $SECRET'") == engines.same("second")
+
+
+def test_digests_are_wanted_and_a_registry_gets_its_login(engines: Engines, repository: Repository) -> None:
+    image = f"{engines.lab.address(SERVER)}:5000/busybox"
+    login = "/etc/registry-login"
+    done = engines.on(
+        "dt",
+        f"docker tag bulkhead/busybox {image}:1 && docker --config {login} push --quiet {image}:1 >/dev/null &&"
+        f"docker image inspect --format '{{{{index .RepoDigests 0}}}}' {image}:1",
+    )
+    assert done.returncode == 0, done.stderr
+    by_digest = done.stdout.strip()
+    assert by_digest.startswith(f"{image}@sha256:")
+    engines.on("dt", f"docker rmi {image}:1 {by_digest}")
+    engines.role(gitops_trial=False, gitops_digests=True)
+    repository.commit("By name", **web("named"))
+    repository.push()
+    assert engines.run() == engines.same(False)
+    for problem in engines.problem("web").values():
+        assert "no image with a digest" in problem
+
+    content = (web("digest")["web/compose.yaml"] or "").replace("bulkhead/busybox", by_digest)
+    repository.commit("By digest", **{**web("digest"), "web/compose.yaml": content})
+    repository.push()
+    assert engines.run() == engines.same(False)
+    for problem in engines.problem("web").values():
+        assert "an image cannot be pulled, and the running version stays" in problem
+    assert engines.serve() == engines.same("well")
+
+    engines.role(gitops_trial=False, gitops_digests=True, gitops_registry_config=f"{login}/config.json")
+    assert engines.run() == engines.same(True)
+    deployed(engines, repository, "digest")
+    assert engines.each("docker inspect --format '{{.Config.Image}}' web-web-1") == engines.same(by_digest)
+    engines.each("! grep -r one-of-the-lab /etc/docker-gitops /var/lib/docker-gitops")
+    engines.role(gitops_trial=False)
+    repository.commit("By name again", **web("well"))
+    repository.push()
+    assert engines.run() == engines.same(True)
+
+
+def built(version: str, checked: str = "version") -> dict[str, str | None]:
+    """The project web with its files in an image that the engine builds."""
+    content = (web(version, checked)["web/compose.yaml"] or "").replace("image: bulkhead/busybox", "build: .")
+    dockerfile = "FROM bulkhead/busybox\nCOPY www /www\n"
+    content = content.replace('    volumes: ["./www:/www:ro"]\n', "")
+    return {**web(version), "web/compose.yaml": content, "web/Dockerfile": dockerfile}
+
+
+def test_an_image_that_is_built_goes_back_with_its_version(engines: Engines, repository: Repository) -> None:
+    images = "docker inspect --format '{{.Image}}' web-web-1; docker image inspect --format '{{.Id}}' web-web"
+    repository.commit("Built", **built("built"))
+    repository.push()
+    assert engines.run() == engines.same(True)
+    deployed(engines, repository, "built")
+    before = engines.each(images)
+
+    repository.commit("Built sick", **built("built sick", "nothing"))
+    repository.push()
+    assert engines.run() == engines.same(False)
+    assert engines.serve() == engines.same("built")
+    assert engines.each(images) == before
+
+    engines.role(gitops_trial=True)
+    repository.commit("Built sicker", **built("built sicker", "nothing"))
+    repository.push()
+    with engines.requests() as requests:
+        assert engines.run() == engines.same(False)
+    assert [list(found) for found in requests.counts.values()] == [["built"]] * len(engines.names)
+    assert engines.each(images) == before
+    for problem in engines.problem("web").values():
+        assert "a trial of it did not become healthy" in problem
+
+    repository.commit("Built well", **built("built well"))
+    repository.push()
+    assert engines.run() == engines.same(True)
+    deployed(engines, repository, "built well")
+    engines.role(gitops_trial=False)
+    repository.commit("Not built", **{**web("well"), "web/Dockerfile": None})
+    repository.push()
+    assert engines.run() == engines.same(True)
 
 
 def test_a_dry_run_shows_what_would_come_and_a_pause_keeps_it_out(engines: Engines, repository: Repository) -> None:
@@ -401,7 +486,7 @@ def trap(engines: Engines) -> t.Callable[[str], None]:
         """Start a run, and come back when what fits the pattern is to be started."""
         engines.each(f"echo '{pattern}' >/run/lab-trap; systemctl start --no-block docker-gitops.service")
         for name in engines.names:
-            wait_for(lambda name=name: engines.on(name, "pgrep -f 'sleep 36000'").returncode == 0)  # type: ignore[misc]
+            wait_for(lambda name=name: engines.on(name, "pgrep -xf 'sleep 36000'").returncode == 0)  # type: ignore[misc]
 
     return catch
 
@@ -473,7 +558,7 @@ def test_tags_are_deployed_when_they_are_signed_and_stay_where_they_are(
 
     new = repository.tag("v4")
     repository.push(f"{new}:refs/tags/v5")
-    refused(engines, "the tag object of v4 under another name")
+    refused(engines, "the tag object of 'v4' under another name")
     repository.push(":refs/tags/v5", "refs/tags/v4")
     assert engines.run() == engines.same(True)
     deployed(engines, repository, "moved")

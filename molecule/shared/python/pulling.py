@@ -1,17 +1,17 @@
-"""Engines that pull, the repository that they pull from, and somebody who asks the deployed service all the time."""
+"""Engines that pull, and the repository that they pull from."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import ipaddress
 import json
 import pathlib
 import subprocess
-import threading
 import time
-import types
 import typing as t
 
+from asking import Requests
 from signed import Clone
 
 SERVER = "git"
@@ -110,11 +110,17 @@ class Engines:
     def serve(self) -> dict[str, str]:
         return self.all(self.get)
 
+    def requests(self) -> Requests:
+        return Requests({name: self.address(name) for name in self.names}, "/version")
+
     def cut_power(self) -> None:
         """Off and on again; what the hosts do then, they do by themselves."""
-        names = [f"bulkhead-{self.lab.name}-{name}" for name in self.names]
+        addresses = {name: ipaddress.ip_address(self.address(name)) for name in self.names}
+        # Docker gives each that starts the lowest address that is free, so that each gets its own again.
+        names = [f"bulkhead-{self.lab.name}-{name}" for name in sorted(addresses, key=addresses.__getitem__)]
         self.lab.docker("kill", "--signal", "KILL", *names)
         self.lab.docker("start", *names)
+        assert {name: ipaddress.ip_address(self.address(name)) for name in self.names} == addresses
         for name in self.names:
             assert self.on(name, "lab-ready").returncode == 0
 
@@ -124,47 +130,6 @@ class Engines:
         done = self.lab.playbook(play, "-e", json.dumps(variables))
         assert done.returncode == 0, done.stdout + done.stderr
         self.each("systemctl stop docker-gitops.timer")
-
-
-class Requests:
-    """Somebody who asks each engine's service twenty times a second until the block ends."""
-
-    def __init__(self, engines: Engines) -> None:
-        self.answers: dict[str, list[str]] = {name: [] for name in engines.names}
-        self._engines = engines
-        self._end = threading.Event()
-        addresses = {name: engines.address(name) for name in engines.names}
-        self._threads = [threading.Thread(target=self._ask, args=pair) for pair in addresses.items()]
-
-    def __enter__(self) -> Requests:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, name: str, address: str) -> None:
-        while not self._end.wait(0.05):
-            connection = http.client.HTTPConnection(address, 8080, timeout=10)
-            try:
-                connection.request("GET", "/version")
-                answer = connection.getresponse()
-                self.answers[name].append(
-                    answer.read().decode() if answer.status == 200 else f"failed: {answer.status}"
-                )
-            except OSError as error:
-                self.answers[name].append(f"failed: {error}")
-            finally:
-                connection.close()
-
-    @property
-    def counts(self) -> dict[str, dict[str, int]]:
-        return {name: {one: found.count(one) for one in set(found)} for name, found in self.answers.items()}
 
 
 class Repository(Clone):

@@ -74,6 +74,7 @@ class Project:
         self.files = self.folder / "project"
         self.good = self.folder / "good"
         self.preview = self.folder / "preview"
+        self.trial = self.folder / "trial"
 
     def write(self, folder: pathlib.Path, tree: Tree) -> None:
         files.make_folder(self.folder, 0o700)

@@ -33,6 +33,8 @@ class Container:
     status: str
     health: str
     restarts: int
+    image: str = ""  # by the name that its Compose file has
+    image_id: str = ""
 
 
 def secrets(project: Project) -> dict[str, str]:
@@ -70,11 +72,17 @@ class Engine:
     def check(self) -> None:
         self.docker("version", "--format", "{{.Server.Version}}", timeout=60)
 
-    def has(self, image: str) -> bool:
+    def image_id(self, image: str) -> str:
+        """Which image has that name now; empty where none has."""
         with contextlib.suppress(CommandError):
-            self.docker("image", "inspect", "--format", "{{.Id}}", image)
-            return True
-        return False
+            return self.docker("image", "inspect", "--format", "{{.Id}}", image).strip()
+        return ""
+
+    def name_again(self, images: t.Mapping[str, str]) -> None:
+        """Names that a pull or a build has given to other images, back to what they meant. What is pruned is gone."""
+        for name, identifier in images.items():
+            if self.image_id(name) != identifier and self.image_id(identifier):
+                self.docker("image", "tag", identifier, name)
 
     def containers(self, project: str) -> list[Container]:
         label = f"label=com.docker.compose.project={project}"
@@ -91,6 +99,8 @@ class Engine:
                 status=entry["State"]["Status"],
                 health=(entry["State"].get("Health") or {}).get("Status", ""),
                 restarts=entry.get("RestartCount", 0),
+                image=entry["Config"]["Image"],
+                image_id=entry["Image"],
             )
             for entry in found
         ]
@@ -154,7 +164,8 @@ class Compose:
         missing = [
             name
             for name, service in model["services"].items()
-            if service.get("pull_policy") == "always" or not (service.get("build") or self.engine.has(service["image"]))
+            if service.get("pull_policy") == "always"
+            or not (service.get("build") or self.engine.image_id(service["image"]))
         ]
         if missing:
             self._run("pull", "--quiet", *missing, timeout=_BUILD_SECONDS)
@@ -163,9 +174,9 @@ class Compose:
         self._run("build", "--quiet", timeout=_BUILD_SECONDS)
 
     def up(self, seconds: int) -> None:
-        """Until all services run and are healthy, or that has not come in time."""
+        """Until all services run and are healthy, or that has not come in time. With the images that are here."""
         options = ("--detach", "--wait", "--wait-timeout", str(seconds), "--remove-orphans", "--no-build")
-        self._run("up", *options, "--quiet-pull", timeout=seconds + _STOP_SECONDS)
+        self._run("up", *options, "--pull", "missing", "--quiet-pull", timeout=seconds + _STOP_SECONDS)
 
     def down(self, volumes: bool = False) -> None:
         options = ("--volumes", "--timeout", "5") if volumes else ()

@@ -105,6 +105,7 @@ class Deployer:
             raise
         mine.good, mine.running, mine.deployed_at = version, running, int(time.time())
         mine.attempt, mine.failed, mine.failure, mine.drift = None, None, "", []
+        mine.images = _names(self._engine.containers(project.name))
         self._save()
         self._prune(project, mine)
         self._tell("deployed", project.name, version.commit, "It runs and is healthy.")
@@ -121,6 +122,7 @@ class Deployer:
         new = self._compose(project, version, variables)
         model = new.model()
         policy.check(model, self._folder(project, version), project.require_digests)
+        policy.check_read(new.model(interpolate=False), self._folder(project, version))
         try:
             new.pull(model)
         except CommandError as error:  # of a registry, not of the version: the next run tries again
@@ -164,13 +166,15 @@ class Deployer:
         self._tell("failed", project.name, version.commit, mine.failure)
         if touched:
             self._undo(project, mine, variables)
+        else:
+            self._engine.name_again(mine.images)
 
     def _undo(self, project: Project, mine: ProjectState, variables: t.Mapping[str, str]) -> None:
         """The last good version again, or nothing where there was none."""
         failed = mine.attempt.version.commit if mine.attempt else ""
         try:
             if mine.good:
-                mine.running = self._up(project, self._compose(project, mine.good, variables))
+                mine.running = self._restore(project, mine.good, mine.images, variables)
             elif not (mine.attempt and mine.attempt.adopted):
                 compose.down(self._engine, project.name)
         except (ProjectError, CommandError) as error:
@@ -183,6 +187,12 @@ class Deployer:
         self._save()
         self._prune(project, mine)
         self._tell("rolled_back", project.name, failed, f"After a deployment that failed, {to}.")
+
+    def _restore(
+        self, project: Project, good: Version, images: t.Mapping[str, str], variables: t.Mapping[str, str]
+    ) -> list[str]:
+        self._engine.name_again(images)
+        return self._up(project, self._compose(project, good, variables))
 
     # -- what runs ----------------------------------------------------------------------------------------------------
 
@@ -203,7 +213,7 @@ class Deployer:
             self._tell("drift", project.name, mine.good.commit, said)
         mine.drift = drift
         if drift and self._settings.correct_drift:
-            mine.running = self._up(project, self._compose(project, mine.good, variables))
+            mine.running = self._restore(project, mine.good, mine.images, variables)
             mine.drift = []
             self._tell("corrected", project.name, mine.good.commit, "What was deployed runs again.")
         elif unhealthy:
@@ -240,3 +250,8 @@ def _differences(
         elif one.service in running and one.status != "running":
             drift.append(f"the container {one.name} is {one.status}")
     return drift
+
+
+def _names(containers: t.Iterable[compose.Container]) -> dict[str, str]:
+    """Which image each name means that a pull or a build can give to another one."""
+    return {one.image: one.image_id for one in containers if "@" not in one.image and one.image != one.image_id}

@@ -157,7 +157,9 @@ class Run:
             folder = self._dry_run / wanted
             tree.export(self.repository, wanted, folder)
             new = Compose(self.engine, project.name, folder, project.files, {})
-            policy.check(new.model(interpolate=False), folder, require_digests=False)
+            model = new.model(interpolate=False)
+            policy.check(model, folder, require_digests=False)
+            policy.check_read(model, folder)
         except GitopsError as error:
             print(f"\n{project.name}: would not be deployed: {error}")
             return False

@@ -28,6 +28,11 @@ def check(model: Model, folder: pathlib.Path, require_digests: bool) -> None:
             )
         _check_build(name, service.get("build"), folder)
         for volume in service.get("volumes") or []:
+            if require_digests and volume.get("type") == "image" and not _DIGEST.fullmatch(str(volume.get("source"))):
+                raise ProjectError(
+                    f"the service {name} mounts the image {volume.get('source')} without a digest, as require_digests "
+                    "wants it."
+                )
             is_own = volume.get("type") == "bind" and _is_inside(str(volume.get("source", "")), folder, folder)
             if is_own and not volume.get("read_only"):
                 raise ProjectError(
@@ -42,6 +47,20 @@ def check(model: Model, folder: pathlib.Path, require_digests: bool) -> None:
                     f"{kind} of the project name {file} for {name}, which is outside of its folder in the repository; "
                     "put the file there, or use the secrets of the role."
                 )
+
+
+def check_read(model: Model, folder: pathlib.Path) -> None:
+    """Files that no model names any more once Compose has read them: this one is as it was before that."""
+    for name, service in (model.get("services") or {}).items():
+        for option in ("env_file", "label_file"):
+            given = service.get(option) or []
+            for entry in [given] if isinstance(given, (str, dict)) else given:
+                path = str(entry.get("path", "") if isinstance(entry, dict) else entry)
+                if "$" in path or not _is_inside(path, folder, folder):
+                    raise ProjectError(
+                        f"{option} of the service {name} is {path}, which is no file in the project's own folder; put "
+                        "it there, or use the secrets of the role."
+                    )
 
 
 def _check_build(name: str, build: t.Any, folder: pathlib.Path) -> None:

@@ -55,7 +55,7 @@ def tag(repository: Repository, name: str, identifier: str, signers: t.Iterable[
     fields = dict(line.partition(" ")[::2] for line in headers)
     if fields.get("tag") != name:
         raise RefusedError(
-            f"tag {name} is the tag object of {fields.get('tag')} under another name; push it as its own."
+            f"tag {name} is the tag object of {fields.get('tag')!r} under another name; push it as its own."
         )
     tagger = next((found for line in headers if (found := _TAGGER.fullmatch(line))), None)
     if fields.get("type") != "commit" or tagger is None:

@@ -45,6 +45,7 @@ class Attempt:
 class ProjectState:
     good: Version | None = None
     running: list[str] = dataclasses.field(default_factory=list)  # services that ran when it was good
+    images: dict[str, str] = dataclasses.field(default_factory=dict)  # which image a name meant then
     attempt: Attempt | None = None
     failed: Version | None = None  # not tried again
     failure: str = ""  # why

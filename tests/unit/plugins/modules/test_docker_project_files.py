@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,87 @@ def test_check_mode_leaves_nothing_behind(tmp_path: Path, run_module: Run, end: 
     assert list(tmp_path.iterdir()) == []
     done = run_module("docker_project_files", files=wanted, **SHOP)
     assert done["diff"] == checked["diff"]
+
+
+# A docker CLI that answers as an engine with the containers in $CONTAINERS does.
+DOCKER = """#!/bin/sh
+printf '%s\\n' "$*" >>"$0.asked"
+case "$*" in
+  *away*) echo "cannot connect" >&2; exit 1;;
+  *" ps "*) echo "$CONTAINERS";;
+  *" config "*) cat "$0.model";;
+esac
+"""
+MODEL: dict[str, Any] = {
+    "name": "shop",
+    "services": {
+        "web": {"build": {"context": "/x"}, "image": "shop-web", "ports": [{"published": "80"}], "restart": "always"},
+        "db": {"image": "db:1", "volumes": [{"type": "volume", "source": "data", "target": "/data"}]},
+    },
+    "volumes": {"data": {"name": "shop_data"}},
+}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """The environment in which an engine has these containers and Compose understands that model."""
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER, encoding="utf-8")
+    program.chmod(0o755)
+
+    def answers(containers: str = "", model: dict[str, Any] | None = None) -> dict[str, str]:
+        program.with_name("docker.model").write_text(json.dumps(model or MODEL), encoding="utf-8")
+        return {"PATH": f"{program.parent}:{os.environ['PATH']}", "CONTAINERS": containers}
+
+    return answers
+
+
+def test_a_second_copy_meets_nothing_of_the_project(
+    tmp_path: Path, run_module: Run, engine: Callable[..., dict[str, str]]
+) -> None:
+    run_module("docker_project_files", files=files(compose="a"), **SHOP)
+    tried = {"state": "trial", "context": "web1-ssh", "compose_files": ["a.yaml"], **SHOP}
+    done = run_module("docker_project_files", env=engine("id"), **tried)
+    assert done["path"] == str(folder(tmp_path, "trial")) and not done["changed"]
+    (file,) = folder(tmp_path, "trial").iterdir()
+    assert file.name == "compose.json" and file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "name": "shop-trial",
+        "services": {
+            "web": {"build": {"context": "/x"}, "restart": "no"},  # an image of its own
+            "db": {**MODEL["services"]["db"], "restart": "no"},
+        },
+        "networks": {},
+        "volumes": {"data": {}},
+    }
+    (asked,) = [line for line in (tmp_path / "bin/docker.asked").read_text().splitlines() if " config " in line]
+    project = folder(tmp_path)
+    assert asked == (
+        f"--context web1-ssh compose --project-name shop --project-directory {project} --file {project}/a.yaml "
+        "config --format json"
+    )
+    for end in ("kept", "restored"):
+        run_module("docker_project_files", env=engine(), **tried)
+        run_module("docker_project_files", state=end, **SHOP)
+        assert not folder(tmp_path, "trial").exists()
+    run_module("docker_project_files", check=True, env=engine(), **tried)
+    assert not folder(tmp_path, "trial").exists()
+    shared = {**MODEL, "services": {"web": {"image": "x", "network_mode": "host"}}}
+    done = run_module("docker_project_files", env=engine(model=shared), **tried)
+    assert done["msg"].endswith("set trial to false for this project."), done["msg"]
+
+
+def test_it_says_what_the_engine_and_the_files_are(run_module: Run, engine: Callable[..., dict[str, str]]) -> None:
+    wanted = {"files": files(compose="a"), "context": "web1", **SHOP}
+    first = run_module("docker_project_files", env=engine("id"), **wanted)
+    assert (first["running"], first["is_good"]) == (True, False)
+    assert run_module("docker_project_files", state="kept", **SHOP)["is_good"]
+    again = run_module("docker_project_files", env=engine(), **wanted)
+    assert (again["running"], again["is_good"]) == (False, True)
+    away = run_module("docker_project_files", env=engine(), **{**wanted, "context": "away", "files": files(other="b")})
+    assert "docker ps through the context away has failed: cannot connect." in away["msg"]
+    assert run_module("docker_project_files", env=engine(), **wanted)["is_good"]  # nothing was written
 
 
 def test_a_diff_shows_no_secrets(run_module: Run) -> None:

@@ -141,13 +141,22 @@ def test_tags_are_verified_as_what_they_are_called(lab: Lab) -> None:
         assert f"tag {sentence}" in said
 
     lab.push(f"{lab.clone.tag('v7', date=LATER)}:refs/tags/v8", f"{first}:refs/tags/v1")
-    assert "the tag object of v7 under another name" in " ".join(
+    assert "the tag object of 'v7' under another name" in " ".join(
         choose(lab, accepted, found.tags, verify="tag").refused
     )
     lab.push("refs/tags/v7", ":refs/tags/v8", ":refs/tags/v2", ":refs/tags/v3", ":refs/tags/v4")
     newest = choose(lab, accepted, found.tags, verify="tag")
     assert newest.revision is not None
     assert (newest.refused, newest.revision.tag) == ([], "v7")
+
+
+def test_what_an_unsigned_tag_calls_itself_moves_no_cursor(lab: Lab) -> None:
+    head = lab.clone.commit("One", key=None, date=FIRST)
+    raw = f"object {head}\ntype commit\ntag \x1b[2Jv1\ntagger A <a@example.com> 1 +0000\n\nx\n".encode()
+    tag = lab.clone.git("hash-object", "-t", "tag", "-w", "--literally", "--stdin", given=raw)
+    lab.push(f"{tag}:refs/tags/v1")
+    (said,) = choose(lab, verify="tag").refused
+    assert said.startswith("tag v1 is the tag object of '\\x1b[2Jv1' under another name"), said
 
 
 def test_a_server_with_any_number_of_tags_does_not_keep_the_engine_busy(lab: Lab) -> None:

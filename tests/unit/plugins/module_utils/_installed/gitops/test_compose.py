@@ -14,7 +14,8 @@ SCRIPT = """#!/bin/sh
 printf '%s\\n' "$*" >>"$0.asked"
 env | sort >"$0.env"
 case "$*" in
-  *"image inspect"*here*) exit 0;;
+  *"image inspect"*here*) echo sha256:1;;
+  *"image inspect"*sha256:2*) echo sha256:2;;
   *"image inspect"*) exit 1;;
   *" up "*) echo "invalid port: hunter2 line-one" >&2; exit 1;;
   *"ps "*) echo "$CONTAINERS";;
@@ -91,13 +92,21 @@ def test_only_images_that_are_not_here_are_pulled(tmp_path: pathlib.Path, docker
     assert [line.split(" pull ")[1] for line in asked(docker) if " pull " in line] == ["--quiet missing fresh"]
 
 
+def test_a_name_means_again_the_image_that_it_meant(tmp_path: pathlib.Path, docker: pathlib.Path) -> None:
+    images = {"here:1": "sha256:1", "here:2": "sha256:2", "gone": "sha256:2", "pruned": "sha256:3"}
+    engine(tmp_path).name_again(images)
+    tagged = [line.split(" tag ")[1] for line in asked(docker) if " tag " in line]
+    assert tagged == ["sha256:2 here:2", "sha256:2 gone"]
+
+
 def test_containers_are_read_with_their_state(
     tmp_path: pathlib.Path, docker: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = {"com.docker.compose.service": "web", "com.docker.compose.config-hash": "abc"}
     found = {
         "Name": "/web-web-1",
-        "Config": {"Labels": labels},
+        "Image": "sha256:1",
+        "Config": {"Labels": labels, "Image": "web"},
         "State": {"Status": "running", "Health": {"Status": "unhealthy"}},
         "RestartCount": 3,
     }
@@ -106,7 +115,7 @@ def test_containers_are_read_with_their_state(
     assert asks.containers("web") == []
     asks.env["CONTAINERS"] = "id"
     (container,) = asks.containers("web")
-    assert container == compose.Container("web-web-1", "web", "abc", "running", "unhealthy", 3)
+    assert container == compose.Container("web-web-1", "web", "abc", "running", "unhealthy", 3, "web", "sha256:1")
     with pytest.raises(CommandError, match="is not healthy but unhealthy"):
         compose.check_steady(asks, "web", {"web-web-1": 3})
     for health, steady in (("starting", False), ("healthy", True), ("none", True)):

@@ -28,6 +28,8 @@ class Docker:
     running: dict[str, str] = dataclasses.field(default_factory=dict)  # project: its content
     steps: list[str] = dataclasses.field(default_factory=list)
     cut_at: int = -1
+    images: dict[str, str] = dataclasses.field(default_factory=dict)  # name: what was built under it last
+    used: dict[str, str] = dataclasses.field(default_factory=dict)  # project: the image of its container
     no_registry: bool = False
     stopped: bool = False
 
@@ -40,7 +42,14 @@ class Docker:
     def containers(self, project: str) -> list[Container]:
         content = self.running.get(project)
         status = "exited" if self.stopped else "running"
-        return [Container(f"{project}-web-1", "web", content, status, "", 0)] if content else []
+        container = Container(
+            f"{project}-web-1", "web", content or "", status, "", 0, "web", self.used.get(project, "")
+        )
+        return [container] if content else []
+
+    def name_again(self, images: dict[str, str]) -> None:
+        self.step("name")
+        self.images.update(images)
 
 
 class Compose:
@@ -58,12 +67,14 @@ class Compose:
         self.docker, self.name = engine, name
         self.content = (folder / "compose.yaml").read_text(encoding="utf-8")
 
-    def model(self) -> dict[str, t.Any]:
+    def model(self, interpolate: bool = True) -> dict[str, t.Any]:
         if self.content == "broken":
             raise CommandError("'docker compose' ended with code 1: no YAML")
         if self.content == "remote":
             return {"services": {"web": {"build": {"context": "https://example.com/x.git"}}}}
-        return {"services": {"web": {"image": "x"}}}
+        if self.content == "outside":
+            return {"services": {"web": {"image": "x", **({} if interpolate else {"env_file": "/etc/x"})}}}
+        return {"services": {"web": {"image": "x", "build": {"context": "."} if "built" in self.content else None}}}
 
     def hashes(self) -> dict[str, str]:
         return {"web": self.content}
@@ -73,8 +84,13 @@ class Compose:
         if self.docker.no_registry:
             raise CommandError("no such host")
 
+    def build(self) -> None:
+        self.docker.step("build")
+        self.docker.images["web"] = self.content
+
     def up(self, seconds: int) -> None:
         self.docker.step(f"up {self.name}")
+        self.docker.used[self.name] = self.docker.images.get("web", "")
         self.docker.running[self.name] = self.content
         self.docker.stopped = False
         self.docker.step(f"wait {self.name}")
@@ -135,7 +151,7 @@ def project(name: str = "web", **changes: t.Any) -> Project:
 
 @pytest.mark.parametrize("trial", [False, True])
 @pytest.mark.parametrize(
-    ("content", "expected"), [("two", "two"), ("sick", "one"), ("broken", "one"), ("remote", "one")]
+    ("content", "expected"), [("two", "two"), ("sick", "one"), ("broken", "one"), ("remote", "one"), ("outside", "one")]
 )
 def test_a_version_is_deployed_or_the_last_good_one_stays(
     engine: Deployment, content: str, expected: str, trial: bool
@@ -159,6 +175,22 @@ def test_a_version_is_deployed_or_the_last_good_one_stays(
     engine.docker.steps.clear()
     engine.run(head, web, other)
     assert not [step for step in engine.docker.steps if step.startswith(("up", "pull"))]
+
+
+@pytest.mark.parametrize("correct", [False, True])
+@pytest.mark.parametrize("trial", [False, True])
+def test_the_last_good_version_comes_back_with_its_image(engine: Deployment, trial: bool, correct: bool) -> None:
+    """Its files name the image that the failed version was built under, too."""
+    engine.run(engine.version(web="built one"), project(trial=trial))
+    head = engine.version(web="sick built two")
+    engine.run(head, project(trial=trial))
+    assert engine.docker.running == {"web": "built one"}
+    assert engine.docker.used["web"] == engine.docker.images["web"] == "built one"
+    engine.docker.images["web"] = "pulled by hand"
+    engine.docker.stopped = True
+    engine.run(head, project(trial=trial), correct_drift=correct)
+    assert engine.docker.used["web"] == "built one"
+    assert engine.docker.images["web"] == ("built one" if correct else "pulled by hand")
 
 
 @pytest.mark.parametrize("trial", [False, True])

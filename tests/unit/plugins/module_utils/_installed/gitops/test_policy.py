@@ -64,8 +64,21 @@ def test_a_service_cannot_change_what_is_deployed() -> None:
         policy.check(service(image="x", volumes=[own]), FOLDER, require_digests=False)
 
 
+@pytest.mark.parametrize("option", ["env_file", "label_file"])
+def test_files_that_compose_reads_are_in_the_tree(option: str) -> None:
+    for inside in ("x.env", ["/trees/web/1/x"], [{"path": "/trees/web/1/x", "required": False}], None):
+        policy.check_read(service(image="x", **{option: inside}), FOLDER)
+    for outside in ("/etc/x", ["/trees/web/1/x", "../x"], [{"path": "/trees/web/2/x"}], ["/trees/web/1/${X}"]):
+        with pytest.raises(ProjectError, match=f"{option} of the service web"):
+            policy.check_read(service(image="x", **{option: outside}), FOLDER)
+
+
 def test_digests_are_wanted_on_request() -> None:
     policy.check(service(image=DIGEST), FOLDER, require_digests=True)
+    mounted = {"type": "image", "source": DIGEST, "target": "/x"}
+    policy.check(service(image=DIGEST, volumes=[mounted]), FOLDER, require_digests=True)
+    with pytest.raises(ProjectError, match="mounts the image name:1 without a digest"):
+        policy.check(service(image=DIGEST, volumes=[{**mounted, "source": "name:1"}]), FOLDER, require_digests=True)
     for content in ({"image": "name:1"}, {"image": f"{DIGEST}0"}, {"build": "."}, {"image": DIGEST, "build": "."}, {}):
         with pytest.raises(ProjectError, match="no image with a digest"):
             policy.check(service(**content), FOLDER, require_digests=True)
