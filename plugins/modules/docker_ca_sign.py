@@ -67,6 +67,12 @@ options:
         description: The certificate request in PEM format. Its key is P-256, P-384, or RSA of 2048 to 8192 bits.
         type: str
         required: true
+      group:
+        description: >-
+          The access group whose CA signs, in C(groups/NAME) of O(dir). The CA in O(dir) itself is that of the group V(default), and signs for all
+          servers.
+        type: str
+        default: default
       certificate:
         description: >-
           The certificate that was issued for it, in PEM format, where the key of the CA is elsewhere. It is held against the other options, and
@@ -176,6 +182,7 @@ def main() -> None:
                     "names": {"type": "list", "elements": "str", "default": []},
                     "valid_days": {"type": "int", "default": 365},
                     "request": {"type": "str", "required": True},
+                    "group": {"type": "str", "default": "default"},
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
                 },
@@ -188,7 +195,7 @@ def main() -> None:
     requests = [
         signing.Request(
             *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
-            *(one["request"], one["certificate"], one["reason"]),
+            *(one["request"], one["certificate"], one["reason"], one["group"]),
         )
         for one in given["requests"]
     ]
