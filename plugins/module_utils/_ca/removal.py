@@ -58,7 +58,7 @@ def _present(directory: ca.Directory) -> list[pathlib.Path]:
         directory.bundle,
         directory.crl,
         directory.issued,
-        directory.revoked,
+        *([] if directory.home else [directory.revoked]),  # the marks are of all groups
         directory.listed,
         directory.retired,
         directory.elsewhere,
