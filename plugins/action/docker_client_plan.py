@@ -26,6 +26,7 @@ _SETTINGS: dict[str, t.Any] = {
     "skip_revoked": {"type": "bool", "default": False},
     "replace_ca": {"type": "bool", "default": False},
     "new_keys": {"type": "bool", "default": False},
+    "group_cas": {"type": "dict", "default": {}},
 }
 _ANSWERS: dict[str, t.Any] = {
     "answers": {"type": "list", "elements": "dict", "default": []},
@@ -71,7 +72,7 @@ class ActionModule(ActionBase):
             due=due,
             requested=requested,
             other_ca=other_ca,
-            ssh_engines=client_host.ssh_engines(settings.engines),
+            ssh_engines=client_host.ssh_engines(settings),
             failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],
         )
         return result

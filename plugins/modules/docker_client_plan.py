@@ -77,6 +77,10 @@ options:
     description: See C(docker_client_replace_ca) of the role.
     type: bool
     default: false
+  group_cas:
+    description: See C(docker_client_group_cas) of the role.
+    type: dict
+    default: {}
   answers:
     description: The results of M(bulkhead.docker.docker_identity_info) in a loop over RV(users).
     type: list

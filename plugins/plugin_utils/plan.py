@@ -17,6 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import delivery as _delivery
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups as _groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
 
@@ -68,6 +69,8 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
+    reader.say(*_groups.problems(engines, clients))
+    groups = _groups.further(engines, clients)
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, engines))
     for name, engine in engines.items():
@@ -84,17 +87,19 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
     verifier = _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"])
+    verifiers = _verifiers(reader, engines, clients, excluded, revoke, verifier)
     for name, client in clients.items():
-        client["evicts"] = _evicts(name, client, revoke, verifier)
+        client["evicts"] = _evicts(name, client, revoke, verifiers)
     remove = _remove(reader, fleet, engine_names, client_names, playbook, excluded)
     plan: Plan = {
         "playbook": "rotate_ca" if rotates else playbook,
         "check_mode": inventory.check_mode,
         "limit": inventory.limit,
-        "ca": _ca(reader, ca_host, playbook),
+        "ca": {**_ca(reader, ca_host, playbook, groups), "groups": groups},
         "engines": engines,
         "clients": clients,
         "verifier": verifier,
+        "verifiers": verifiers,
         "batches": batches,
         "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
         "remove": remove,
@@ -190,9 +195,9 @@ def _ca_host(reader: Reader, name: str, playbook: str) -> str:
     return hosts[0] if hosts else _CONTROL_NODE
 
 
-def _ca(reader: Reader, host: str, playbook: str) -> dict[str, t.Any]:
+def _ca(reader: Reader, host: str, playbook: str, groups: t.Sequence[str]) -> dict[str, t.Any]:
     values = reader.host(host, _variables.CA)
-    reader.say(*_checks.ca(host, values))
+    reader.say(*_checks.ca(host, values), *_checks.ca_of_groups(host, values, groups))
     if playbook == "renew":
         reader.say(*_checks.rotation_when_due(host, values))
     return {
@@ -221,16 +226,7 @@ def _verifier(
         return {}
     client = clients[host]
     leaving = revoke["name"] if revoke["state"] == "present" else ""
-    candidates = [
-        {
-            "identity": identity["name"],
-            "user": identity["user"],
-            "folder": f"~/.bulkhead/identities/{identity['name']}",
-            "account": identity["ssh_account"],
-        }
-        for identity in client["identities"]
-        if identity["name"] != leaving
-    ]
+    candidates = [_candidate(identity) for identity in client["identities"] if identity["name"] != leaving]
     # A rotation does not ask whoever loses an identity by it, unless nobody else could verify the engines.
     candidates.sort(key=lambda candidate: candidate["user"] in _holders(client, leaving))
     if not candidates:
@@ -250,15 +246,56 @@ def _verifier(
     }
 
 
+def _candidate(identity: Values) -> dict[str, t.Any]:
+    return {
+        "identity": identity["name"],
+        "user": identity["user"],
+        "folder": f"~/.bulkhead/identities/{identity['name']}",
+        "account": identity["ssh_account"],
+        "access": identity["access"],
+    }
+
+
+def _verifiers(
+    reader: Reader, engines: Values, clients: Values, excluded: t.Sequence[str], revoke: Values, first: Values
+) -> list[dict[str, t.Any]]:
+    """The verifier, and for engines that it does not open the first identities that do."""
+    if not first:
+        return []
+    leaving = revoke["name"] if revoke["state"] == "present" else ""
+    others = [
+        {"host": host, "connects_as": client["connects_as"], "transports": client["transports"], **_candidate(identity)}
+        for host, client in clients.items()
+        if host not in excluded
+        for identity in client["identities"]
+        if identity["name"] != leaving
+    ]
+    others.sort(key=lambda one: one["user"] in _holders(clients[one["host"]], leaving))
+    found = [{key: first[key] for key in others[0]}]
+    for name, engine in engines.items():
+        if name in excluded or any(_groups.opens(one, engine) for one in found):
+            continue
+        opener = next((one for one in others if _groups.opens(one, engine)), None)
+        if opener:
+            found.append(opener)
+        elif leaving:
+            reader.say(
+                f"{leaving} is the only identity that opens {name}, which nobody could use any more. Give another "
+                f"one a group of docker_engine_access of {name} first: {listed(engine['access'])}."
+            )
+    return found
+
+
 def _holders(client: Values, name: str) -> set[str]:
     """The OS users of a client host who have an identity, but for the one that Ansible connects as."""
     users = {identity["user"] for identity in client["identities"] if identity["name"] == name}
     return users - {"", client["connects_as"]}
 
 
-def _evicts(name: str, client: Values, revoke: Values, verifier: Values) -> list[str]:
+def _evicts(name: str, client: Values, revoke: Values, verifiers: t.Sequence[Values]) -> list[str]:
     """The identity whose OS users a rotation without it does not ask on a client host."""
-    verifies = verifier.get("host") == name and verifier["user"] in _holders(client, revoke["name"])
+    holders = _holders(client, revoke["name"])
+    verifies = any(one["host"] == name and one["user"] in holders for one in verifiers)
     return [revoke["name"]] if revoke["by_rotation"] and not verifies else []
 
 
@@ -362,6 +399,11 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
             if any(identity["name"] == name and identity["certificate_path"] for identity in client["identities"])
         ],
         "recorded": name in with_tls or (by_rotation and name not in {identity["name"] for identity in identities}),
+        "groups": sorted(
+            {group for identity in identities if identity["name"] == name for group in identity["access"]}
+            if name in with_tls
+            else ()
+        ),
         "known": any(identity["name"] == name for identity in identities)
         or bool(theirs & ({user["name"] for user in declared} | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Plan = t.Mapping[str, t.Any]
@@ -108,8 +109,7 @@ def note(plan: Plan, ca: t.Any) -> str:
 
 
 def _issued(ca: t.Any) -> list[Values]:
-    issued = ca.get("issued") if isinstance(ca, t.Mapping) else None
-    return [entry for entry in issued or [] if isinstance(entry, t.Mapping)]
+    return [entry for _group, entry in groups.issued(ca)]
 
 
 def _days(entry: Values) -> int:

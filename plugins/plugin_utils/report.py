@@ -13,6 +13,7 @@ import dataclasses
 import textwrap
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Values = t.Mapping[str, t.Any]
@@ -341,7 +342,7 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
         return []
     revoked = _Answer(ca, []).entries("revoked") if isinstance(ca, t.Mapping) else []
     of_clients = [
-        identity["ssh_account"]
+        identity
         for client in plan["clients"].values()
         if "ssh" in client["transports"]
         for identity in client["identities"]
@@ -352,7 +353,8 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
         if name in plan["rotate"]["exclude"] or not engine["ssh"]["enabled"]:
             continue
         declared = [user["name"] for user in engine["ssh"]["users"] if user["state"] != "absent"]
-        accounts = tuple(dict.fromkeys([*of_clients, *declared]))
+        let_in = [identity["ssh_account"] for identity in of_clients if groups.opens(identity, engine)]
+        accounts = tuple(dict.fromkeys([*let_in, *declared]))
         if accounts:
             engines.setdefault(accounts, []).append(name)
     return [
@@ -420,7 +422,8 @@ def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> lis
 def _first_steps(plan: Values) -> str:
     verifier = plan["verifier"]
     over_tls = bool(verifier) and "tls" in verifier["transports"]
-    engine = next((engine for engine in plan["engines"].values() if over_tls or engine["ssh"]["enabled"]), None)
+    opened = [engine for engine in plan["engines"].values() if verifier and groups.opens(verifier, engine)]
+    engine = next((engine for engine in opened if over_tls or engine["ssh"]["enabled"]), None)
     if not verifier or not engine:
         return "Run bulkhead.docker.renew every week."
     client = plan["clients"][verifier["host"]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups as _groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import report as _report
@@ -322,7 +323,7 @@ def _elsewhere(plan: Plan, state: Values) -> list[Record]:
     """Identities in the CA's record that no client host of this inventory has, such as those that were exported."""
     ours = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
     last: dict[str, int] = {}
-    for entry in _entries(state.get("issued")):
+    for _group, entry in _groups.issued(state):
         valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
         if valid and entry["usage"] == "client" and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))

@@ -213,6 +213,7 @@ ENGINE = (
     Variable("docker_engine_address", "str", ""),
     Variable("docker_engine_names", "list", []),
     Variable("docker_engine_trust_host_names", "bool", False),
+    Variable("docker_engine_access", "list", ["default"]),
     Variable("docker_engine_daemon_options", "dict", {}),
     Variable("docker_engine_valid_days", "int", 365),
     Variable("docker_engine_renew_days", "int", 30),
@@ -261,6 +262,7 @@ CLIENT = (
         options=(
             Variable("name", "str", required=True),
             Variable("user", "str"),
+            Variable("access", "list"),
             Variable("valid_days", "int"),
             Variable("ssh_account", "str"),
             Variable("ssh_private_key", "path"),
@@ -297,12 +299,15 @@ SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker
 # what the plan says.
 ROLE_INPUTS = frozenset(
     {
+        "docker_ca_groups",
         "docker_ca_issue_sign",
+        "docker_ca_revoke_groups",
         "docker_ca_revoke_known",
         "docker_ca_revoke_name",
         "docker_ca_revoke_recorded",
         "docker_ca_revoke_servers",
         "docker_ca_revoke_state",
+        "docker_ca_rotate_groups",
         "docker_ca_rotate_to",
         "docker_ca_sign_requests",
         "docker_client_absent_all",
@@ -311,6 +316,7 @@ ROLE_INPUTS = frozenset(
         "docker_client_connects_as",
         "docker_client_engines",
         "docker_client_evicted_names",
+        "docker_client_group_cas",
         "docker_client_retired_cas",
         "docker_client_revoked_names",
         "docker_engine_ca_certificate",
@@ -326,6 +332,8 @@ ROLE_INPUTS = frozenset(
         "docker_verify_engines",
         "docker_verify_timeout",
         "docker_verify_host",
+        "docker_verify_group_cas",
+        "docker_verify_identities",
         "docker_verify_identity",
         "docker_verify_over_ssh",
         "docker_verify_transports",

@@ -106,7 +106,8 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
-        waits = bool(result.certificate_reasons) and not (desired.certificate and desired.ca)
+        lacks_ca = not desired.absent and not desired.ca
+        waits = lacks_ca or (bool(result.certificate_reasons) and not desired.certificate)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
         changes = plan.changes
         result.hosts = list(plan.hosts)
@@ -122,6 +123,8 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             _plan.validate(engine, desired, plan, not waits)
         differs = bool(changes or reason or waits)
         result.would_change = result.would_change or differs
+        if lacks_ca and not check_mode and not result.certificate_reasons:
+            _refuse_certificate(desired, plan)
         if waits and not check_mode:
             kept = "Only a change that was interrupted was undone." if result.recovered else "Nothing was changed."
             raise inspect.EngineError(
@@ -160,7 +163,7 @@ def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: ce
         result.certificate_reasons = certificate.kept_by_others(desired.source, pair, desired.certificate)
         result.findings = certificate.not_renewed(desired.source, desired.certificate, desired.renewal.renew_days)
     elif not desired.absent:
-        result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
+        result.certificate_reasons = pair.due(desired.issuers, desired.names, desired.renewal)
 
 
 def _lock(is_awaited: t.Callable[[], bool]) -> contextlib.AbstractContextManager[None]:

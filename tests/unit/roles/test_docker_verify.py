@@ -251,16 +251,16 @@ def test_the_accounts_are_verified_over_ssh_in_one_execution(tmp_path: Path, pla
     ],
 )
 def test_an_engine_passes_only_if_the_answer_says_so(answer: Any) -> None:
-    assert docker_verify.findings(answer, "web1", "build1") == ["the verifying host build1 gave no answer for web1"]
+    assert docker_verify.of_one(answer, "web1", "build1") == ["the verifying host build1 gave no answer for web1"]
 
 
 def test_an_answer_that_says_so() -> None:
     answer = {
         "endpoints": [{"name": "web1", "ok": True, "findings": []}, {"name": "web2", "ok": False, "findings": ["x"]}]
     }
-    assert docker_verify.findings(answer, "web1", "build1") == []
-    assert docker_verify.findings(answer, "web2", "build1") == ["x"]
+    assert docker_verify.of_one(answer, "web1", "build1") == []
+    assert docker_verify.of_one(answer, "web2", "build1") == ["x"]
     failure = {"failed": True, "msg": "No route to host."}
-    assert docker_verify.findings(failure, "web1", "build1") == [
+    assert docker_verify.of_one(failure, "web1", "build1") == [
         "the verifying host build1 gave no answer for web1: No route to host"
     ]

@@ -6,9 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, inspect, passphrase, removal
+from ansible_collections.bulkhead.docker.plugins.module_utils._ca import (
+    create,
+    inspect,
+    passphrase,
+    removal,
+    revocation,
+    rotation,
+    signing,
+)
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
-from ansible_collections.bulkhead.docker.plugins.module_utils._ca import revocation, rotation, signing
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 from helpers import authority
 from helpers.pki import Authority
