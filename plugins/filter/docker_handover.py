@@ -30,6 +30,8 @@ class FilterModule:
             "docker_engine_server_ca": handover.engine_server_ca,
             "docker_cas_of_clients": groups.cas_of_clients,
             "docker_known_cas": groups.known_cas,
+            "docker_rotated_groups": groups.rotated,
+            "docker_rotation_phases": groups.phases,
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,

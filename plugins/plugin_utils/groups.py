@@ -113,3 +113,60 @@ def cas_of_clients(plan: Plan, ca: Values) -> dict[str, str]:
     """By group but `default`, the CA that signs for its clients; empty while there is none."""
     found = states(ca)
     return {group: str(found.get(group, {}).get("bundle") or "") for group in plan["ca"]["groups"]}
+
+
+def rotated(plan: Plan, ca: Values, of_ca: Values) -> list[str]:
+    """The groups whose CAs this run replaces; ``of_ca`` are the variables of the CA host, with what was revoked.
+
+    A rotation that was begun because it was due goes on for the same groups, by their phases.
+    """
+    if plan["playbook"] == "revoke_client":
+        kept = (plan["revoke"]["groups"] or [DEFAULT]) if plan["revoke"]["kept"] else []
+        return sorted({*kept, *(of_ca.get("docker_ca_still_valid_groups") or ())})
+    return list(plan["rotate"]["groups"]) or due(plan, ca)
+
+
+def due(plan: Plan, ca: Values) -> list[str]:
+    """The groups whose CA ends soon, or whose rotation was interrupted."""
+    used = [DEFAULT, *plan["ca"]["groups"]]
+    return [group for group, state in states(ca).items() if group in used and _is_due(plan, state)]
+
+
+def _is_due(plan: Plan, ca: Values) -> bool:
+    if ca.get("phase") not in ("none", None):
+        return True
+    signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
+    return bool(signing) and int(signing["days_left"]) < plan["ca"]["minimum_days"]
+
+
+def phases(plan: Plan, ca: Values, of_ca: Values) -> list[str]:
+    """The phases in which the CAs of a rotation are."""
+    found = states(ca)
+    return sorted({str(found[group].get("phase")) for group in rotated(plan, ca, of_ca) if group in found})
+
+
+def concerned(plan: Plan, kind: str, name: str, names: t.Collection[str]) -> bool:
+    """Whether an engine or a client host has to follow when the CAs of these groups are replaced."""
+    planned = plan[kind][name]
+    members = [planned] if kind == "engines" else planned["identities"]
+    return DEFAULT in names or any({*access_of(one)} & {*names} for one in members)
+
+
+def still_open(plan: Plan, ca: Values) -> str:
+    """For the report: who has left a group and holds a certificate of it, which the group's engines accept."""
+    access: dict[str, set[str]] = {}
+    for client in plan["clients"].values():
+        for identity in client["identities"]:
+            access.setdefault(identity["name"], set()).update(access_of(identity))
+    opening = {group for engine in plan["engines"].values() for group in access_of(engine)}
+    found: dict[str, dict[str, None]] = {}
+    for group, entry in issued(ca):
+        name = str(entry.get("name"))
+        valid = not entry.get("revoked") and entry.get("issuer") and int(entry.get("days_left") or 0) >= 0
+        if entry.get("usage") == "client" and valid and group in opening and group not in access.get(name, {group}):
+            found.setdefault(group, {})[name] = None
+    return " ".join(
+        f"{listed([*names])} left the access group {group}, whose engines accept certificates of it until they end. "
+        f"bulkhead.docker.rotate_ca -e docker_rotate_groups={group} ends that now."
+        for group, names in found.items()
+    )

@@ -78,7 +78,10 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
             engine["foreign_names"] = _foreign_names(reader, engines, name)
     ends_ca = {"revoke_client": "docker_revoke_by_rotation", "remove": "docker_remove_ca"}.get(playbook)
     asks_record = playbook == "rotate_ca" or bool(ends_ca and fleet[ends_ca])
+    rotates_groups = _rotated_groups(reader, fleet, groups, playbook)
     excluded = _excluded(reader, fleet, engine_names, client_names, asks_record)
+    unconcerned = _unconcerned(engines, clients, rotates_groups) if playbook == "rotate_ca" else []
+    excluded += [name for name in unconcerned if name not in excluded]
     revoke = _revoke(reader, fleet, engines, clients, playbook)
     batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
     for number, batch in enumerate(batches, 1):
@@ -104,7 +107,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
         "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
         "remove": remove,
         "revoke": revoke,
-        "rotate": {"exclude": excluded},
+        "rotate": {"exclude": excluded, "unconcerned": unconcerned, "groups": rotates_groups},
         "renew": {"force": force},
         "server_cas": _engines.server_cas(engines),
         "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
@@ -424,6 +427,33 @@ def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
     certificates = [entry for other, engine in engines.items() if other != name for entry in engine["names"]]
     foreign = _engines.certificate_names([*others, *addresses, *certificates])
     return sorted(set(foreign) - set(engines[name]["names"]))
+
+
+def _rotated_groups(reader: Reader, fleet: Values, groups: t.Sequence[str], playbook: str) -> list[str]:
+    """Those that the operator names. A renewal and a revocation find out themselves which they replace."""
+    if playbook != "rotate_ca":
+        return []
+    known, named = [_groups.DEFAULT, *groups], list(dict.fromkeys(fleet["docker_rotate_groups"]))
+    for name in named:
+        if name not in known:
+            reader.say(f"docker_rotate_groups has {name!r}, which is no access group. {unknown(name, known)}")
+    if not named:
+        reader.say(f"docker_rotate_groups is empty; name the access groups whose CAs are replaced: {listed(known)}.")
+    return named
+
+
+def _unconcerned(engines: Values, clients: Values, groups: t.Sequence[str]) -> list[str]:
+    """The hosts that a rotation of these groups neither changes nor waits for."""
+    planned = {"engines": engines, "clients": clients}
+    idle = {
+        kind: {name for name in hosts if not _groups.concerned(planned, kind, name, groups)}
+        for kind, hosts in planned.items()
+    }
+    return [
+        name
+        for name in dict.fromkeys([*engines, *clients])
+        if all(name not in hosts or name in idle[kind] for kind, hosts in planned.items())
+    ]
 
 
 def _excluded(

@@ -19,11 +19,12 @@ Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
 
-def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
+def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> dict[str, list[str]]:
     """Names with a certificate that engines or clients still accept, which are no engine and no identity of the plan.
 
     ``ca`` is what docker_ca_info says. Nobody whose certificates are revoked, have expired, or are from a CA that was
-    replaced; and nobody whom the operator has left out by name.
+    replaced; and nobody whom the operator has left out by name. With ``of_groups`` clients of these access groups
+    alone; any engine may trust their CAs.
     """
     known = {
         "server": {engine["common_name"] for engine in plan["engines"].values()},
@@ -33,7 +34,9 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
         left_out.add(plan["revoke"]["name"])
     found: dict[str, dict[str, None]] = {"server": {}, "client": {}}
-    for entry in _issued(ca):
+    for group, entry in groups.issued(ca):
+        if of_groups is not None and group not in of_groups and entry.get("usage") == "client":
+            continue
         valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
         usage, name = str(entry.get("usage")), str(entry.get("name"))
         if valid and usage in known and name not in known[usage] | left_out:
@@ -41,9 +44,9 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, list[str]]:
     return {"engines": [*found["server"]], "identities": [*found["client"]]}
 
 
-def shut_out(plan: Plan, ca: t.Any) -> list[str]:
-    """Who would lose access with the CA, and who is left out and nobody knows, a sentence each."""
-    names = unknown(plan, ca)
+def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> list[str]:
+    """Who would lose access with the CAs of these groups or of all, and who is left out and nobody knows."""
+    names = unknown(plan, ca, of_groups)
     recorded = {str(entry.get("name")) for entry in _issued(ca)}
     known = {*plan["engines"], *plan["clients"], *recorded}
     return [

@@ -44,15 +44,21 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     of_ca = hostvars.get(plan["ca"]["host"], {})
     hostvars = _of_each(plan, hostvars)
     known = collected(plan, hostvars)
-    unanswered = _each(plan, hostvars, known, _trouble)
-    rotation = _rotation.rotation(plan, ca, _each(plan, hostvars, known, _not_ready))
+    everybody: dict[str, list[str]] = plan["asked"]
+    rotated = _groups.rotated(plan, ca, of_ca)
+    concerned = {
+        kind: [name for name in names if _groups.concerned(plan, kind, name, rotated)]
+        for kind, names in everybody.items()
+    }
+    unanswered = _each(concerned, hostvars, known, _trouble)
+    rotation = _rotation.rotation(plan, ca, _each(everybody, hostvars, known, _not_ready))
     return {
         **known,
         "ca": _ca(plan, ca, of_ca, rotation),
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
-        "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
-        "left_over": _each(plan, hostvars, known, _behind),
+        "unanswered": [*unanswered, *_record.shut_out(plan, ca, rotated)],
+        "left_over": _each(concerned, hostvars, known, _behind),
         "not_restored": _not_restored(plan, hostvars),
     }
 
@@ -117,15 +123,15 @@ def _not_restored(plan: Plan, hostvars: Hostvars) -> list[str]:
 
 
 def _each(
-    plan: Plan,
+    asked: t.Mapping[str, t.Sequence[str]],
     hostvars: Hostvars,
     known: t.Mapping[str, Record],
     reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str],
 ) -> list[str]:
-    """Hosts of the run, each with the reason why it is named."""
+    """Hosts that the run asks, each with the reason why it is named."""
     found = []
     for kind in ("engines", "clients"):
-        for name in plan["asked"][kind]:
+        for name in asked[kind]:
             reason = reason_of(kind, known[kind].get(name), hostvars.get(name, {}))
             found += [f"{name}: {reason}"] if reason else []
     return found
@@ -315,8 +321,47 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
         "elsewhere": _elsewhere(plan, state),
         "findings": findings,
-        "note": _record.note(plan, state) if plan["playbook"] == "site" else "",
+        "note": " ".join(filter(None, _notes(plan, state))),
+        "groups": [] if plan["remove"]["ca"] else _of_groups(plan, state),
     }
+
+
+def _notes(plan: Plan, state: Values) -> t.Iterator[str]:
+    if plan["playbook"] == "site":
+        yield _record.note(plan, state)
+    if plan["playbook"] in ("site", "renew", "verify"):
+        yield _groups.still_open(plan, state)
+
+
+def _of_groups(plan: Plan, state: Values) -> list[Record]:
+    """The CAs of access groups, in the form of the CA itself."""
+    found = []
+    for group, one in _groups.states(state).items():
+        signing = [entry for entry in _entries(one.get("certificates")) if entry.get("role") == "signing"]
+        if group in plan["ca"]["groups"] and signing:
+            found.append(
+                {
+                    "group": group,
+                    "common_name": signing[0].get("common_name"),
+                    "days_left": signing[0].get("days_left"),
+                    "findings": _findings_of_group(plan, group, one),
+                }
+            )
+    return found
+
+
+def _findings_of_group(plan: Plan, group: str, state: Values) -> list[str]:
+    """What `renew` and `verify` say about it; who verifies need not have the passphrase."""
+    opens = (state.get("key") or {}).get("opens") is True
+    if plan["playbook"] not in ("renew", "verify"):
+        return []
+    found = [str(problem) for problem in _entries(state.get("problems")) if opens or plan["playbook"] == "renew"]
+    if state.get("phase") not in ("none", "", None):
+        found.append(
+            f"its rotation was interrupted; run bulkhead.docker.rotate_ca -e docker_rotate_groups={group}, which goes "
+            "on where it stopped"
+        )
+    return found
 
 
 def _elsewhere(plan: Plan, state: Values) -> list[Record]:

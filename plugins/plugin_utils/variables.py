@@ -117,6 +117,13 @@ FLEET = (
         playbooks=("rotate_ca", "revoke_client", "remove"),
     ),
     Variable(
+        "docker_rotate_groups",
+        "list",
+        ["default"],
+        "The access groups whose CAs are replaced, and no others. `default` is the CA that signs for servers.",
+        playbooks=("rotate_ca",),
+    ),
+    Variable(
         "docker_renew_force",
         "bool",
         False,
@@ -137,7 +144,14 @@ FLEET = (
         "docker_export_engines",
         "list",
         [],
-        "The engines that the bundle has a context for, names with commas between them. Empty: all of them.",
+        "The engines that the bundle has a context for, names with commas between them. Empty: all of the group.",
+        playbooks=("export_identity",),
+    ),
+    Variable(
+        "docker_export_group",
+        "str",
+        "default",
+        "The access group whose CA signs its certificate, and whose engines it opens.",
         playbooks=("export_identity",),
     ),
     Variable(
