@@ -71,8 +71,8 @@ def messages(outcomes: dict[str, Any]) -> dict[str, str]:
     return {name: result["msg"] for name, result in results.items() if result.get("failed")}
 
 
-GATHER_TLS = "gather_tls | Gather what the TLS endpoints answer to the verifying host"
-GATHER_SSH = "gather_ssh | Gather what the restricted account can do from the verifying host"
+GATHER_TLS = "ask_tls | Gather what the TLS endpoints answer to the verifying host"
+GATHER_SSH = "ask_ssh | Gather what the restricted account can do from the verifying host"
 
 
 def test_one_execution_asks_for_all_and_each_engine_fails_with_its_own_findings(
