@@ -1,4 +1,4 @@
-"""Who is let in where: each identity on each engine, over TLS and over SSH. The tests follow each other, in this order."""
+"""Who is let in where: each identity on each engine, over TLS and SSH. The tests follow each other, in this order."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def over_ssh(lab: t.Any) -> dict[str, tuple[str, ...]]:
     """The same over SSH, also with an account that one has elsewhere only."""
 
     def lets_in(name: str, engine: str) -> bool:
-        login = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -F none -i ~/.bulkhead/ssh/{name}"
+        options = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        login = f"ssh {options} -i ~/.bulkhead/ssh/{name}"
         request = r"printf 'GET /_ping HTTP/1.0\r\n\r\n'"
         done = outside(USERS[name], f"{request} | {login} docker-{name}@{lab.address(engine)} docker system dial-stdio")
         assert "200 OK" in done.stdout or "Permission denied" in done.stderr, done
@@ -202,9 +203,7 @@ def test_a_revocation_by_rotation_ends_one_identity_and_leaves_the_other_group_a
     lab: t.Any, copies: pathlib.Path
 ) -> None:
     before = root(lab, "a11", "systemctl show docker --property MainPID --value")
-    succeeds(
-        lab.playbook(REVOKE, "-e", "docker_revoke_name=dan", "-e", "docker_revoke_by_rotation=true", timeout=900)
-    )
+    succeeds(lab.playbook(REVOKE, "-e", "docker_revoke_name=dan", "-e", "docker_revoke_by_rotation=true", timeout=900))
     assert root(lab, "a11", "systemctl show docker --property MainPID --value") == before
     assert over_tls(lab, copies) == {"ann": ("a11", "a13"), "bob": (), "cat": ("a11", "a13"), "dan": ()}
     assert contexts(lab, "cat") == {"tls": OPENS["cat"], "ssh": OPENS["cat"]}
