@@ -27,6 +27,7 @@ _SETTINGS: dict[str, t.Any] = {
     "skip_revoked": {"type": "bool", "default": False},
     "replace_ca": {"type": "bool", "default": False},
     "new_keys": {"type": "bool", "default": False},
+    "group_cas": {"type": "dict", "default": {}},
 }
 _KEY: dict[str, t.Any] = {
     "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
@@ -77,7 +78,7 @@ class ActionModule(ActionBase):
             due=due,
             requested=requested,
             other_ca=other_ca,
-            ssh_engines=client_host.ssh_engines(settings.engines),
+            ssh_engines=client_host.ssh_engines(settings),
             failures=[*failed.values(), *without, *client_host.failures(settings, given["results"])],
         )
         return result

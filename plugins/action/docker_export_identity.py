@@ -30,6 +30,7 @@ _ARGUMENTS: dict[str, t.Any] = {
     "dest": {"type": "str", "required": True},
     "engines": {"type": "list", "elements": "dict", "required": True},
     "ca_certificate": {"type": "str", "required": True},
+    "group": {"type": "str", "default": "default"},
     "valid_days": {"type": "int", "default": 90},
     "encrypt": {"type": "bool", "default": True},
     "dir": {"type": "str", "default": "~/.bulkhead/ca"},
@@ -52,7 +53,12 @@ class ActionModule(docker_module.ActionModule):
             bundle.check(dest)
             encrypt = self._encrypt() if given["encrypt"] else None
             key = keys.new_key("P-256", 0)
-            sign = {"name": given["name"], "usage": "client", "valid_days": given["valid_days"]}
+            sign = {
+                "name": given["name"],
+                "usage": "client",
+                "valid_days": given["valid_days"],
+                "group": given["group"],
+            }
             asked = {
                 "dir": given["dir"],
                 "passphrase": given["passphrase"],

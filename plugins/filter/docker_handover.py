@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, record, results
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, groups, handover, record, results
 
 
 def _ssh_users(*args: t.Any, **options: t.Any) -> list[dict[str, t.Any]]:
@@ -27,6 +27,11 @@ class FilterModule:
             "docker_client_engines": handover.client_engines,
             "docker_due": results.due,
             "docker_engine_bundle": handover.engine_bundle,
+            "docker_engine_server_ca": handover.engine_server_ca,
+            "docker_cas_of_clients": groups.cas_of_clients,
+            "docker_known_cas": groups.known_cas,
+            "docker_rotated_groups": groups.rotated,
+            "docker_rotation_phases": groups.phases,
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,

@@ -116,7 +116,7 @@ certificates:
   returned: success
   type: list
   elements: dict
-  contains:
+  contains: &certificates
     role:
       description: V(signing), V(next) for the successor before it signs, V(previous) for the old CA after it did, or V(trusted) for another CA
         that engines trust beside one whose key is elsewhere.
@@ -157,7 +157,7 @@ key:
   description: The key that signs.
   returned: success
   type: dict
-  contains:
+  contains: &key
     exists:
       description: Whether it is there.
       type: bool
@@ -193,7 +193,7 @@ issued:
   returned: success
   type: list
   elements: dict
-  contains:
+  contains: &issued
     name:
       description: Its common name.
       type: str
@@ -228,6 +228,65 @@ issued:
     revoked:
       description: Whether it is on a revocation list, or its client was revoked.
       type: bool
+groups:
+  description: The CAs of access groups, each in C(groups/NAME) of O(dir). The CA in O(dir) itself is that of the group V(default).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the group.
+      type: str
+      sample: staging
+    path:
+      description: As RV(path).
+      type: str
+    exists:
+      description: As RV(exists).
+      type: bool
+    complete:
+      description: As RV(complete).
+      type: bool
+    elsewhere:
+      description: As RV(elsewhere).
+      type: bool
+    phase:
+      description: As RV(phase).
+      type: str
+    bundle:
+      description: As RV(bundle).
+      type: str
+    client_bundle:
+      description: As RV(client_bundle). No client needs it, because no server has a certificate of this CA.
+      type: str
+    retired:
+      description: As RV(retired).
+      type: str
+    certificates:
+      description: As RV(certificates).
+      type: list
+      elements: dict
+      contains: *certificates
+    key:
+      description: As RV(key).
+      type: dict
+      contains: *key
+    crl:
+      description: As RV(crl).
+      type: bool
+    revoked:
+      description: As RV(revoked), which is the same for all groups.
+      type: list
+      elements: str
+    issued:
+      description: As RV(issued).
+      type: list
+      elements: dict
+      contains: *issued
+    problems:
+      description: As RV(problems).
+      type: list
+      elements: str
 beside:
   description: >-
     What other CAs in directories beside O(dir) have signed, as RV(issued), as far as it can be read.

@@ -58,6 +58,13 @@ options:
     description: Whether the client O(name) has to be in the record. One that has used SSH alone is not. It decides about RV(doubt) and nothing else.
     type: bool
     default: true
+  groups:
+    description:
+      - The access groups in whose record the client O(name) has to be, with O(recorded). Without any, one of all records is enough.
+      - The client is revoked in all groups whatever this says.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: bulkhead.docker.docker_ca_sign
   - module: bulkhead.docker.docker_ca_info
@@ -87,6 +94,14 @@ doubt:
   returned: success
   type: str
   sample: /home/ops/.bulkhead/ca/issued has none, although it got one.
+groups:
+  description: >-
+    The access groups whose CAs have accepted certificates of the revoked client, or may have: engines of these groups let it in until the CA is
+    replaced. The CA in O(dir) is that of the group V(default).
+  returned: success
+  type: list
+  elements: str
+  sample: [staging]
 state:
   description: The CA as it is now, with the keys that M(bulkhead.docker.docker_ca_info) returns.
   returned: success
@@ -117,6 +132,7 @@ def main() -> None:
             "servers": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "recorded": {"type": "bool", "default": True},
+            "groups": {"type": "list", "elements": "str", "default": []},
         },
         required_one_of=[("name", "servers")],
         mutually_exclusive=[("name", "servers")],
@@ -136,14 +152,16 @@ def main() -> None:
             written = revocation.revoke(directory, passphrase, name, is_revoked, module.check_mode)
         state = inspect.gather(directory, passphrase, [name] if name and is_revoked and module.check_mode else [])
         state["existing"] = None
-        doubt = revocation.doubt(directory, name, given["recorded"]) if name and is_revoked else ""
+        left = revocation.Left("", ())
+        if name and is_revoked:
+            left = revocation.left(directory, name, given["recorded"], given["groups"])
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
             msg=f"The CA in {given['dir']} could not be written ({error}). Run this again: it goes on where it stopped."
         )
-    module.exit_json(changed=bool(written), written=written, doubt=doubt, state=state)
+    module.exit_json(changed=bool(written), written=written, doubt=left.doubt, groups=left.groups, state=state)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ options:
         description: The type that the key of the request has to have, V(P-256), V(P-384) or such as V(RSA 3072). Empty for any that is accepted.
         type: str
         default: ""
+      group:
+        description: >-
+          The access group whose CA signs, in C(groups/NAME) of O(dir). The CA in O(dir) itself is that of the group V(default), and signs for all
+          servers.
+        type: str
+        default: default
       certificate:
         description: >-
           The certificate that was issued for it, in PEM format, where the key of the CA is elsewhere. It is held against the other options, and
@@ -187,6 +193,7 @@ def main() -> None:
                     "valid_days": {"type": "int", "default": 365},
                     "request": {"type": "str", "required": True},
                     "key": {"type": "str", "default": "", "no_log": False},
+                    "group": {"type": "str", "default": "default"},
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
                     "exported": {"type": "bool", "default": False},
@@ -202,6 +209,7 @@ def main() -> None:
             *(one["name"], one["usage"], tuple(one["names"]), one["valid_days"]),
             *(one["request"], one["certificate"], one["reason"]),
             key=one["key"],
+            group=one["group"],
             exported=one["exported"],
         )
         for one in given["requests"]

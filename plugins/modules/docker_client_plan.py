@@ -77,6 +77,10 @@ options:
     description: See C(docker_client_replace_ca) of the role.
     type: bool
     default: false
+  group_cas:
+    description: See C(docker_client_group_cas) of the role.
+    type: dict
+    default: {}
   key_type:
     description: See C(docker_client_key_type) of the role.
     type: str

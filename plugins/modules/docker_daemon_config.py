@@ -62,7 +62,7 @@ options:
   ca_certificate:
     description:
       - The trust bundle, in PEM format; whoever holds a client certificate of one of its CAs is root on the engine.
-      - Its first certificate is the one that signs.
+      - Its first certificate is the one that signs the server's, unless O(server_ca) says another.
       - Empty stands for a CA that does not exist yet, so that a certificate is due.
     type: str
     default: ""
@@ -88,7 +88,7 @@ options:
       - One that clients would not accept is refused. RV(findings) says when it was not renewed in time.
     type: path
   server_ca:
-    description: The CAs in PEM format that the certificate of O(certificate_path) comes from, where they are not those of O(ca_certificate).
+    description: The CAs in PEM format that the server's certificate comes from, where they are not those of O(ca_certificate).
     type: str
     default: ""
   private_key_path:

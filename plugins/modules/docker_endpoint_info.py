@@ -55,6 +55,20 @@ options:
         type: list
         elements: int
         default: [2375]
+      client_cas:
+        description: The CAs of O(client_cas) where they are others for this endpoint, as with access groups.
+        type: str
+        default: ""
+      client_cert:
+        description: The certificate of O(client_cert) where it is another one for this endpoint.
+        type: path
+      client_key:
+        description: Its private key.
+        type: path
+      refused:
+        description: Whether the identity must be refused, because it is in none of the access groups of this endpoint.
+        type: bool
+        default: false
   ca_path:
     description: The trust bundle of the client. The servers' certificates must come from one of its CAs.
     type: path
@@ -245,6 +259,7 @@ endpoints:
 
 import os
 import traceback
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -254,6 +269,28 @@ except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
 else:
     CRYPTOGRAPHY_ERROR = ""
+
+
+def _endpoints(
+    given: dict[str, t.Any], identity: endpoint_check.CertificateFiles, refused: list[endpoint_check.CertificateFiles]
+) -> list[endpoint_check.Endpoint]:
+    """With credentials of their own where they have them, each of which is read once."""
+    own: dict[tuple[t.Any, ...], endpoint_check.Credentials | None] = {(identity, "", False): None}
+    found = []
+    for entry in given["endpoints"]:
+        pair = identity
+        if entry["client_cert"]:
+            pair = endpoint_check.CertificateFiles("identity", entry["client_cert"], entry["client_key"], "client_")
+        key = (pair, entry["client_cas"], entry["refused"])
+        if key not in own:
+            own[key] = endpoint_check.read_credentials(
+                given["ca_path"], pair, refused, entry["client_cas"] or given["client_cas"], entry["refused"]
+            )
+        ports = tuple(entry["plain_ports"] or ())
+        found.append(
+            endpoint_check.Endpoint(entry["name"], entry["docker_host"], entry["tls_hostname"] or "", ports, own[key])
+        )
+    return found
 
 
 def main() -> None:
@@ -268,7 +305,12 @@ def main() -> None:
                     "docker_host": {"type": "str", "required": True},
                     "tls_hostname": {"type": "str"},
                     "plain_ports": {"type": "list", "elements": "int", "default": [2375]},
+                    "client_cas": {"type": "str", "default": ""},
+                    "client_cert": {"type": "path"},
+                    "client_key": {"type": "path", "no_log": False},
+                    "refused": {"type": "bool", "default": False},
                 },
+                "required_together": [("client_cert", "client_key")],
             },
             "ca_path": {"type": "path", "required": True},
             "client_cas": {"type": "str", "default": ""},
@@ -294,23 +336,18 @@ def main() -> None:
             exception=CRYPTOGRAPHY_ERROR,
         )
     given = module.params
-    endpoints = [
-        endpoint_check.Endpoint(
-            entry["name"], entry["docker_host"], entry["tls_hostname"] or "", tuple(entry["plain_ports"] or ())
-        )
-        for entry in given["endpoints"]
-    ]
     identity = endpoint_check.CertificateFiles("identity", given["client_cert"], given["client_key"], "client_")
     refused = [
         endpoint_check.CertificateFiles(pair["name"], pair["cert"], pair["key"], "refused_pairs, ")
         for pair in given["refused_pairs"]
     ]
-    if not endpoints:
+    if not given["endpoints"]:
         module.fail_json(msg="endpoints is empty, so that nothing would be verified; name at least one.")
     if not 0 < given["timeout"] <= 3600:
         module.fail_json(msg=f"timeout is {given['timeout']}; give seconds, more than 0 and up to 3600.")
     try:
         credentials = endpoint_check.read_credentials(given["ca_path"], identity, refused, given["client_cas"])
+        endpoints = _endpoints(given, identity, refused)
     except endpoint_check.CredentialsError as error:
         module.fail_json(msg=str(error))
     for warning in endpoint_check.warnings(endpoints, os.environ):

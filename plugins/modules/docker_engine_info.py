@@ -35,6 +35,10 @@ options:
     description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is none yet.
     type: str
     default: ""
+  server_ca:
+    description: The CAs in PEM format that its own certificate comes from, where they are not those of O(ca_certificate).
+    type: str
+    default: ""
   key_type:
     description: Type of the private key that the certificate shall have.
     type: str
@@ -282,6 +286,7 @@ def main() -> None:
         argument_spec={
             "names": {"type": "list", "elements": "str", "default": []},
             "ca_certificate": {"type": "str", "default": ""},
+            "server_ca": {"type": "str", "default": ""},
             "key_type": {"type": "str", "choices": ["P-256", "P-384", "RSA"], "default": "P-256"},
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
@@ -314,7 +319,7 @@ def main() -> None:
             result["certificate"] = _certificate.installed()
             result["served_certificate"] = _certificate.served(found)
             result["other_cas"] = _certificate.other_cas(found, given["ca_certificate"])
-            wanted = (given["ca_certificate"], names, key, given["renew_days"], source)
+            wanted = (given["server_ca"] or given["ca_certificate"], names, key, given["renew_days"], source)
             result["renewal_reasons"] = _certificate.reissue(*wanted)
         if given["verify"]:
             result["findings"] = [

@@ -41,6 +41,10 @@ options:
     description: What clients trust, in PEM format.
     type: str
     required: true
+  group:
+    description: The access group whose CA signs, as in M(bulkhead.docker.docker_ca_sign).
+    type: str
+    default: default
   valid_days:
     description: How long the certificate is valid.
     type: int

@@ -34,6 +34,17 @@ options:
         description: Name of the identity.
         type: str
         required: true
+      group:
+        description: >-
+          Empty for the pair in C(~/.bulkhead/identities/NAME), or the further access group whose pair it is, in a folder of that name below. An
+          identity is removed with all its pairs.
+        type: str
+        default: ""
+      remove_groups:
+        description: Access groups whose pairs are removed.
+        type: list
+        elements: str
+        default: []
       certificate:
         description: Its certificate in PEM format. Empty, only its folder, its modes and its trust bundle are brought up to date.
         type: str
@@ -99,6 +110,9 @@ requests:
       description: Name of the identity.
       type: str
       sample: alice
+    group:
+      description: The access group whose pair it is, empty for its first.
+      type: str
     request:
       description: The request in PEM format.
       type: str
@@ -132,6 +146,8 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
+                    "group": {"type": "str", "default": ""},
+                    "remove_groups": {"type": "list", "elements": "str", "default": []},
                     "certificate": {"type": "str", "default": ""},
                     "certificate_path": {"type": "path"},
                     "private_key_path": {"type": "path", "no_log": False},
@@ -160,14 +176,22 @@ def main() -> None:
     requests: list[dict[str, str]] = []
     made = False
     for identity in given["identities"]:
-        where = layout.Layout(home, identity["name"])
+        where = layout.Layout(home, identity["name"], identity["group"])
         if not layout.is_name(identity["name"]):
             problems.append(f"{identity['name']!r} cannot be the name of an identity")
+            continue
+        strange = [
+            name for name in [identity["group"], *identity["remove_groups"]] if name and not layout.is_group(name)
+        ]
+        if strange:
+            problems.append(f"{strange[0]!r} cannot be the name of an access group")
             continue
         try:
             if given["state"] == "absent":
                 diff += removal.absent(where, module.check_mode)
             else:
+                for group in identity["remove_groups"]:
+                    diff += removal.absent(layout.Layout(home, identity["name"], group), module.check_mode)
                 new_key = identity["request"] == "new_key"
                 bundle, certificate = given["ca_certificate"], identity["certificate"]
                 paths = [identity["certificate_path"], identity["private_key_path"]]
@@ -179,7 +203,8 @@ def main() -> None:
                 if identity["request"] != "none" and not module.check_mode:
                     if new_key:
                         install.make_key(where, given["key_type"], given["key_size"])
-                    requests.append({"name": identity["name"], "request": install.request(where, new_key)})
+                    request = install.request(where, new_key)
+                    requests.append({"name": identity["name"], "group": identity["group"], "request": request})
         except ERRORS as error:
             problems.append(f"the identity {identity['name']} cannot be written: {error}")
     if problems:

@@ -37,6 +37,21 @@ options:
       valid_days:
         description: How long its certificates are valid, which has to be longer than O(renew_days).
         type: int
+      group:
+        description: >-
+          Empty for the pair in C(~/.bulkhead/identities/NAME), or the further access group whose pair it is, in a folder of that name below.
+        type: str
+        default: ""
+      groups:
+        description: Its further access groups, with C(group) empty. Others of which there are pairs are among RV(identities[].left_groups).
+        type: list
+        elements: str
+        default: []
+      client_ca:
+        description: >-
+          The trust bundle in PEM format of the CA that signs its certificate, where that is another one than the first of O(ca_certificate). Empty
+          while there is none.
+        type: str
       certificate_path:
         description: Where something else keeps its certificate on the host. It is due when that is another one, and for no other reason.
         type: path
@@ -106,6 +121,15 @@ identities:
       description: Name of the identity.
       type: str
       sample: alice
+    group:
+      description: The access group whose pair it is, empty for its first.
+      type: str
+      sample: ""
+    left_groups:
+      description: Access groups that it was in, and whose pairs are still there. Empty for a pair of a further group.
+      type: list
+      elements: str
+      sample: []
     folder:
       description: Where its C(ca.pem), C(cert.pem) and C(key.pem) are.
       type: str
@@ -175,6 +199,7 @@ identities:
           sample: "0600"
 """
 
+import dataclasses
 import os
 import pathlib
 import pwd
@@ -223,11 +248,14 @@ def refusal(given: t.Mapping[str, t.Any]) -> str:
             f"Python's cryptography library 3.3 or later is missing for {sys.executable} on this host ({IMPORT_ERROR}). Install "
             f"the package python3-cryptography, or run '{sys.executable} -m pip install cryptography'."
         )
-    if given["ca_certificate"] and not IMPORT_ERROR:
+    bundles = {"ca_certificate": given["ca_certificate"]}
+    bundles.update((f"client_ca of {one['name']}", one["client_ca"]) for one in given["identities"])
+    for name, bundle in {} if IMPORT_ERROR else bundles.items():
         try:
-            x509.load_bundle(given["ca_certificate"])
+            if bundle:
+                x509.load_bundle(bundle)
         except x509.UNREADABLE as error:
-            return f"ca_certificate is no trust bundle: {error}."
+            return f"{name} is no trust bundle: {error}."
     return ""
 
 
@@ -241,6 +269,9 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "valid_days": {"type": "int"},
+                    "group": {"type": "str", "default": ""},
+                    "groups": {"type": "list", "elements": "str", "default": []},
+                    "client_ca": {"type": "str"},
                     "certificate_path": {"type": "path"},
                     "private_key_path": {"type": "path", "no_log": False},
                 },
@@ -266,7 +297,9 @@ def main() -> None:
         for identity in given["identities"]:
             paths = [identity["certificate_path"], identity["private_key_path"]]
             source = status.Source(*map(pathlib.Path, paths)) if all(paths) else None
-            found.append(status.status(layout.Layout(home, identity["name"]), rule, source))
+            theirs = dataclasses.replace(rule, client_ca=identity["client_ca"])
+            where = layout.Layout(home, identity["name"], identity["group"])
+            found.append(status.status(where, theirs, source, identity["groups"]))
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)
 
 

@@ -71,12 +71,12 @@ limit:
 ca:
   description: >-
     C(host), C(dir), C(minimum_days), C(rotate_when_due), the type of its C(key), whether it C(takes_over) a CA, the paths of that, the
-    C(issue_tasks) of one whose key is elsewhere, C(given) and C(has_passphrase).
+    C(issue_tasks) of one whose key is elsewhere, C(given) and C(has_passphrase). C(groups) are the access groups that have a CA of their own.
   type: dict
   returned: success
   sample:
     {host: localhost, dir: ~/.bulkhead/ca, minimum_days: 365, rotate_when_due: false, key: P-256, takes_over: false, existing_certificate: "",
-     existing_private_key: "", issue_tasks: "", given: [], has_passphrase: false}
+     existing_private_key: "", issue_tasks: "", given: [], has_passphrase: false, groups: []}
 engines:
   description: >-
     By name, address, certificate names, options, SSH accounts and the number of its C(batch) (0 out of this run) of each engine. C(given) here,
@@ -95,6 +95,11 @@ verifier:
     C(plain_ports) that have to be closed. All identities that may do so are in C(candidates).
   type: dict
   returned: success
+verifiers:
+  description: RV(verifier), and for engines that its access groups do not open the first identities that do.
+  type: list
+  returned: success
+  elements: dict
 batches:
   description: The engines of this run that are changed together.
   type: list
@@ -113,11 +118,13 @@ remove:
 revoke:
   description: >-
     The C(name) that is revoked, its C(state), whether C(by_rotation), whether the inventory knows it (C(known)), whether the CA has signed for it
-    (C(recorded)), and the C(accounts) on engines that are its C(own) and those that are C(shared).
+    (C(recorded)), its access C(groups), and the C(accounts) on engines that are its C(own) and those that are C(shared).
   type: dict
   returned: success
 rotate:
-  description: The hosts that a rotation leaves out, C(exclude).
+  description: >-
+    The hosts that a rotation leaves out, C(exclude), among them those that it does not concern, C(unconcerned), and the access C(groups) whose CAs
+    it replaces, as far as the operator names them.
   type: dict
   returned: success
 renew:
@@ -136,7 +143,7 @@ deploy:
   returned: success
 export:
   description: >-
-    The C(name) that gets a bundle, its C(dest), C(valid_days), whether it is to C(encrypt), and the C(engines) that it is for. Empty for other
+    The C(name) that gets a bundle, its C(dest), C(group), C(valid_days), whether it is to C(encrypt), and the C(engines) that it is for. Empty for other
     playbooks.
   type: dict
   returned: success

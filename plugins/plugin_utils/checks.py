@@ -254,6 +254,21 @@ def ca(host: str, values: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         )
 
 
+def ca_of_groups(host: str, values: t.Mapping[str, t.Any], groups: t.Sequence[str]) -> t.Iterator[str]:
+    if groups and values["docker_ca_issue_tasks"]:
+        yield (
+            f"The key of the CA is elsewhere (docker_ca_issue_tasks of {host}), and {listed(groups)} would be CAs of "
+            "their own, whose keys are here. Leave docker_engine_access and access away."
+        )
+    for group in groups:
+        name = f"{values['docker_ca_common_name']} {group}"
+        if len(name) > 55:
+            yield (
+                f"The CA of the access group {group!r} would be called {name!r}, which is longer than 55 characters. "
+                f"Shorten docker_ca_common_name of {host}, or the name of the group."
+            )
+
+
 def issued_elsewhere(playbook: str, planned: t.Mapping[str, t.Any], by_rotation: bool) -> t.Iterator[str]:
     """What only the holder of the CA's key can do."""
     if not planned["issue_tasks"]:

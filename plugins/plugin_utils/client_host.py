@@ -17,6 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import o
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 
 Record = dict[str, t.Any]
 Data = t.Mapping[str, t.Any]
@@ -25,6 +26,8 @@ Data = t.Mapping[str, t.Any]
 _PATHS = ("certificate_path", "private_key_path")
 # What docker_identity_info says about one identity.
 _STATUS = (
+    "group",
+    "left_groups",
     "folder",
     "pending",
     "exists",
@@ -58,6 +61,7 @@ class Settings:
     skip_revoked: bool = False
     replace_ca: bool = False
     new_keys: bool = False  # whether each certificate is for a new key
+    group_cas: t.Mapping[str, str] = dataclasses.field(default_factory=dict)  # by access group, the CA of its clients
 
     def user(self, identity: Data) -> str:
         """The OS user; '' for the one that Ansible connects as."""
@@ -68,6 +72,18 @@ class Settings:
         """Whether the connecting user, ``user``, would get identities that name another one."""
         named = any(identity.get("user") == self.connects_as for identity in self.identities)
         return bool(self.connects_as) and named and user != self.connects_as
+
+    def pairs(self, identity: Data) -> list[Record]:
+        """The pairs of key and certificate of an identity: one in its folder, and one for each further group below."""
+        access = groups.access_of(identity)
+        found: list[Record] = [
+            {"access": group, "group": group if number else ""} for number, group in enumerate(access)
+        ]
+        for pair in found:
+            if pair["access"] != layout.DEFAULT_GROUP:
+                pair["client_ca"] = str(self.group_cas.get(pair["access"], ""))
+        found[0].update({"groups": list(access[1:])} if len(access) > 1 else {})
+        return found
 
     def by_user(self) -> dict[str, list[Data]]:
         found: dict[str, list[Data]] = {}
@@ -97,6 +113,16 @@ def _identity_problems(settings: Settings) -> t.Iterator[str]:
     for identity in settings.identities:
         name, user = identity["name"], settings.user(identity)
         days = int(identity.get("valid_days") or settings.valid_days)
+        for group in groups.access_of(identity):
+            if not layout.is_group(group):
+                yield (
+                    f"The identity {name!r} has {group!r}, which cannot be the name of an access group: {groups.NAME}."
+                )
+        if len(groups.access_of(identity)) > 1 and _paths(identity):
+            yield (
+                f"The identity {name!r} has several access groups and a certificate_path, which can hold the "
+                "certificate of one group alone; give it one group."
+            )
         if len(_paths(identity)) == 1:
             yield f"The identity {name!r} needs both certificate_path and private_key_path, or none of them."
         if not layout.is_name(name):
@@ -164,13 +190,17 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
     evicts an identity, neither is one who has others, but for the connecting user, who is Ansible itself.
     ``statuses`` say what has to be done, and in check mode where the files of this run would be.
     """
-    of_user = {(status["user"], status["name"]): status for status in statuses}
+    of_user = {(status["user"], status["name"], status["group"]): status for status in statuses}
     found = []
     for user, identities in settings.by_user().items():
         staying = [identity for identity in identities if identity["name"] not in settings.revoked]
         if not staying or (user and any(identity["name"] in settings.evicted for identity in identities)):
             continue
-        ahead = {identity["name"]: of_user.get((user, identity["name"]), {}) for identity in identities}
+        ahead = {
+            (identity["name"], pair["group"]): of_user.get((user, identity["name"], pair["group"]), {})
+            for identity in identities
+            for pair in settings.pairs(identity)
+        }
         every = list(_contexts_of(settings, identities, ahead if check_mode else {}))
         contexts = [context for name, context in every if name not in settings.revoked]
         theirs = [context["name"] for context in contexts]
@@ -179,8 +209,10 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
                 "name": identity["name"],
                 "valid_days": int(identity.get("valid_days") or settings.valid_days),
                 **_paths(identity),
+                **{key: value for key, value in pair.items() if key != "access" and (value or key == "client_ca")},
             }
             for identity in staying
+            for pair in settings.pairs(identity)
         ]
         found.append(
             {
@@ -189,9 +221,15 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
                 "failed": user in failed,
                 "identities": asked if "tls" in settings.transports else [],
                 "prepare": [
-                    {"name": name, "request": _request(status), **(status["paths"] if status["reasons"] else {})}
-                    for name, status in ahead.items()
-                    if status and (status["reasons"] or status["repairs"] or status["ca_outdated"])
+                    {
+                        "name": name,
+                        "request": _request(status),
+                        **(status["paths"] if status["reasons"] else {}),
+                        **({"group": group} if group else {}),
+                        **({"remove_groups": status["left_groups"]} if status["left_groups"] else {}),
+                    }
+                    for (name, group), status in ahead.items()
+                    if status and any(status[key] for key in ("reasons", "repairs", "ca_outdated", "left_groups"))
                 ],
                 "contexts": contexts,
                 "current": settings.current if settings.current in ("default", *theirs) else "",
@@ -220,6 +258,11 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
     found: list[Record] = []
     failed: dict[str, str] = {}
     other_cas: list[str] = []
+    access = {
+        (identity["name"], settings.user(identity), pair["group"]): pair["access"]
+        for identity in settings.identities
+        for pair in settings.pairs(identity)
+    }
     for answer in answers:
         item = answer.get("item") or {}
         user, asked = str(item.get("user") or ""), list(item.get("identities") or [])
@@ -236,8 +279,8 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
                 f"user exists there and that Ansible may become this user. Ansible says: {why}"
             )
             continue
-        names_told = [status["name"] for status in told if {"name", *_STATUS} <= set(status)]
-        if names_told != [entry["name"] for entry in asked]:
+        pairs_told = [(status["name"], status["group"]) for status in told if {"name", *_STATUS} <= set(status)]
+        if pairs_told != [(entry["name"], entry.get("group", "")) for entry in asked]:
             failed[user] = (
                 f"The identities of {user or 'the connecting user'} on {settings.host} cannot be read. The answer is "
                 "about other identities than were asked for; check the Python of this user."
@@ -257,7 +300,7 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         for entry, status in zip(asked, told):
             paths = {key: entry[key] for key in _PATHS if entry.get(key)}
             record = {"name": entry["name"], "user": user, "become": bool(user), "valid_days": entry["valid_days"]}
-            record["paths"] = paths
+            record.update(paths=paths, access=access.get((entry["name"], user, entry.get("group", "")), ""))
             new_key = status["new_key"] or (settings.new_keys and bool(status["reasons"]))
             found.append({**record, **{key: status[key] for key in _STATUS}, "new_key": new_key})
     return [record for record in found if record["name"] not in settings.revoked], failed, other_cas
@@ -299,9 +342,13 @@ def requested(due: t.Iterable[Data], answers: t.Iterable[Data], key: str = "") -
         answer = by_user.get(identity["user"], {"skipped": True})
         told = answer.get("requests")
         entries = [entry for entry in (told if isinstance(told, list) else []) if isinstance(entry, t.Mapping)]
-        request = next((entry.get("request") for entry in entries if entry.get("name") == identity["name"]), None)
+        pair = (identity["name"], identity["group"])
+        request = next(
+            (entry.get("request") for entry in entries if (entry.get("name"), entry.get("group", "")) == pair), None
+        )
         if isinstance(request, str) and request:
             sign = {"name": identity["name"], "usage": "client", "names": [], "key": key}
+            sign.update({"group": identity["access"]} if identity["access"] != layout.DEFAULT_GROUP else {})
             found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": request}})
         elif not answer.get("skipped") and not answer.get("failed") and not answer.get("unreachable"):
             missing.append(
@@ -325,25 +372,31 @@ def failures(settings: Settings, results: t.Iterable[Data]) -> list[str]:
 
 
 def _contexts_of(
-    settings: Settings, identities: t.Sequence[Data], ahead: t.Mapping[str, Data]
+    settings: Settings, identities: t.Sequence[Data], ahead: t.Mapping[tuple[str, str], Data]
 ) -> t.Iterator[tuple[str, Record]]:
-    """Name of the identity and context, for all engines. ``ahead`` says which files are still to be written."""
+    """Name of the identity and context, for all engines that it opens. ``ahead`` says which files are still to come."""
     pattern = settings.context_name or ("{engine}-{identity}" if len(identities) > 1 else "{engine}")
     shared = [_address(engine) for engine in settings.engines]
     for identity in identities:
         for engine in settings.engines:
+            group = groups.pair_for(identity, engine)
+            if group is None:
+                continue
             known_as = str(engine.get("context") or engine["name"])
             name = pattern.replace("{engine}", known_as).replace("{identity}", identity["name"])
             text = f"{engine['name']} as {identity['name']}"
             if "tls" in settings.transports:
-                yield identity["name"], _tls_context(name, text, identity, engine, ahead.get(identity["name"], {}))
+                pair = "/".join(filter(None, (identity["name"], group)))
+                status = ahead.get((identity["name"], group), {})
+                yield identity["name"], _tls_context(name, text, pair, engine, status)
             if "ssh" in settings.transports and engine.get("ssh", True):
                 alone = shared.count(_address(engine)) == 1
                 yield identity["name"], _ssh_context(f"{name}-ssh", text, identity, engine, alone)
 
 
-def _tls_context(name: str, text: str, identity: Data, engine: Data, status: Data) -> Record:
-    folder, pending = (f"~/.bulkhead/{kind}/{identity['name']}" for kind in ("identities", "pending"))
+def _tls_context(name: str, text: str, path: str, engine: Data, status: Data) -> Record:
+    """``path`` is that of the pair below the folder of all identities."""
+    folder, pending = (f"~/.bulkhead/{kind}/{path}" for kind in ("identities", "pending"))
     pair = pending if status.get("reasons") else folder
     return {
         "name": name,
@@ -387,8 +440,8 @@ def ssh_identity(identity: Data) -> Record:
     return entry
 
 
-def ssh_engines(engines: t.Iterable[Data]) -> list[Record]:
-    """The engines as docker_ssh_client takes them, without those that let nobody in over SSH."""
+def ssh_engines(settings: Settings) -> list[Record]:
+    """The engines as docker_ssh_client takes them, without those that let nobody of this host in over SSH."""
     return [
         {
             "name": engine["name"],
@@ -396,8 +449,8 @@ def ssh_engines(engines: t.Iterable[Data]) -> list[Record]:
             "host_keys": list(engine.get("ssh_host_keys") or []),
             **({"port": int(engine["ssh_port"])} if engine.get("ssh_port") else {}),
         }
-        for engine in engines
-        if engine.get("ssh", True)
+        for engine in settings.engines
+        if engine.get("ssh", True) and any(groups.opens(one, engine) for one in settings.identities)
     ]
 
 

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed
 
@@ -54,7 +55,7 @@ def context_problems(name: str, found: Client, engines: t.Mapping[str, _engines.
     for user, identities in _by_user(found).items():
         origin: dict[str, dict[str, None]] = {}
         for identity in identities:
-            for context, engine, _over_ssh in _contexts(identity["name"], found, len(identities) > 1, engines):
+            for context, engine, _over_ssh in _contexts(identity, found, len(identities) > 1, engines):
                 # A dictionary, because an identity that is there twice has a sentence of its own.
                 origin.setdefault(context, {})[f"{engine} for {identity['name']}"] = None
         every.update(origin)
@@ -82,17 +83,19 @@ def contexts_of(
 ) -> dict[tuple[str, str], str]:
     """The contexts of one identity by engine and transport."""
     theirs = _by_user(found)[identity["user"] or found["connects_as"]]
-    named = _contexts(identity["name"], found, len(theirs) > 1, engines)
+    named = _contexts(identity, found, len(theirs) > 1, engines)
     return {(engine, "ssh" if over_ssh else "tls"): name for name, engine, over_ssh in named}
 
 
 def _contexts(
-    identity: str, found: Client, several: bool, engines: t.Mapping[str, _engines.Engine]
+    identity: Identity, found: Client, several: bool, engines: t.Mapping[str, _engines.Engine]
 ) -> t.Iterator[tuple[str, str, bool]]:
-    """Name, engine, and whether it is the one over SSH."""
+    """Name, engine, and whether it is the one over SSH, of the engines that the identity opens."""
     pattern = found["context_name"] or ("{engine}-{identity}" if several else "{engine}")
     for engine, values in engines.items():
-        name = pattern.replace("{engine}", values["context"]).replace("{identity}", identity)
+        if not groups.opens(identity, values):
+            continue
+        name = pattern.replace("{engine}", values["context"]).replace("{identity}", identity["name"])
         if "tls" in found["transports"]:
             yield name, engine, False
         if "ssh" in found["transports"] and values["ssh"]["enabled"]:
@@ -101,10 +104,11 @@ def _contexts(
 
 def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str) -> Identity:
     """One of the connecting user has no user, whether it names that user or not."""
-    days, user = entry.get("valid_days"), entry.get("user") or ""
+    days, user, access = entry.get("valid_days"), entry.get("user") or "", entry.get("access")
     return {
         "name": entry["name"],
         "user": "" if user == connects_as else user,
+        "access": [groups.DEFAULT] if access is None else list(dict.fromkeys(access)),
         "valid_days": values["docker_client_valid_days"] if days is None else days,
         "ssh_account": _users.account(entry),
         "ssh_private_key": entry.get("ssh_private_key") or "",
@@ -159,6 +163,11 @@ def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterat
             "ssh_account."
         )
     paths = [identity["certificate_path"], identity["private_key_path"]]
+    if any(paths) and len(identity["access"]) > 1:
+        yield (
+            f"{who} has several access groups and a certificate_path, which can hold the certificate of one group "
+            "alone; give it one group."
+        )
     if bool(paths[0]) != bool(paths[1]) or any(path and not path.startswith(("/", "~/")) for path in paths):
         yield (
             f"{who} needs both certificate_path and private_key_path, each starting with / or ~/, or none of them; "

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils._deploy import tree
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed, unknown
 
@@ -20,7 +21,9 @@ Values = t.Mapping[str, t.Any]
 
 def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> dict[str, t.Any]:
     """What leaves for a server that Ansible does not manage."""
-    name, wanted = fleet["docker_export_name"], fleet["docker_export_engines"] or list(engines)
+    name, group = fleet["docker_export_name"], fleet["docker_export_group"]
+    opened = [other for other, engine in engines.items() if group in engine["access"]]
+    wanted = fleet["docker_export_engines"] or opened
     holders = [host for host, client in clients.items() if name in [entry["name"] for entry in client["identities"]]]
     if not layout.is_name(name):
         reader.say(
@@ -42,9 +45,18 @@ def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> d
     for other in wanted:
         if other not in engines:
             reader.say(f"docker_export_engines has {other!r}, which is no engine. {unknown(other, engines)}")
+        elif other not in opened:
+            reader.say(
+                f"docker_export_engines has {other!r}, which does not let in the access group {group!r}. Name another "
+                f"docker_export_group; {other} has {listed(engines[other]['access'])}."
+            )
+    if engines and not opened:
+        known = {one for engine in engines.values() for one in engine["access"]}
+        reader.say(f"docker_export_group is {group!r}, which no engine lets in. {unknown(group, known)}")
     return {
         "name": name,
         "dest": fleet["docker_export_dest"],
+        "group": group,
         "valid_days": fleet["docker_export_valid_days"],
         "encrypt": fleet["docker_export_encrypt"],
         "engines": [
@@ -85,7 +97,14 @@ def deploy(
         if _is_engine(reader, project["name"], engine, engines)
     ]
     if transport in client["transports"]:
-        for engine in dict.fromkeys(step["engine"] for step in steps if not step["context"]):
+        without = dict.fromkeys(step["engine"] for step in steps if not step["context"])
+        for engine in without:
+            if not groups.opens(identity, engines[engine]):
+                reader.say(
+                    f"docker_deploy_projects: {identity['name']} of {host} is in no access group of {engine} "
+                    f"({listed(engines[engine]['access'])}). Name another docker_deploy_identity, or other engines."
+                )
+        for engine in [name for name in without if groups.opens(identity, engines[name])]:
             reader.say(
                 f"docker_deploy_projects: {engine} has no accounts over SSH (docker_ssh_enabled is false). Set "
                 "docker_deploy_transport to tls, or name other engines."

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, handover, record
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines, groups, handover, record
 
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
@@ -100,17 +100,24 @@ def _lacks_certificate(plan: Plan, name: str, variables: Values) -> bool:
 
 def _ca_is_due(plan: Plan, ca: Values) -> bool:
     """Whether the role docker_ca has something to do or to refuse; it says what."""
-    key = _mapping(ca.get("key"))
     takes_over, elsewhere = plan["ca"]["takes_over"], bool(plan["ca"]["issue_tasks"])
+    found = groups.states(ca)
+    is_right = _is_right(plan, ca, elsewhere, takes_over) and all(
+        _is_right(plan, found.get(group, {})) for group in plan["ca"]["groups"]
+    )
+    return not is_right or (takes_over and _mapping(ca.get("existing")).get("taken_over") is not True)
+
+
+def _is_right(plan: Plan, ca: Values, elsewhere: bool = False, takes_over: bool = False) -> bool:
+    key = _mapping(ca.get("key"))
     signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
-    is_right = (
+    return (
         ca.get("complete") is True
         and ca.get("phase") == "none"
         and (elsewhere or key.get("matches") is True)
         and (takes_over or key.get("type") == plan["ca"]["key"])
         and int(signing.get("days_left") or 0) >= plan["ca"]["minimum_days"]
     )
-    return not is_right or (takes_over and _mapping(ca.get("existing")).get("taken_over") is not True)
 
 
 def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool:

@@ -48,6 +48,7 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
         "foreign_names": [],
         "batch": 0,
         "context": context_name(name),
+        "access": list(dict.fromkeys(values["docker_engine_access"])),
         "daemon_options": values["docker_engine_daemon_options"],
         "valid_days": values["docker_engine_valid_days"],
         "renew_days": values["docker_engine_renew_days"],

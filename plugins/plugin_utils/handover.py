@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 Plan = t.Mapping[str, t.Any]
@@ -40,6 +41,7 @@ def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None
                 "address": engine["address"],
                 "port": engine["port"],
                 "host": engine["host"],
+                "access": groups.access_of(engine),
                 "ssh": engine["ssh"]["enabled"],
                 "ssh_port": engine["ssh_port"] or _port(server),
                 "ssh_host_keys": host_keys(server),
@@ -79,9 +81,22 @@ def ca_refusal(plan: Plan, gathered: t.Any) -> str:
     )
 
 
-def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
-    """What engines trust, of what docker_ca_info says: an issuing CA alone."""
-    return _bundle(plan, ca, "bundle")
+def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any], engine: str = "") -> str:
+    """What an engine trusts, of what docker_ca_info says: the CAs of its groups, and an issuing CA alone.
+
+    Empty as long as one of these CAs is still to be made. Without an engine: the CA that signs for servers.
+    """
+    access = plan["engines"][engine]["access"] if engine else [groups.DEFAULT]
+    found = {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
+    bundles = [found[group] for group in access]
+    return "".join(bundles) if all(bundles) else ""
+
+
+def engine_server_ca(plan: Plan, ca: t.Mapping[str, t.Any], engine: str) -> str:
+    """The CAs that an engine's own certificate comes from, where these are not the ones whose clients it lets in."""
+    planned = plan["engines"][engine]
+    has_one_ca = planned["access"] == [groups.DEFAULT]
+    return str(planned["server_ca"] or ("" if has_one_ca else _bundle(plan, ca, "bundle")))
 
 
 def client_bundle(plan: Plan, ca: t.Mapping[str, t.Any]) -> str:
@@ -112,7 +127,11 @@ def ssh_users(
     """
     if not plan["engines"][engine]["ssh"]["enabled"]:
         return []
-    ours = _ssh_identities(plan, revoked)
+    ours = {
+        client: [identity for identity in identities if groups.opens(identity, plan["engines"][engine])]
+        for client, identities in _ssh_identities(plan, revoked).items()
+    }
+    ours = {client: identities for client, identities in ours.items() if identities}
     clients = {client: _public_keys(hostvars, client) for client in ours} if hostvars else {}
     users = {user["name"]: dict(user) for user in _declared(plan, engine, revoked)}
     for client, identities in ours.items():

@@ -17,6 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import delivery as _delivery
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups as _groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
 
@@ -75,6 +76,8 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
+    reader.say(*_groups.problems(engines, clients))
+    groups = _groups.further(engines, clients)
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, engines))
     for name, engine in engines.items():
@@ -82,7 +85,10 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
             engine["foreign_names"] = _foreign_names(reader, engines, name)
     ends_ca = {"revoke_client": "docker_revoke_by_rotation", "remove": "docker_remove_ca"}.get(playbook)
     asks_record = playbook == "rotate_ca" or bool(ends_ca and fleet[ends_ca])
+    rotates_groups = _rotated_groups(reader, fleet, groups, playbook)
     excluded = _excluded(reader, fleet, engine_names, client_names, asks_record)
+    unconcerned = _unconcerned(engines, clients, rotates_groups) if playbook == "rotate_ca" else []
+    excluded += [name for name in unconcerned if name not in excluded]
     revoke = _revoke(reader, fleet, engines, clients, playbook)
     batches = _batches(reader, fleet, [name for name in engine_names if name not in excluded])
     for number, batch in enumerate(batches, 1):
@@ -91,22 +97,29 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     for name, client in clients.items():
         client["in_run"] = name not in excluded and (inventory.in_run is None or name in inventory.in_run)
     verifier = _verifier(reader, clients, excluded, revoke, fleet["docker_verify_plain_ports"])
+    verifiers = _verifiers(reader, engines, clients, excluded, revoke, verifier)
     for name, client in clients.items():
-        client["evicts"] = _evicts(name, client, revoke, verifier)
+        client["evicts"] = _evicts(name, client, revoke, verifiers)
     remove = _remove(reader, fleet, engine_names, client_names, playbook, excluded)
     plan: Plan = {
         "playbook": "rotate_ca" if rotates else playbook,
         "check_mode": inventory.check_mode,
         "limit": inventory.limit,
-        "ca": _ca(reader, ca_host, playbook),
+        "ca": {**_ca(reader, ca_host, playbook, groups), "groups": groups},
         "engines": engines,
         "clients": clients,
         "verifier": verifier,
+        "verifiers": verifiers,
         "batches": batches,
         "asked": _asked(playbook, engines, clients, excluded, remove, revoke),
         "remove": remove,
         "revoke": revoke,
-        "rotate": {"exclude": excluded, "kept": _kept(engines, clients, excluded, revoke)},
+        "rotate": {
+            "exclude": excluded,
+            "unconcerned": unconcerned,
+            "groups": rotates_groups,
+            "kept": _kept(engines, clients, excluded, revoke, rotates_groups),
+        },
         "renew": {"force": force},
         "server_cas": _engines.server_cas(engines),
         "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
@@ -202,9 +215,9 @@ def _ca_host(reader: Reader, name: str, playbook: str) -> str:
     return hosts[0] if hosts else _CONTROL_NODE
 
 
-def _ca(reader: Reader, host: str, playbook: str) -> dict[str, t.Any]:
+def _ca(reader: Reader, host: str, playbook: str, groups: t.Sequence[str]) -> dict[str, t.Any]:
     values = reader.host(host, _variables.CA)
-    reader.say(*_checks.ca(host, values))
+    reader.say(*_checks.ca(host, values), *_checks.ca_of_groups(host, values, groups))
     if playbook == "renew":
         reader.say(*_checks.rotation_when_due(host, values))
     return {
@@ -233,16 +246,7 @@ def _verifier(
         return {}
     client = clients[host]
     leaving = revoke["name"] if revoke["state"] == "present" else ""
-    candidates = [
-        {
-            "identity": identity["name"],
-            "user": identity["user"],
-            "folder": f"~/.bulkhead/identities/{identity['name']}",
-            "account": identity["ssh_account"],
-        }
-        for identity in client["identities"]
-        if identity["name"] != leaving
-    ]
+    candidates = [_candidate(identity) for identity in client["identities"] if identity["name"] != leaving]
     # A rotation does not ask whoever loses an identity by it, unless nobody else could verify the engines.
     candidates.sort(key=lambda candidate: candidate["user"] in _holders(client, leaving))
     if not candidates:
@@ -262,15 +266,56 @@ def _verifier(
     }
 
 
+def _candidate(identity: Values) -> dict[str, t.Any]:
+    return {
+        "identity": identity["name"],
+        "user": identity["user"],
+        "folder": f"~/.bulkhead/identities/{identity['name']}",
+        "account": identity["ssh_account"],
+        "access": identity["access"],
+    }
+
+
+def _verifiers(
+    reader: Reader, engines: Values, clients: Values, excluded: t.Sequence[str], revoke: Values, first: Values
+) -> list[dict[str, t.Any]]:
+    """The verifier, and for engines that it does not open the first identities that do."""
+    if not first:
+        return []
+    leaving = revoke["name"] if revoke["state"] == "present" else ""
+    others = [
+        {"host": host, "connects_as": client["connects_as"], "transports": client["transports"], **_candidate(identity)}
+        for host, client in clients.items()
+        if host not in excluded
+        for identity in client["identities"]
+        if identity["name"] != leaving
+    ]
+    others.sort(key=lambda one: one["user"] in _holders(clients[one["host"]], leaving))
+    found = [{key: first[key] for key in others[0]}]
+    for name, engine in engines.items():
+        if name in excluded or any(_groups.opens(one, engine) for one in found):
+            continue
+        opener = next((one for one in others if _groups.opens(one, engine)), None)
+        if opener:
+            found.append(opener)
+        elif leaving:
+            reader.say(
+                f"{leaving} is the only identity that opens {name}, which nobody could use any more. Give another "
+                f"one a group of docker_engine_access of {name} first: {listed(engine['access'])}."
+            )
+    return found
+
+
 def _holders(client: Values, name: str) -> set[str]:
     """The OS users of a client host who have an identity, but for the one that Ansible connects as."""
     users = {identity["user"] for identity in client["identities"] if identity["name"] == name}
     return users - {"", client["connects_as"]}
 
 
-def _evicts(name: str, client: Values, revoke: Values, verifier: Values) -> list[str]:
+def _evicts(name: str, client: Values, revoke: Values, verifiers: t.Sequence[Values]) -> list[str]:
     """The identity whose OS users a rotation without it does not ask on a client host."""
-    verifies = verifier.get("host") == name and verifier["user"] in _holders(client, revoke["name"])
+    holders = _holders(client, revoke["name"])
+    verifies = any(one["host"] == name and one["user"] in holders for one in verifiers)
     return [revoke["name"]] if revoke["by_rotation"] and not verifies else []
 
 
@@ -374,6 +419,11 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
             if any(identity["name"] == name and identity["certificate_path"] for identity in client["identities"])
         ],
         "recorded": name in with_tls or (by_rotation and name not in {identity["name"] for identity in identities}),
+        "groups": sorted(
+            {group for identity in identities if identity["name"] == name for group in identity["access"]}
+            if name in with_tls
+            else ()
+        ),
         "known": any(identity["name"] == name for identity in identities)
         or bool(theirs & ({user["name"] for user in declared} | set(users))),
         "accounts": {"own": sorted(theirs - shared), "shared": sorted(shared)} if name else {"own": [], "shared": []},
@@ -396,24 +446,55 @@ def _foreign_names(reader: Reader, engines: Values, name: str) -> list[str]:
     return sorted(set(foreign) - set(engines[name]["names"]))
 
 
-def _kept(engines: Values, clients: Values, excluded: t.Collection[str], revoke: Values) -> list[str]:
-    """Whose certificates of the CA something else installs, so that no run issues them from another one."""
+def _kept(
+    engines: Values, clients: Values, excluded: t.Collection[str], revoke: Values, rotated: t.Collection[str]
+) -> dict[str, list[str]]:
+    """Whose certificates something else installs, so that no run issues them from another CA, with their groups.
+
+    In a rotation by hand those that ``rotated`` concerns.
+    """
     leaving = revoke["name"] if revoke["state"] == "present" else ""
+    found = {
+        name: [_groups.DEFAULT]
+        for name, engine in engines.items()
+        if engine["certificate_path"] and not engine["server_ca"] and name not in excluded
+    }
+    found.update(
+        (f"{identity['name']} on {host}", _groups.access_of(identity))
+        for host, client in clients.items()
+        for identity in client["identities"]
+        if identity["certificate_path"]
+        and "tls" in client["transports"]
+        and host not in excluded
+        and identity["name"] != leaving
+    )
+    return {name: groups for name, groups in found.items() if not rotated or {*groups} & {*rotated}}
+
+
+def _rotated_groups(reader: Reader, fleet: Values, groups: t.Sequence[str], playbook: str) -> list[str]:
+    """Those that the operator names. A renewal and a revocation find out themselves which they replace."""
+    if playbook != "rotate_ca":
+        return []
+    known, named = [_groups.DEFAULT, *groups], list(dict.fromkeys(fleet["docker_rotate_groups"]))
+    for name in named:
+        if name not in known:
+            reader.say(f"docker_rotate_groups has {name!r}, which is no access group. {unknown(name, known)}")
+    if not named:
+        reader.say(f"docker_rotate_groups is empty; name the access groups whose CAs are replaced: {listed(known)}.")
+    return named
+
+
+def _unconcerned(engines: Values, clients: Values, groups: t.Sequence[str]) -> list[str]:
+    """The hosts that a rotation of these groups neither changes nor waits for."""
+    planned = {"engines": engines, "clients": clients}
+    idle = {
+        kind: {name for name in hosts if not _groups.concerned(planned, kind, name, groups)}
+        for kind, hosts in planned.items()
+    }
     return [
-        *(
-            name
-            for name, engine in engines.items()
-            if engine["certificate_path"] and not engine["server_ca"] and name not in excluded
-        ),
-        *(
-            f"{identity['name']} on {host}"
-            for host, client in clients.items()
-            for identity in client["identities"]
-            if identity["certificate_path"]
-            and "tls" in client["transports"]
-            and host not in excluded
-            and identity["name"] != leaving
-        ),
+        name
+        for name in dict.fromkeys([*engines, *clients])
+        if all(name not in hosts or name in idle[kind] for kind, hosts in planned.items())
     ]
 
 

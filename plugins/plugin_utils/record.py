@@ -13,19 +13,21 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
 
-def unknown(plan: Plan, ca: t.Any) -> dict[str, t.Any]:
+def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> dict[str, t.Any]:
     """Whom the CA host has a record of, and who is no host and no identity of the plan.
 
     ``engines`` are names, ``clients`` the identities by client host, ``exports`` the exported identities by the days
     that are left to them, and ``identities`` names with a certificate of whom no host is known. ``ca`` is what
     docker_ca_info says. Nobody who was revoked, and nobody whom the operator has left out by name. A certificate
-    counts while engines or clients accept it; an entry of a host until the host is removed.
+    counts while engines or clients accept it; an entry of a host until the host is removed. With ``of_groups`` nobody
+    whose client certificates are all from other access groups; any engine may trust their CAs.
     """
     known = {
         "server": {engine["common_name"] for engine in plan["engines"].values()},
@@ -36,7 +38,14 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, t.Any]:
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
         ended.add(plan["revoke"]["name"])
     found: dict[str, dict[str, int]] = {"server": {}, "client": {}}
-    for entry in _entries(ca, "issued"):
+    elsewhere: set[str] = set()
+    within: set[str] = set()
+    for group, entry in groups.issued(ca):
+        if entry.get("usage") == "client":
+            concerned = of_groups is None or group in of_groups
+            (within if concerned else elsewhere).add(str(entry.get("name")))
+            if not concerned:
+                continue
         valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
         usage, name = str(entry.get("usage")), str(entry.get("name"))
         gone = left_out | ended if usage == "client" else left_out
@@ -49,6 +58,8 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, t.Any]:
     for one in holders:
         host, name = str(one.get("host")), str(one.get("identity"))
         is_known = host in plan["clients"] or name in ended or bool({host, name} & left_out)
+        if name in elsewhere - within:
+            continue
         if one.get("kind") == "client" and not is_known:
             clients.setdefault(host, {}).setdefault(name, []).append(str(one.get("transport")))
     exported = {str(one.get("identity")) for one in holders if one.get("kind") == "export"}
@@ -62,12 +73,12 @@ def unknown(plan: Plan, ca: t.Any) -> dict[str, t.Any]:
     }
 
 
-def shut_out(plan: Plan, ca: t.Any) -> list[str]:
-    """Who would lose access with the CA, and who is left out and nobody knows, a sentence each.
+def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> list[str]:
+    """Who would lose access with the CAs of these groups or of all, and who is left out and nobody knows.
 
     Whoever uses SSH alone loses nothing by a rotation, and is forgotten with a CA that is removed.
     """
-    names, certified = unknown(plan, ca), {str(one.get("name")) for one in _entries(ca, "issued")}
+    names, certified = unknown(plan, ca, of_groups), {str(entry.get("name")) for entry in _issued(ca)}
     forgets = plan["playbook"] == "remove"
     known = {*plan["engines"], *plan["clients"], *recorded(ca)}
     return [
@@ -101,7 +112,7 @@ def shut_out(plan: Plan, ca: t.Any) -> list[str]:
 
 def recorded(ca: t.Any) -> set[str]:
     """All names that the CA host has a record of."""
-    names = {str(entry.get("name")) for entry in _entries(ca, "issued")}
+    names = {str(entry.get("name")) for entry in _issued(ca)}
     for one in _entries(ca, "holders"):
         names |= {str(one.get("host")), str(one.get("identity"))}
     return names - {""}
@@ -109,7 +120,7 @@ def recorded(ca: t.Any) -> set[str]:
 
 def recorded_hosts(ca: t.Any) -> set[str]:
     """The hosts that `remove` ends although the inventory has them no more."""
-    servers = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "server"}
+    servers = {str(entry.get("name")) for entry in _issued(ca) if entry.get("usage") == "server"}
     return servers | {str(one.get("host")) for one in _entries(ca, "holders")} - {""}
 
 
@@ -229,6 +240,10 @@ def _entries(ca: t.Any, key: str) -> list[Values]:
 
 def _list(ca: t.Any, key: str) -> list[t.Any]:
     return list(ca.get(key) or []) if isinstance(ca, t.Mapping) else []
+
+
+def _issued(ca: t.Any) -> list[Values]:
+    return [entry for _group, entry in groups.issued(ca)]
 
 
 def _days(entry: Values) -> int:

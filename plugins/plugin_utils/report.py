@@ -13,6 +13,7 @@ import dataclasses
 import textwrap
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Values = t.Mapping[str, t.Any]
@@ -81,6 +82,8 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
             rows += _client(name, said_by_clients.get(name), check)
     rows += [*_left_behind(plan), *_elsewhere(plan, ca)]
     rows += _ca(plan, ca)
+    with_groups = bool(plan["ca"]["groups"])
+    rows = [{key: row.get(key, "") for key in ("access", *row) if key != "access" or with_groups} for row in rows]
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
@@ -144,6 +147,7 @@ def _engine(name: str, plan: Values, said: t.Any) -> Row:
         "kind": "engine",
         "name": name,
         "host": name,
+        "access": ", ".join(groups.access_of(plan["engines"][name])),
         "version": version,
         "endpoint": "" if removed else plan["engines"][name]["host"],
         "changed": changed,
@@ -172,7 +176,8 @@ def _client(name: str, said: t.Any, check: bool) -> list[Row]:
         found = [*findings, *_findings("", identity, check)]
         if identity.flag("ca_outdated") and not check:
             found.append("it does not hold the trust bundle of the CA host")
-        rows.append(_identity_row(f"{who}@{name}", name, user, days, contexts, changed, found, "", check))
+        row = _identity_row(f"{who}@{name}", name, user, days, contexts, changed, found, "", check)
+        rows.append({**row, "access": identity.text("access")})
     return rows
 
 
@@ -257,28 +262,31 @@ def _ca(plan: Values, said: t.Any) -> list[Row]:
     planned, would_replace = plan["ca"], plan["playbook"] == "rotate_ca" and plan["check_mode"]
     if not isinstance(said, t.Mapping) or not said.keys() - {"replaced"}:
         return []
+    groups_said = [(one, f" -e docker_rotate_groups={one.get('group')}") for one in said.get("groups") or ()]
+    return [_authority(one, planned, would_replace, option) for one, option in [(said, ""), *groups_said]]
+
+
+def _authority(said: Values, planned: Values, would_replace: bool, option: str) -> Row:
     answer = _Answer(said, [])
     name, days = answer.text("common_name") or "CA", answer.number("days_left")
     findings = [*(clean(entry).rstrip(".") for entry in answer.entries("findings")), *answer.findings]
     if days is not None and days < planned["minimum_days"] and not would_replace:
-        advice = "replace it with the playbook bulkhead.docker.rotate_ca"
+        advice = f"replace it with the playbook bulkhead.docker.rotate_ca{option}"
         if planned["issue_tasks"]:
             advice = "put its successor behind it in docker_ca_existing_certificate"
         findings.append(
             f"it ends in {days} days, less than docker_ca_minimum_days ({planned['minimum_days']}), and every "
             f"certificate with it; {advice}"
         )
-    return [
-        {
-            "kind": "ca",
-            "name": name,
-            "host": planned["host"],
-            "changed": False,
-            "days_left": days,
-            "state": _state("", findings, False, False),
-            "findings": findings,
-        }
-    ]
+    return {
+        "kind": "ca",
+        "name": name,
+        "host": planned["host"],
+        "changed": False,
+        "days_left": days,
+        "state": _state("", findings, False, False),
+        "findings": findings,
+    }
 
 
 def _summary(rows: t.Sequence[Row], check: bool) -> str:
@@ -301,19 +309,20 @@ def _summary(rows: t.Sequence[Row], check: bool) -> str:
 
 def _tables(rows: t.Sequence[Row], check: bool) -> list[str]:
     engines = [
-        [row["name"], row["version"] or "-", row["endpoint"] or "-", _days(row), row["state"]]
+        [row["name"], *_groups(row), row["version"] or "-", row["endpoint"] or "-", _days(row), row["state"]]
         for row in rows
         if row["kind"] == "engine"
     ]
     identities = [
-        [row["name"], row["user"] or "-", _count(row["contexts"]), _days(row), row["state"]]
+        [row["name"], *_groups(row), row["user"] or "-", _count(row["contexts"]), _days(row), row["state"]]
         for row in rows
         if row["kind"] == "identity"
     ]
+    access = ["ACCESS"] if any("access" in row for row in rows) else []
     authorities = [[row["name"], row["host"], _days(row), row["state"]] for row in rows if row["kind"] == "ca"]
     tables = [
-        _table(["ENGINE", "DOCKER", "ENDPOINT", "DAYS LEFT", "STATE"], engines),
-        _table(["IDENTITY", "USER", "CONTEXTS", "DAYS LEFT", "STATE"], identities),
+        _table(["ENGINE", *access, "DOCKER", "ENDPOINT", "DAYS LEFT", "STATE"], engines),
+        _table(["IDENTITY", *access, "USER", "CONTEXTS", "DAYS LEFT", "STATE"], identities),
         _table(["CA", "ON", "DAYS LEFT", "STATE"], authorities),
     ]
     lines: list[str] = []
@@ -336,6 +345,11 @@ def _cell(text: str, width: int) -> str:
     return (text if len(text) <= width else f"{text[: width - 3]}...").ljust(width)
 
 
+def _groups(row: Row) -> list[str]:
+    """Its access groups, where there is more than the one for all."""
+    return [row["access"] or "-"] if "access" in row else []
+
+
 def _days(row: Row) -> str:
     return _count(row["days_left"])
 
@@ -350,7 +364,7 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
         return []
     revoked = _Answer(ca, []).entries("revoked") if isinstance(ca, t.Mapping) else []
     of_clients = [
-        identity["ssh_account"]
+        identity
         for client in plan["clients"].values()
         if "ssh" in client["transports"]
         for identity in client["identities"]
@@ -361,7 +375,8 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
         if name in plan["rotate"]["exclude"] or not engine["ssh"]["enabled"]:
             continue
         declared = [user["name"] for user in engine["ssh"]["users"] if user["state"] != "absent"]
-        accounts = tuple(dict.fromkeys([*of_clients, *declared]))
+        let_in = [identity["ssh_account"] for identity in of_clients if groups.opens(identity, engine)]
+        accounts = tuple(dict.fromkeys([*let_in, *declared]))
         if accounts:
             engines.setdefault(accounts, []).append(name)
     return [
@@ -380,7 +395,7 @@ def _problem_lines(problems: t.Sequence[str]) -> list[str]:
 
 def _left_out(plan: Values) -> list[str]:
     """Who asked for it knows, and whoever reads the report later has to."""
-    names = plan["rotate"]["exclude"]
+    names = [name for name in plan["rotate"]["exclude"] if name not in plan["rotate"]["unconcerned"]]
     if not names:
         return []
     return _wrapped(
@@ -429,7 +444,8 @@ def _next(plan: Values, rows: t.Sequence[Row], problems: t.Sequence[str]) -> lis
 def _first_steps(plan: Values) -> str:
     verifier = plan["verifier"]
     over_tls = bool(verifier) and "tls" in verifier["transports"]
-    engine = next((engine for engine in plan["engines"].values() if over_tls or engine["ssh"]["enabled"]), None)
+    opened = [engine for engine in plan["engines"].values() if verifier and groups.opens(verifier, engine)]
+    engine = next((engine for engine in opened if over_tls or engine["ssh"]["enabled"]), None)
     if not verifier or not engine:
         return "Run bulkhead.docker.renew every week."
     client = plan["clients"][verifier["host"]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import due as _due
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups as _groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover as _handover
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import record as _record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import replaced as _replaced
@@ -45,17 +46,23 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     of_ca = hostvars.get(plan["ca"]["host"], {})
     hostvars = _of_each(plan, hostvars)
     known = collected(plan, hostvars)
-    unanswered = _each(plan, hostvars, known, _trouble)
-    replaced = _replaced.sentence(plan, hostvars, [*_entries(ca.get("issued")), *beside])
-    rotation = _rotation.rotation(plan, ca, _each(plan, hostvars, known, _not_ready))
+    everybody: dict[str, list[str]] = plan["asked"]
+    rotated = _groups.rotated(plan, ca, of_ca)
+    concerned = {
+        kind: [name for name in names if _groups.concerned(plan, kind, name, rotated)]
+        for kind, names in everybody.items()
+    }
+    unanswered = _each(concerned, hostvars, known, _trouble)
+    replaced = _replaced.sentence(plan, hostvars, [*(entry for _group, entry in _groups.issued(ca)), *beside])
+    rotation = _rotation.rotation(plan, ca, _each(everybody, hostvars, known, _not_ready))
     return {
         **known,
         "ca": {**_ca(plan, ca, of_ca, rotation), **({"replaced": replaced} if replaced else {})},
         "replaced": replaced,
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
-        "unanswered": [*unanswered, *_record.shut_out(plan, ca)],
-        "left_over": [*_each(plan, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca)],
+        "unanswered": [*unanswered, *_record.shut_out(plan, ca, rotated)],
+        "left_over": [*_each(concerned, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca)],
         "not_restored": _not_restored(plan, hostvars),
         "removed": _removed(plan, hostvars),
         "nobody": _nobody(plan, ca),
@@ -148,15 +155,15 @@ def _nobody(plan: Plan, ca: Values) -> list[str]:
 
 
 def _each(
-    plan: Plan,
+    asked: t.Mapping[str, t.Sequence[str]],
     hostvars: Hostvars,
     known: t.Mapping[str, Record],
     reason_of: t.Callable[[str, Record | None, t.Mapping[str, t.Any]], str],
 ) -> list[str]:
-    """Hosts of the run, each with the reason why it is named."""
+    """Hosts that the run asks, each with the reason why it is named."""
     found = []
     for kind in ("engines", "clients"):
-        for name in plan["asked"][kind]:
+        for name in asked[kind]:
             reason = reason_of(kind, known[kind].get(name), hostvars.get(name, {}))
             found += [f"{name}: {reason}"] if reason else []
     return found
@@ -199,31 +206,38 @@ def _behind(kind: str, result: Record | None, variables: Values) -> str:
 
 def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values) -> list[str]:
     """The same, for certificates that no run issues: those of the old CA end with it, and who has one is shut out."""
-    if ca.get("phase") not in ("reissue", "retire"):
-        return []
-    signing: Values = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
-    wanted = (
-        f"let whoever keeps it there replace it by one of the CA that signs now, {signing.get('subject')} (SHA-256 "
-        f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in {plan['ca']['dir']} on "
-        f"{plan['ca']['host']}"
-    )
+    states = {
+        group: state for group, state in _groups.states(ca).items() if state.get("phase") in ("reissue", "retire")
+    }
+    wanted = {group: _successor(plan, state) for group, state in states.items()}
     found = []
-    for name in plan["asked"]["engines"]:
+    for name in plan["asked"]["engines"] if _groups.DEFAULT in states else ():
         path, preview = plan["engines"][name]["certificate_path"], hostvars[name].get("docker_engine_preview")
         certificate = preview.get("certificate") if isinstance(preview, t.Mapping) else None
         follows = isinstance(certificate, t.Mapping) and certificate.get("issued_by_ca") is True
         if path and not plan["engines"][name]["server_ca"] and not follows:
-            found.append(f"{name}: its certificate in {path} is not one of that CA; {wanted}")
+            found.append(f"{name}: its certificate in {path} is not one of that CA; {wanted[_groups.DEFAULT]}")
     for name in plan["asked"]["clients"]:
         (report,) = _answers(hostvars[name], "docker_client_report") or [{}]
         for entry in _entries(report.get("identities")):
             paths = entry.get("paths") if isinstance(entry, t.Mapping) else None
-            if paths and entry.get("issued_by_ca") is not True:
+            group = (entry.get("access") or _groups.DEFAULT) if paths else ""
+            if group in states and entry.get("issued_by_ca") is not True:
                 found.append(
                     f"{name}: the certificate of {entry.get('name')} in {paths['certificate_path']} is not one of that "
-                    f"CA; {wanted}"
+                    f"CA; {wanted[group]}"
                 )
     return found
+
+
+def _successor(plan: Plan, ca: Values) -> str:
+    """Whose certificates are wanted in place of those of the old CA."""
+    signing: Values = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
+    return (
+        f"let whoever keeps it there replace it by one of the CA that signs now, {signing.get('subject')} (SHA-256 "
+        f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in "
+        f"{ca.get('path') or plan['ca']['dir']} on {plan['ca']['host']}"
+    )
 
 
 def _was_asked(variables: Values, kind: str) -> bool:
@@ -392,8 +406,47 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
         "elsewhere": _elsewhere(plan, state),
         "findings": findings,
-        "note": _record.note(plan, state) if plan["playbook"] == "site" else "",
+        "note": " ".join(filter(None, _notes(plan, state))),
+        "groups": [] if plan["remove"]["ca"] else _of_groups(plan, state),
     }
+
+
+def _notes(plan: Plan, state: Values) -> t.Iterator[str]:
+    if plan["playbook"] == "site":
+        yield _record.note(plan, state)
+    if plan["playbook"] in ("site", "renew", "verify"):
+        yield _groups.still_open(plan, state)
+
+
+def _of_groups(plan: Plan, state: Values) -> list[Record]:
+    """The CAs of access groups, in the form of the CA itself."""
+    found = []
+    for group, one in _groups.states(state).items():
+        signing = [entry for entry in _entries(one.get("certificates")) if entry.get("role") == "signing"]
+        if group in plan["ca"]["groups"] and signing:
+            found.append(
+                {
+                    "group": group,
+                    "common_name": signing[0].get("common_name"),
+                    "days_left": signing[0].get("days_left"),
+                    "findings": _findings_of_group(plan, group, one),
+                }
+            )
+    return found
+
+
+def _findings_of_group(plan: Plan, group: str, state: Values) -> list[str]:
+    """What `renew` and `verify` say about it; who verifies need not have the passphrase."""
+    opens = (state.get("key") or {}).get("opens") is True
+    if plan["playbook"] not in ("renew", "verify"):
+        return []
+    found = [str(problem) for problem in _entries(state.get("problems")) if opens or plan["playbook"] == "renew"]
+    if state.get("phase") not in ("none", "", None):
+        found.append(
+            f"its rotation was interrupted; run bulkhead.docker.rotate_ca -e docker_rotate_groups={group}, which goes "
+            "on where it stopped"
+        )
+    return found
 
 
 def _elsewhere(plan: Plan, state: Values) -> list[Record]:
@@ -401,7 +454,7 @@ def _elsewhere(plan: Plan, state: Values) -> list[Record]:
     ours = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
     exported = {one.get("identity") for one in _entries(state.get("holders")) if one.get("kind") == "export"}
     last: dict[str, int] = {}
-    for entry in _entries(state.get("issued")):
+    for _group, entry in _groups.issued(state):
         valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
         if valid and entry["usage"] == "client" and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import record
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups, record
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Plan = t.Mapping[str, t.Any]
@@ -20,33 +20,27 @@ Values = t.Mapping[str, t.Any]
 
 def rotation(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> dict[str, t.Any]:
     """``ca`` is what docker_ca_info said about the CA, ``unanswered`` the hosts that did not answer and why."""
-    is_due = plan["playbook"] == "renew" and plan["ca"]["rotate_when_due"] and _is_due(plan, ca)
+    is_due = plan["playbook"] == "renew" and plan["ca"]["rotate_when_due"] and bool(groups.due(plan, ca))
     obstacles = _obstacles(plan, ca, unanswered) if is_due else []
     return {"is_due": is_due, "obstacles": obstacles, "begins": is_due and not obstacles}
 
 
-def _is_due(plan: Plan, ca: Values) -> bool:
-    """Also where a rotation was interrupted, which goes on."""
-    if ca.get("phase") not in ("none", None):
-        return True
-    signing: Values = next((one for one in ca.get("certificates") or [] if one.get("role") == "signing"), {})
-    return bool(signing) and int(signing["days_left"]) < plan["ca"]["minimum_days"]
-
-
 def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]:
     """Each without the period of a sentence."""
-    found = [str(problem).rstrip(".") for problem in ca.get("problems") or []]
+    rotated = groups.due(plan, ca)
+    found = [str(one).rstrip(".") for state in groups.states(ca).values() for one in state.get("problems") or []]
     if plan["limit"]:
         found.append("--limit leaves hosts out, and a CA is replaced for all of them; run it without")
     if plan["rotate"]["exclude"]:
         found.append(f"docker_rotate_exclude leaves out {listed(plan['rotate']['exclude'])}; take the variable away")
-    if plan["rotate"]["kept"]:
+    kept = [name for name, of in plan["rotate"]["kept"].items() if {*of} & {*rotated}]
+    if kept:
         found.append(
-            f"something else installs the certificates of {listed(plan['rotate']['kept'])}, which have to follow; run "
+            f"something else installs the certificates of {listed(kept)}, which have to follow; run "
             "bulkhead.docker.rotate_ca yourself when they can"
         )
     found += unanswered
-    unknown = record.unknown(plan, ca)
+    unknown = record.unknown(plan, ca, rotated)
     strangers = [
         *(f"the client {name}" for name in sorted(unknown["identities"])),
         *(

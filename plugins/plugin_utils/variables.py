@@ -118,6 +118,13 @@ FLEET = (
         playbooks=("rotate_ca", "revoke_client", "remove"),
     ),
     Variable(
+        "docker_rotate_groups",
+        "list",
+        ["default"],
+        "The access groups whose CAs are replaced, and no others. `default` is the CA that signs for servers.",
+        playbooks=("rotate_ca",),
+    ),
+    Variable(
         "docker_renew_force",
         "bool",
         False,
@@ -138,7 +145,14 @@ FLEET = (
         "docker_export_engines",
         "list",
         [],
-        "The engines that the bundle has a context for, names with commas between them. Empty: all of them.",
+        "The engines that the bundle has a context for, names with commas between them. Empty: all of the group.",
+        playbooks=("export_identity",),
+    ),
+    Variable(
+        "docker_export_group",
+        "str",
+        "default",
+        "The access group whose CA signs its certificate, and whose engines it opens.",
         playbooks=("export_identity",),
     ),
     Variable(
@@ -215,6 +229,7 @@ ENGINE = (
     Variable("docker_engine_address", "str", ""),
     Variable("docker_engine_names", "list", []),
     Variable("docker_engine_trust_host_names", "bool", False),
+    Variable("docker_engine_access", "list", ["default"]),
     Variable("docker_engine_daemon_options", "dict", {}),
     Variable("docker_engine_valid_days", "int", 365),
     Variable("docker_engine_renew_days", "int", 30),
@@ -263,6 +278,7 @@ CLIENT = (
         options=(
             Variable("name", "str", required=True),
             Variable("user", "str"),
+            Variable("access", "list"),
             Variable("valid_days", "int"),
             Variable("ssh_account", "str"),
             Variable("ssh_private_key", "path"),
@@ -299,12 +315,15 @@ SECRETS = frozenset({"docker_ca_passphrase", "docker_ca_old_passphrase", "docker
 # what the plan says.
 ROLE_INPUTS = frozenset(
     {
+        "docker_ca_groups",
         "docker_ca_issue_sign",
+        "docker_ca_revoke_groups",
         "docker_ca_revoke_known",
         "docker_ca_revoke_name",
         "docker_ca_revoke_recorded",
         "docker_ca_revoke_servers",
         "docker_ca_revoke_state",
+        "docker_ca_rotate_groups",
         "docker_ca_rotate_to",
         "docker_ca_sign_requests",
         "docker_client_absent_all",
@@ -313,6 +332,7 @@ ROLE_INPUTS = frozenset(
         "docker_client_connects_as",
         "docker_client_engines",
         "docker_client_evicted_names",
+        "docker_client_group_cas",
         "docker_client_retired_cas",
         "docker_client_revoked_names",
         "docker_engine_ca_certificate",
@@ -328,6 +348,8 @@ ROLE_INPUTS = frozenset(
         "docker_verify_engines",
         "docker_verify_timeout",
         "docker_verify_host",
+        "docker_verify_group_cas",
+        "docker_verify_identities",
         "docker_verify_identity",
         "docker_verify_over_ssh",
         "docker_verify_transports",

@@ -20,6 +20,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities import
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography.hazmat.primitives import serialization
 
+GROUP_NAME = "1 to 32 small letters, digits, - and _, the first one a letter or digit"
 PHASES = ("none", "trust", "reissue", "retire")
 _LOCK_LIMIT = 60  # seconds; signing takes a fraction of one
 
@@ -33,7 +34,8 @@ class Directory:
     """Paths of a CA. The successor and the old CA of a rotation are directories of the same kind below it."""
 
     path: pathlib.Path
-    top: pathlib.Path | None = None  # the directory that this one is below
+    top: pathlib.Path | None = None  # the directory that this one is below, in a rotation
+    home: pathlib.Path | None = None  # of the CA whose access group this one is for
 
     @property
     def key(self) -> pathlib.Path:
@@ -62,7 +64,8 @@ class Directory:
 
     @property
     def revoked(self) -> pathlib.Path:
-        return self.path / "revoked"
+        """A client that was revoked is in no group any more."""
+        return (self.home or self.path) / "revoked"
 
     @property
     def listed(self) -> pathlib.Path:
@@ -95,6 +98,30 @@ class Directory:
     @property
     def rotation(self) -> pathlib.Path:
         return self.path / "rotation"
+
+    @property
+    def root(self) -> Directory:
+        """The CA itself, also for the CA of an access group."""
+        return Directory(self.home) if self.home else self
+
+    @property
+    def groups(self) -> pathlib.Path:
+        return self.path / "groups"
+
+    def group(self, name: str) -> Directory:
+        """The CA of an access group, a directory of the same kind; the CA itself is that of the group `default`."""
+        if name == layout.DEFAULT_GROUP:
+            return self
+        if not layout.is_group(name):
+            raise CaError(f"'{name}' is not the name of an access group: {GROUP_NAME}. Nothing was changed.")
+        return Directory(self.groups / name, home=self.path)
+
+    def all_groups(self) -> dict[str, Directory]:
+        """The CAs of the groups by name, without `default`."""
+        if self.home or not self.groups.is_dir():
+            return {}
+        names = sorted(path.name for path in self.groups.iterdir() if layout.is_group(path.name))
+        return {name: self.group(name) for name in names if name != layout.DEFAULT_GROUP}
 
     @property
     def next(self) -> Directory:
@@ -172,7 +199,10 @@ def open_directory(path: str) -> Directory:
     """The directory as an option names it, with ~ expanded already."""
     if not pathlib.Path(path).is_absolute():
         raise CaError(f"The directory of the CA, '{path}', has to start with / or ~/.")
-    return Directory(pathlib.Path(path))
+    found = pathlib.Path(path)
+    home = found.parent.parent
+    is_group = found.parent == Directory(home).groups and Directory(home).certificate.exists()
+    return Directory(found, home=home if is_group else None)
 
 
 def refuse_masking(passphrase: str, answer: t.Any) -> None:

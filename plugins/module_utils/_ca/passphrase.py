@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Another passphrase for the keys of a CA: its own, and in a rotation those of its successor and its predecessor.
+"""Another passphrase for the keys of a CA and of its access groups, in a rotation also of successor and predecessor.
 
 All keys are opened before the first one is written, and each is replaced whole. A call that was killed in between
 leaves keys of both kinds, which the next one tells apart.
@@ -10,6 +10,7 @@ leaves keys of both kinds, which the next one tells apart.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -20,11 +21,14 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import reques
 def change(directory: ca.Directory, passphrase: str, old_passphrase: str, check_mode: bool = False) -> list[str]:
     """Paths of the keys below the directory that did not open with the passphrase, and do now; '' is no passphrase."""
     _check_key(directory)
-    with ca.lock(directory, shared=check_mode):
-        if not check_mode:
-            rotation.finish(directory)
+    with contextlib.ExitStack() as locks:
+        cas = [directory, *directory.all_groups().values()]
+        for one in cas:
+            locks.enter_context(ca.lock(one, shared=check_mode))
+            if not check_mode:
+                rotation.finish(one)
         _check_key(directory)
-        places = [place for place in (directory, directory.next, directory.previous) if place.key.exists()]
+        places = [place for one in cas for place in (one, one.next, one.previous) if place.key.exists()]
         due = [(place, key) for place in places if (key := _key_to_change(place, passphrase, old_passphrase))]
         for place, key in [] if check_mode else due:
             ca.replace(place.key, request.pkcs8(key, passphrase), 0o600)

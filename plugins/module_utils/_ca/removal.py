@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
@@ -20,6 +21,14 @@ def remove(directory: ca.Directory, check_mode: bool = False) -> list[str]:
     if not directory.path.is_dir():
         return []
     removed: list[str] = []
+    for group in directory.all_groups().values():
+        of_group = f"{directory.groups.name}/{group.path.name}"
+        names = remove(group, check_mode)
+        removed += [of_group if name == str(group.path) else f"{of_group}/{name}" for name in names]
+    if directory.groups.is_dir() and _is_emptied(directory, removed):
+        removed.append(directory.groups.name)
+        if not check_mode:
+            _files.remove_if_empty(directory.groups)
     if _present(directory):
         with ca.lock(directory, shared=check_mode):
             for path in _present(directory):
@@ -33,6 +42,11 @@ def remove(directory: ca.Directory, check_mode: bool = False) -> list[str]:
     return removed
 
 
+def _is_emptied(directory: ca.Directory, removed: t.Collection[str]) -> bool:
+    """Whether nothing is in the folder of the groups but what was removed, or in check mode would be."""
+    return {f"{directory.groups.name}/{path.name}" for path in directory.groups.iterdir()} <= {*removed}
+
+
 def _present(directory: ca.Directory) -> list[pathlib.Path]:
     paths = [
         directory.key,
@@ -44,7 +58,7 @@ def _present(directory: ca.Directory) -> list[pathlib.Path]:
         directory.bundle,
         directory.crl,
         directory.issued,
-        directory.revoked,
+        *([] if directory.home else [directory.revoked]),  # the marks are of all groups
         directory.listed,
         directory.holders,
         directory.retired,

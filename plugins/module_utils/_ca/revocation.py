@@ -12,6 +12,7 @@ signed, and the serial numbers that were listed before, whose names may be allow
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import pathlib
 import typing as t
@@ -39,11 +40,20 @@ def revoke(
             f"'{name}' is not the name of an identity: 1 to 64 letters, digits and @ . _ + -, the first one a letter "
             "or digit. Nothing was changed."
         )
+    directory, assumed = directory.root, [name] if is_revoked else []
     with _locked(directory, passphrase, check_mode):
         written = _mark(directory, name, is_revoked, check_mode)
         if is_revoked:
             written += holders.remove(directory, lambda one: one.identity == name, check_mode)
-        return written + update_lists(directory, passphrase, [name] if is_revoked else [], check_mode, now)
+        written += update_lists(directory, passphrase, assumed, check_mode, now)
+    # Whoever signs for a group from now on sees the mark.
+    for group in directory.all_groups().values():
+        if not group.certificate.exists():
+            continue
+        with _locked(group, passphrase, check_mode):
+            lists = update_lists(group, passphrase, assumed, check_mode, now)
+        written += [f"{group.path.relative_to(directory.path)}/{path}" for path in lists]
+    return written
 
 
 def revoke_servers(
@@ -54,12 +64,40 @@ def revoke_servers(
     now: datetime.datetime | None = None,
 ) -> list[str]:
     """Put all certificates of servers on the lists; their names are free for whatever replaces them."""
+    directory = directory.root  # no other signs for servers
     with _locked(directory, passphrase, check_mode):
         return update_lists(directory, passphrase, (), check_mode, now, names)
 
 
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """What a client can still do that was revoked."""
+
+    doubt: str  # why the records do not tell which certificates it has; '' where that is certain
+    groups: tuple[str, ...]  # whose CAs have to be replaced to end it
+
+
+def left(directory: ca.Directory, name: str, is_recorded: bool, groups: t.Collection[str] = ()) -> Left:
+    """``is_recorded`` is whether it has to be in the records of these ``groups``, or where there are none in any."""
+    cas = {layout.DEFAULT_GROUP: directory.root, **directory.root.all_groups()}
+    cas = {group: place for group, place in cas.items() if place.certificate.exists()}
+    held = {group: _certificates_of(place, name) for group, place in cas.items()}
+    awaited = [group for group in cas if group in groups] if groups or any(held.values()) else list(cas)
+    doubts = {group: doubt(place, name, is_recorded and group in awaited) for group, place in cas.items()}
+    valid = [group for group in cas if any(one["issuer"] and one["days_left"] >= 0 for one in held[group])]
+    return Left(
+        doubt=" ".join(filter(None, doubts.values())),
+        groups=tuple(group for group in cas if group in valid or doubts[group]),
+    )
+
+
+def _certificates_of(directory: ca.Directory, name: str) -> list[dict[str, t.Any]]:
+    with ca.lock(directory, shared=True):
+        return [one for one in inspect.issued(directory) if (one["usage"], one["name"]) == ("client", name)]
+
+
 def doubt(directory: ca.Directory, name: str, is_recorded: bool) -> str:
-    """Why the record does not tell which certificates a client that was revoked has; '' where that is certain.
+    """Why the record of one CA does not tell which certificates a client that was revoked has.
 
     ``is_recorded`` is whether it has to be in the record. One that was revoked before the CA was made has none of it.
     """

@@ -43,6 +43,7 @@ class Request:
     reason: str = ""  # why it has not
     key: str = ""  # the type that its key shall have, such as P-256 or RSA 3072; '' for any that is accepted
     exported: bool = False  # whether it is for a server that is no host of an inventory
+    group: str = layout.DEFAULT_GROUP  # the access group whose CA signs
 
     def __str__(self) -> str:
         return f"the {self.usage} '{self.name}'"
@@ -115,6 +116,35 @@ def sign(
     host that answers as it likes. In check mode only what is refused comes back.
     """
     now = now or datetime.datetime.now(datetime.timezone.utc)
+    answers: dict[int, Certificate | Refusal] = {}
+    for group in dict.fromkeys(request.group for request in wanted) or (layout.DEFAULT_GROUP,):
+        theirs = {number: request for number, request in enumerate(wanted) if request.group == group}
+        answers.update(_sign_in_group(directory, passphrase, group, theirs, check_mode, now))
+    return [answers[number] for number in sorted(answers)]
+
+
+def _sign_in_group(
+    directory: ca.Directory,
+    passphrase: str,
+    group: str,
+    wanted: t.Mapping[int, Request],
+    check_mode: bool,
+    now: datetime.datetime,
+) -> dict[int, Certificate | Refusal]:
+    """By the number of each request. The CA of one group keeps no other from signing."""
+    try:
+        signed = _sign(directory.group(group), passphrase, [*wanted.values()], check_mode, now)
+    except ca.CaError as error:
+        if group == layout.DEFAULT_GROUP:
+            raise
+        signed = [Refusal(request, str(error)) for request in wanted.values()]
+    by_request = {id(answer.request): answer for answer in signed}
+    return {number: by_request[id(request)] for number, request in wanted.items() if id(request) in by_request}
+
+
+def _sign(
+    directory: ca.Directory, passphrase: str, wanted: t.Sequence[Request], check_mode: bool, now: datetime.datetime
+) -> list[Certificate | Refusal]:
     if check_mode:
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)

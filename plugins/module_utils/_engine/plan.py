@@ -59,9 +59,13 @@ class Desired:
     retired_cas: str = ""  # PEM; CAs that this run's CA has replaced
     replace_ca: bool = False  # whether a CA that is neither of these may go
     source: str = ""  # file that something else keeps ``certificate`` in
-    server_ca: str = ""  # PEM; the CAs that it comes from, where these are not ours
+    server_ca: str = ""  # PEM; the CAs that it comes from, where these are not those whose clients are let in
     absent: bool = False  # everything that this collection did is taken back
     renewal: Renewal = dataclasses.field(default_factory=Renewal)
+
+    @property
+    def issuers(self) -> str:
+        return self.server_ca or self.ca
 
 
 @dataclasses.dataclass(frozen=True)
@@ -336,8 +340,8 @@ def certificate_problem(desired: Desired, plan: Plan) -> str:
         return f"{inspect.PRIVATE_KEY} is missing on the engine and no key was given; set private_key_path."
     if not x509.key_matches(plan.certificate, key):
         return "the server certificate does not match its private key; give the pair that belongs together."
-    issuers, through = desired.server_ca or desired.ca, bool(desired.source)
-    problems = x509.problems(plan.certificate, issuers, usage="server", names=desired.names, through=through)
+    through = bool(desired.source)
+    problems = x509.problems(plan.certificate, desired.issuers, usage="server", names=desired.names, through=through)
     if problems and desired.source:
         return (
             f"clients would not accept the server certificate in {desired.source}: {'; '.join(problems)}. Let "

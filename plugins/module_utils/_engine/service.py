@@ -126,9 +126,7 @@ class Systemd:
 
     def __init__(self) -> None:
         properties = ("LoadState", "ActiveState", "FragmentPath", "Requires", "KillMode", "TimeoutStartUSec", "Listen")
-        self._service, self._socket = self._show_each(
-            ("docker.service", "docker.socket"), *properties, *_FOLLOWERS
-        )
+        self._service, self._socket = self._show_each(("docker.service", "docker.socket"), *properties, *_FOLLOWERS)
 
     @staticmethod
     def _show_each(units: t.Sequence[str], *properties: str) -> list[dict[str, str]]:

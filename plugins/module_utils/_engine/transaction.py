@@ -106,7 +106,8 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
-        waits = bool(result.certificate_reasons) and not (desired.certificate and desired.ca)
+        lacks_ca = not desired.absent and not desired.ca
+        waits = lacks_ca or (bool(result.certificate_reasons) and not desired.certificate)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
         changes = plan.changes
         result.replaced_ca = _plan.other_ca(engine, desired)
@@ -123,6 +124,8 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             _plan.validate(engine, desired, plan, not waits)
         differs = bool(changes or reason or waits)
         result.would_change = result.would_change or differs
+        if lacks_ca and not check_mode and not result.certificate_reasons:
+            _refuse_certificate(desired, plan)
         if waits and not check_mode:
             kept = "Only a change that was interrupted was undone." if result.recovered else "Nothing was changed."
             raise inspect.EngineError(
@@ -139,7 +142,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 _locks.end_if_not_awaited(is_awaited)
                 _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
                 result.running = result.running or result.restarted
-                result.certificate = certificate.Pair.installed().end(desired.ca)
+                result.certificate = certificate.Pair.installed().end(desired.issuers)
     return result
 
 
@@ -156,12 +159,12 @@ def _describe(result: Result, engine: inspect.Engine, desired: Desired, pair: ce
     found = report.engine(engine)
     result.version, result.running = found["version"], found["running"]
     result.ssh_accounts, result.ssh_server = found["ssh_accounts"], found["ssh_server"]
-    result.certificate = pair.end(desired.ca)
+    result.certificate = pair.end(desired.issuers)
     if desired.source and not desired.absent:
         result.certificate_reasons = certificate.kept_by_others(desired.source, pair, desired.certificate)
         result.findings = certificate.not_renewed(desired.source, desired.certificate, desired.renewal.renew_days)
     elif not desired.absent:
-        result.certificate_reasons = pair.due(desired.ca, desired.names, desired.renewal)
+        result.certificate_reasons = pair.due(desired.issuers, desired.names, desired.renewal)
 
 
 def _lock(is_awaited: t.Callable[[], bool]) -> contextlib.AbstractContextManager[None]:

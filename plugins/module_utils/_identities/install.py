@@ -83,7 +83,7 @@ def take(layout: Layout, source: status.Source, check: bool) -> str:
         if file.content is None:
             raise InstallError(f"{path} cannot be read ({file.problem or 'it is not there'})")
     if not check:
-        _maker(layout.pending)()
+        _maker(layout.pending, layout)()
         _files.replace(layout.pending / KEY, key.content or b"", MODES[KEY])
     return certificate.text
 
@@ -100,13 +100,15 @@ def _folder_steps(layout: Layout, expects_key: bool) -> list[_Step]:
         mode = _files.mode(folder, 0) if folder.is_dir() else 0
         if mode != FOLDER_MODE:
             before = f"mode {mode:04o}\n" if mode else ""
-            steps.append(_Step(str(folder), before, f"mode {FOLDER_MODE:04o}\n", _maker(folder)))
+            steps.append(_Step(str(folder), before, f"mode {FOLDER_MODE:04o}\n", _maker(folder, layout)))
     return steps
 
 
-def _maker(folder: pathlib.Path) -> t.Callable[[], None]:
+def _maker(folder: pathlib.Path, layout: Layout) -> t.Callable[[], None]:
+    above = 3 if layout.group else 2  # up to ~/.bulkhead
+
     def make() -> None:
-        missing = [path for path in (folder, *list(folder.parents)[:2]) if not path.exists()]
+        missing = [path for path in (folder, *list(folder.parents)[:above]) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             path.chmod(FOLDER_MODE)  # whatever the umask has left of it
@@ -158,7 +160,8 @@ def _certificate_steps(layout: Layout, pem: str, check: bool) -> list[_Step]:
             _files.sync_folder(layout.folder)
         for name in (KEY, CERT):  # of runs before that were interrupted
             (layout.pending / name).unlink(missing_ok=True)
-        _files.remove_if_empty(layout.pending)
+        for folder in (layout.pending, *([layout.pending.parent] if layout.group else [])):
+            _files.remove_if_empty(folder)
 
     return [_Step(str(layout.folder / CERT), _described(found.content), staged.after, install)]
 

@@ -23,6 +23,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout
     KEY,
     MODES,
     Layout,
+    is_group,
 )
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import renewal, x509
 
@@ -38,7 +39,12 @@ class Rule:
     renew_days: int
     force: bool = False
     retired: str = ""  # CAs that the one that signs has replaced
+    client_ca: str | None = None  # whose first certificate signs, where that is another CA; empty while there is none
     now: datetime.datetime | None = None
+
+    @property
+    def issuers(self) -> str:
+        return self.bundle if self.client_ca is None else self.client_ca
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +94,13 @@ def read(path: pathlib.Path) -> File:
     return File(content, stat.S_IMODE(found.st_mode))
 
 
-def status(layout: Layout, rule: Rule, source: Source | None = None) -> dict[str, t.Any]:
-    """What the module returns about one identity; ``source`` is where something else keeps it."""
+def status(
+    layout: Layout, rule: Rule, source: Source | None = None, groups: t.Collection[str] = ()
+) -> dict[str, t.Any]:
+    """What the module returns about one identity; ``source`` is where something else keeps it.
+
+    ``groups`` are the further access groups, each with a pair of its own.
+    """
     files = {name: read(layout.folder / name) for name in MODES}
     pending = [name for name in (KEY, CERT) if os.path.lexists(layout.pending / name)]
     entry = _entry(files[CERT])
@@ -101,6 +112,8 @@ def status(layout: Layout, rule: Rule, source: Source | None = None) -> dict[str
         reasons, new_key = _due(layout.name, files, pending, entry, rule)
     return {
         "name": layout.name,
+        "group": layout.group,
+        "left_groups": [] if layout.group else _left_groups(layout, groups),
         "folder": str(layout.folder),
         "pending": str(layout.pending),
         "exists": _folder_mode(layout.folder) is not None,
@@ -115,6 +128,19 @@ def status(layout: Layout, rule: Rule, source: Source | None = None) -> dict[str
         "ca_outdated": not rule.bundle or blocks(files[CA].text) != blocks(rule.bundle),
         "repairs": _repairs(layout, files, bool(reasons)),
     }
+
+
+def _left_groups(layout: Layout, groups: t.Collection[str]) -> list[str]:
+    """Access groups that the identity was in, and whose keys are still there."""
+    found = {path.name for folder in (layout.folder, layout.pending) for path in _folders(folder)}
+    return sorted(name for name in found if is_group(name) and name not in groups)
+
+
+def _folders(path: pathlib.Path) -> list[pathlib.Path]:
+    try:
+        return [entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    except OSError:
+        return []
 
 
 def blocks(pem: str) -> list[str]:
@@ -151,7 +177,7 @@ def _strangers(
 def _is_issued_by(file: File, rule: Rule) -> bool:
     """Whether the CA that signs has issued a certificate."""
     try:
-        certificate, signer = (x509.load_bundle(text)[0].certificate for text in (file.text, rule.bundle))
+        certificate, signer = (x509.load_bundle(text)[0].certificate for text in (file.text, rule.issuers))
         return x509.issued_by(certificate, signer)
     except x509.UNREADABLE:
         return False
@@ -184,7 +210,7 @@ def _kept(name: str, files: t.Mapping[str, File], source: Source, rule: Rule) ->
 def _against(name: str, certificate: File, key: File, rule: Rule) -> list[str]:
     try:
         entry = x509.load_bundle(certificate.text)[0]
-        signer = x509.load_bundle(rule.bundle)[0].pem if rule.bundle else ""
+        signer = x509.load_bundle(rule.issuers)[0].pem if rule.issuers else ""
         against = x509.problems(entry.pem, signer, "client", at=rule.now) if signer else []
         if entry.common_names != [name]:
             against.append(f"it is for {', '.join(entry.common_names) or 'nobody'} instead of {name}")
@@ -220,7 +246,7 @@ def _due(
         return [*reasons, f"its certificate cannot be read: {cert.problem}"], new_key
     if entry and entry.common_names != [name]:
         reasons.append(f"its certificate is for {', '.join(entry.common_names) or 'nobody'}")
-    reasons += renewal.reasons(cert.text, rule.bundle, "client", rule.key, rule.renew_days, now=rule.now)
+    reasons += renewal.reasons(cert.text, rule.issuers, "client", rule.key, rule.renew_days, now=rule.now)
     return list(dict.fromkeys(reasons)), new_key
 
 

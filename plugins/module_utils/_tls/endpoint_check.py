@@ -61,6 +61,7 @@ class Endpoint:
     docker_host: str
     hostname: str = ""  # the name to find in the server's certificate; the address where it is empty
     plain_ports: tuple[int, ...] = ()
+    credentials: Credentials | None = None  # where they are others than for the other endpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,39 +126,45 @@ class _Answers:
 
 
 def read_credentials(
-    ca: str, identity: CertificateFiles, refused_pairs: t.Sequence[CertificateFiles] = (), client_cas: str = ""
+    ca: str,
+    identity: CertificateFiles,
+    refused_pairs: t.Sequence[CertificateFiles] = (),
+    client_cas: str = "",
+    is_refused: bool = False,
 ) -> Credentials:
     """The identity, which has to get in, and who must not: nobody in particular, foreign CAs, the refused pairs.
 
-    ``client_cas`` are those whose clients are accepted, in PEM; empty for all of the bundle ``ca``.
+    ``client_cas`` are those whose clients are accepted, in PEM; empty for all of the bundle ``ca``. An identity that
+    ``is_refused`` is in none of the access groups of the endpoint.
     """
     bundle = _bundle(ca, "ca_path")
     certificate = _checked(identity)
     for pair in refused_pairs:
         _checked(pair)
-    problems = x509.problems(certificate.pem, "\n".join(entry.pem for entry in bundle), "client")
+    try:
+        accepted = x509.load_bundle(client_cas) if client_cas else bundle
+    except x509.CertificateError as error:
+        raise CredentialsError(f"client_cas: {error}.") from error
+    cas = [*accepted, *(entry for entry in bundle if entry not in accepted)]
+    problems = [] if is_refused else x509.problems(certificate.pem, "\n".join(entry.pem for entry in cas), "client")
     clients = [
         Client(
             "identity",
-            f"the identity {identity.certificate}",
-            "accepted",
+            f"the identity {identity.certificate}{', which is in none of its access groups' if is_refused else ''}",
+            "refused" if is_refused else "accepted",
             _context(handshake.any_server, identity),
             "".join(f"; {problem}" for problem in problems),
         ),
         Client("no_certificate", "a client without a certificate", "refused", handshake.any_server()),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for number, authority in enumerate(bundle):
+        for number, authority in enumerate(cas):
             impostor = _impostor(certificate, authority, pathlib.Path(folder, str(number)))
             who = "a client of a foreign CA that only has the name of ours"
             clients.append(Client("foreign_ca", who, "refused", _context(handshake.any_server, impostor)))
     for pair in refused_pairs:
         who = f"the client '{pair.name}' ({pair.certificate})"
         clients.append(Client(pair.name, who, "refused", _context(handshake.any_server, pair)))
-    try:
-        accepted = x509.load_bundle(client_cas) if client_cas else bundle
-    except x509.CertificateError as error:
-        raise CredentialsError(f"client_cas: {error}.") from error
     return Credentials(tuple(accepted), _context(handshake.trusted_server, identity, ca), tuple(clients))
 
 
@@ -193,6 +200,7 @@ def check_endpoint(endpoint: Endpoint, credentials: Credentials, timeout: float)
         host, port = _target(endpoint)
     except EndpointError as error:
         return _result(endpoint, None, None, {}, [str(error)])
+    credentials = endpoint.credentials or credentials
     answers = _ask(endpoint, host, port, credentials, timeout)
     version = _version(answers.verified)
     findings = []

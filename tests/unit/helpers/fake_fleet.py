@@ -103,6 +103,7 @@ class Fleet:
     def __init__(self, root: Path, users: t.Sequence[str] = USERS, passphrase: str = PASSPHRASE) -> None:
         self.root, self.users, self.passphrase = root, users, passphrase
         self.further: dict[str, str] = {}  # second identities on build1, and their OS users
+        self.variables: dict[str, dict[str, t.Any]] = {}  # by host, what the inventory says beside the rest
         self.hosts = (*ENGINES, *CLIENTS, *(f"{user}@build1" for user in users))
 
     @classmethod
@@ -214,6 +215,7 @@ class Fleet:
 
         def host(name: str) -> dict[str, t.Any]:
             found = {"ansible_host": addresses[name], "ansible_python_interpreter": str(hosts / name / "python")}
+            found.update(self.variables.get(name, {}))
             if (hosts / name / "kind").read_text(encoding="ascii") == "unreachable":
                 nobody = {"ansible_port": 1, "ansible_ssh_common_args": "-F none -o HostName=127.0.0.1"}
                 return {**found, "ansible_connection": "ssh", **nobody}
@@ -225,11 +227,12 @@ class Fleet:
         # Without become: the programs that stand in for hosts run as whoever runs the tests. OS users have their own.
         fleet = {"ansible_connection": "local", "ansible_become": False, "ansible_become_exe": str(SUDO)}
         clients = members(CLIENTS)
-        clients["build1"]["docker_client_identities"] = [
+        identities = [
             {"name": "build1"},
             *({"name": user, "user": user} for user in self.users),
             *({"name": name, "user": user} for name, user in self.further.items()),
         ]
+        clients["build1"].setdefault("docker_client_identities", identities)
         ca_host = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,

@@ -131,7 +131,7 @@ def enter_phase(bundle: str, state: Answer) -> None:
     """Keep the phase that the CA's bundle shows to a host."""
     if bundle:
         known = state.setdefault("first", first(bundle))
-        state["phase"] = PHASES[bundle.count("-----END"), known == first(bundle)]
+        state["phase"] = PHASES.get((bundle.count("-----END"), known == first(bundle)), "none")  # not of several groups
 
 
 def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) -> Answer:
@@ -175,7 +175,8 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
         state.clear()
         return {**base, "changed": changed, "would_change": changed, "certificate": None}
     bundle = options["ca_certificate"]
-    reasons = [] if state.get("signer") == first(bundle) != "" else ["it is not from this CA"]
+    issuers = options.get("server_ca") or bundle
+    reasons = [] if state.get("signer") == first(issuers) != "" else ["it is not from this CA"]
     if options.get("renew_force"):
         reasons = ["it is renewed in any case"]
     given = options.get("server_certificate") or options.get("certificate_path")
@@ -184,11 +185,11 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     would = bool(reasons or options.get("server_certificate")) or state.get("ca") != bundle
     changed = would
     if changed and not check:
-        state.update(ca=bundle, signer=first(bundle))
+        state.update(ca=bundle, signer=first(issuers))
     signed = {
         "not_after": "2030-01-31T12:00:00Z",
         "days_left": 364,
-        "issued_by_ca": state.get("signer") == first(bundle),
+        "issued_by_ca": state.get("signer") == first(issuers),
     }
     certificate = signed if state.get("signer") else None
     base.update(changed=changed, would_change=would, certificate_reasons=reasons, certificate=certificate)
@@ -196,15 +197,27 @@ def _daemon_config(options: Answer, state: Answer) -> Answer:
     return base
 
 
+def pair_of(entry: Answer) -> str:
+    """One of the pairs of an identity, as the folder of it is called."""
+    return "/".join(filter(None, (entry["name"], entry.get("group"))))
+
+
 def _identity_info(options: Answer, state: Answer) -> Answer:
     bundle, held = options["ca_certificate"], state.get("identities", {})
     found = []
+    signers = state.setdefault("signers", {})
     for entry in options["identities"]:
-        name = entry["name"]
-        reasons = [] if held.get(name) == first(bundle) != "" else ["it is not from this CA"]
+        name = pair_of(entry)
+        signers[name] = first(bundle if entry.get("client_ca") is None else entry["client_ca"])
+        if held.get(name) == "new":  # by whichever CA has signed it; there may have been none when it was asked for
+            held[name] = signers[name]
+        reasons = [] if held.get(name) == signers[name] != "" else ["it is not from this CA"]
+        pairs = [other.partition("/")[2] for other in held if other.startswith(f"{entry['name']}/")]
         found.append(
             {
-                "name": name,
+                "name": entry["name"],
+                "group": entry.get("group", ""),
+                "left_groups": [] if entry.get("group") else sorted({*pairs} - {*entry.get("groups", ())}),
                 "folder": f"/home/u/.bulkhead/identities/{name}",
                 "pending": f"/home/u/.bulkhead/pending/{name}",
                 "exists": name in held,
@@ -214,7 +227,7 @@ def _identity_info(options: Answer, state: Answer) -> Answer:
                 "new_key": bool(options.get("force")) or bool(reasons),
                 "findings": [],
                 "other_ca": "",
-                "issued_by_ca": held.get(name) == first(bundle) != "",
+                "issued_by_ca": held.get(name) == signers[name] != "",
                 "ca_outdated": state.get("ca") != bundle,
                 "repairs": [],
             }
@@ -228,13 +241,16 @@ def _identity(options: Answer, state: Answer) -> Answer:
         if options.get("state") == "absent":
             held.pop(entry["name"], None)
         elif entry.get("certificate"):
-            held[entry["name"]] = first(state["ca"])
+            held[pair_of(entry)] = state.get("signers", {}).get(pair_of(entry)) or "new"
         elif entry.get("certificate_path"):
-            held[entry["name"]] = first(options.get("ca_certificate") or state["ca"])
+            held[pair_of(entry)] = first(options.get("ca_certificate") or state["ca"])
+        for group in entry.get("remove_groups", ()):
+            held.pop(f"{entry['name']}/{group}", None)
     if options.get("ca_certificate"):
         state["ca"] = options["ca_certificate"]
-    wanted = [entry["name"] for entry in options["identities"] if entry.get("request", "none") != "none"]
-    return {"changed": True, "requests": [{"name": name, "request": ""} for name in wanted]}
+    wanted = [entry for entry in options["identities"] if entry.get("request", "none") != "none"]
+    requests = [{"name": entry["name"], "group": entry.get("group", ""), "request": ""} for entry in wanted]
+    return {"changed": True, "requests": requests}
 
 
 def _endpoints(options: Answer, state: Answer) -> Answer:
@@ -288,7 +304,7 @@ def hostile(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, list):
         texts = [*HOST_KEYS, HOSTILE] if key in _TEXTS else []
         return [*(hostile(entry, key) for entry in value), *texts]
-    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys", "other_ca"):
+    if isinstance(value, bool) or key in ("name", "account", "csr", "public_key", "host_keys", "other_ca", "group"):
         return value
     return HOSTILE if isinstance(value, str) else 10**30 if isinstance(value, int) else value
 
@@ -309,7 +325,7 @@ def asking_for_more(answer: Answer, folder: pathlib.Path) -> Answer:
         answer["request"] = wanted
     if "requests" in answer:
         answer["requests"] = [
-            {"name": name, "request": wanted} for name in ("admin", "ops1", "build1", "jenkins", "web2")
+            {"name": name, "group": "", "request": wanted} for name in ("admin", "ops1", "build1", "jenkins", "web2")
         ]
     return answer
 

@@ -71,8 +71,8 @@ def messages(outcomes: dict[str, Any]) -> dict[str, str]:
     return {name: result["msg"] for name, result in results.items() if result.get("failed")}
 
 
-GATHER_TLS = "gather_tls | Gather what the TLS endpoints answer to the verifying host"
-GATHER_SSH = "gather_ssh | Gather what the restricted account can do from the verifying host"
+GATHER_TLS = "ask_tls | Gather what the TLS endpoints answer to the verifying host"
+GATHER_SSH = "ask_ssh | Gather what the restricted account can do from the verifying host"
 
 
 def test_one_execution_asks_for_all_and_each_engine_fails_with_its_own_findings(
@@ -251,16 +251,16 @@ def test_the_accounts_are_verified_over_ssh_in_one_execution(tmp_path: Path, pla
     ],
 )
 def test_an_engine_passes_only_if_the_answer_says_so(answer: Any) -> None:
-    assert docker_verify.findings(answer, "web1", "build1") == ["the verifying host build1 gave no answer for web1"]
+    assert docker_verify.of_one(answer, "web1", "build1") == ["the verifying host build1 gave no answer for web1"]
 
 
 def test_an_answer_that_says_so() -> None:
     answer = {
         "endpoints": [{"name": "web1", "ok": True, "findings": []}, {"name": "web2", "ok": False, "findings": ["x"]}]
     }
-    assert docker_verify.findings(answer, "web1", "build1") == []
-    assert docker_verify.findings(answer, "web2", "build1") == ["x"]
+    assert docker_verify.of_one(answer, "web1", "build1") == []
+    assert docker_verify.of_one(answer, "web2", "build1") == ["x"]
     failure = {"failed": True, "msg": "No route to host."}
-    assert docker_verify.findings(failure, "web1", "build1") == [
+    assert docker_verify.of_one(failure, "web1", "build1") == [
         "the verifying host build1 gave no answer for web1: No route to host"
     ]

@@ -43,6 +43,13 @@ def test_they_return_what_they_document_and_no_key(home: Path, tmp_path: Path) -
     ]
     returns.assert_documented("docker_ca_rotation", previewed, moved, again)
 
+    authority.make(home / "groups/staging", Authority("staging"), "opensesame")
+    returns.run("docker_ca_sign", {**secret, "requests": [{**request("client"), "group": "staging", "name": "bob"}]})
+    holders = [
+        {"kind": "engine", "host": "web1"},
+        {"kind": "client", "host": "build1", "identity": "jenkins", "transport": "ssh"},
+    ]
+    returns.run("docker_ca_holders", {"dir": str(home), "present": holders})
     existing = {"existing_certificate": str(home / "next/ca-cert.pem"), "existing_private_key": "/none"}
     found = returns.run("docker_ca_info", {**secret, **existing, "beside": True})
     none = returns.run(

@@ -77,7 +77,7 @@ def test_contexts_for_ssh_stand_beside_those_for_tls() -> None:
     }
     assert len(found) == 12
     assert found[1]["description"] == "web1 as admin over SSH"
-    assert client_host.ssh_engines(engines) == [
+    assert client_host.ssh_engines(settings(engines=engines)) == [
         {"name": "web1", "address": "192.0.2.1", "host_keys": [], "port": 22},
         {"name": "web2", "address": "2001:db8::2", "host_keys": [], "port": 2222},
         {"name": "web3", "address": "192.0.2.3", "host_keys": []},
@@ -88,7 +88,7 @@ def test_an_engine_that_lets_nobody_in_over_ssh_has_no_context_for_it() -> None:
     engines = [{"name": "web1", "address": "192.0.2.1", "ssh": False}, {"name": "web2", "address": "192.0.2.2"}]
     found = contexts(settings([{"name": "a"}], engines=engines, transports=["tls", "ssh"]))[""]
     assert [context["name"] for context in found] == ["web1", "web2", "web2-ssh"]
-    assert [engine["name"] for engine in client_host.ssh_engines(engines)] == ["web2"]
+    assert [engine["name"] for engine in client_host.ssh_engines(settings(engines=engines))] == ["web2"]
 
 
 def test_engines_behind_one_address_are_told_apart_by_their_ports() -> None:
@@ -155,6 +155,8 @@ def test_variables_that_can_work_have_none() -> None:
 def told(name: str, **changes: t.Any) -> dict[str, t.Any]:
     status = {"name": name, "folder": f"/h/{name}", "pending": f"/p/{name}", "exists": True, "days_left": 9}
     status |= {
+        "group": "",
+        "left_groups": [],
         "not_after": "x",
         "reasons": [],
         "new_key": False,
@@ -290,8 +292,9 @@ def test_what_check_mode_knows_to_change_is_looked_for_where_nothing_is() -> Non
 
 
 def test_requests_go_to_the_ca_together_and_say_nothing_themselves() -> None:
-    alice = {"name": "alice", "user": "", "valid_days": 365, "become": False}
-    bob, ci = ({"name": name, "user": "bob", "valid_days": 90, "become": True} for name in ("bob", "ci"))
+    default = {"group": "", "access": "default"}
+    alice = {"name": "alice", "user": "", "valid_days": 365, "become": False, **default}
+    bob, ci = ({"name": name, "user": "bob", "valid_days": 90, "become": True, **default} for name in ("bob", "ci"))
     of_alice = {"name": "alice", "request": "CSR", "names": ["DNS:web1"], "usage": "server"}
     told: list[dict[str, t.Any]] = [
         {"item": {"user": ""}, "requests": [of_alice]},
@@ -351,3 +354,76 @@ def test_accounts_leave_that_nobody_uses_any_more() -> None:
         "x",
         "",
     ]
+
+
+ACCESS = [
+    {"name": "web1", "address": "192.0.2.1", "access": ["staging"]},
+    {"name": "web2", "address": "192.0.2.2", "access": ["ops", "staging"]},
+    {"name": "web3", "address": "192.0.2.3", "access": ["ops"]},
+    {"name": "web4", "address": "192.0.2.4"},
+]
+
+
+def test_an_identity_has_contexts_and_pairs_for_its_access_groups_alone() -> None:
+    identities = [{"name": "alice", "access": ["staging", "ops"]}, {"name": "bob", "user": "bob", "access": ["ops"]}]
+    asked = settings(identities, engines=ACCESS, transports=["tls", "ssh"], group_cas={"staging": "STAGING", "ops": ""})
+    users = {user["user"]: user for user in client_host.users(asked, [], (), check_mode=False)}
+    of_alice = {context["name"]: context.get("client_cert") for context in users[""]["contexts"]}
+    assert of_alice == {
+        "web1": "~/.bulkhead/identities/alice/cert.pem",
+        "web1-ssh": None,
+        "web2": "~/.bulkhead/identities/alice/cert.pem",
+        "web2-ssh": None,
+        "web3": "~/.bulkhead/identities/alice/ops/cert.pem",
+        "web3-ssh": None,
+    }
+    assert users[""]["contexts"][4]["cert_path"] == "~/.bulkhead/identities/alice/ops"
+    assert [context["name"] for context in users["bob"]["contexts"]] == ["web2", "web2-ssh", "web3", "web3-ssh"]
+    # Each pair is held against the CA of its group, which the group ops has not yet.
+    assert users[""]["identities"] == [
+        {"name": "alice", "valid_days": 365, "client_ca": "STAGING", "groups": ["ops"]},
+        {"name": "alice", "valid_days": 365, "group": "ops", "client_ca": ""},
+    ]
+    assert users["bob"]["identities"] == [{"name": "bob", "valid_days": 365, "client_ca": ""}]
+    assert [engine["name"] for engine in client_host.ssh_engines(asked)] == ["web1", "web2", "web3"]
+
+
+def test_each_pair_is_requested_from_the_ca_of_its_group() -> None:
+    asked = settings([{"name": "alice", "access": ["staging", "default"]}], engines=ACCESS)
+    answers = [
+        answer(
+            asked,
+            "",
+            told("alice", reasons=["x"], left_groups=["ops"]),
+            told("alice", group="default", reasons=["y"], new_key=True),
+        )
+    ]
+    found, failed, _ = client_host.statuses(asked, answers)
+    assert (failed, [(one["group"], one["access"]) for one in found]) == (
+        {},
+        [("", "staging"), ("default", "default")],
+    )
+    (user,) = client_host.users(asked, found, failed, check_mode=False)
+    assert user["prepare"] == [
+        {"name": "alice", "request": "present_key", "remove_groups": ["ops"]},
+        {"name": "alice", "request": "new_key", "group": "default"},
+    ]
+    requests = [{"name": "alice", "group": "default", "request": "B"}, {"name": "alice", "group": "", "request": "A"}]
+    requested, _ = client_host.requested(found, [{"item": {"user": ""}, "requests": requests}])
+    assert [(one["sign"]["request"], one["sign"].get("group")) for one in requested] == [("A", "staging"), ("B", None)]
+    # A pair that nobody asked for is no answer, and one of the user's own groups stays its own.
+    for group in ("ops", ""):
+        wrong = [answer(asked, "", told("alice"), told("alice", group=group))]
+        assert list(client_host.statuses(asked, wrong)[1]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("identity", "says"),
+    [
+        ({"access": ["Ops"]}, "has 'Ops', which cannot be the name of an access group"),
+        ({"access": ["a", "b"], "certificate_path": "/c", "private_key_path": "/k"}, "several access groups and a"),
+    ],
+)
+def test_groups_that_cannot_be_are_named(identity: dict[str, t.Any], says: str) -> None:
+    (problem,) = client_host.problems(settings([{"name": "alice", **identity}]))
+    assert says in problem

@@ -86,6 +86,7 @@ def test_an_export_names_its_engines_as_contexts_are_named() -> None:
     assert export == {
         "name": "github",
         "dest": "~/out",
+        "group": "default",
         "valid_days": 90,
         "encrypt": True,
         "engines": [{"name": "web 2", "context": "web-2", "host": "tcp://192.0.2.2:2376"}],

@@ -221,8 +221,7 @@ BAD = {"problems": ["It ends in 3 days."]}
             "renew",
             {**HERE, "issue_tasks": "/issue.yml"},
             {**CA, "elsewhere": True, "existing": BAD},
-            "The CA to take over on vault cannot be used. It ends in 3 days. "
-            "Correct docker_ca_existing_certificate. ",
+            "The CA to take over on vault cannot be used. It ends in 3 days. Correct docker_ca_existing_certificate. ",
         ),
     ],
 )

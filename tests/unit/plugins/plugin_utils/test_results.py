@@ -275,7 +275,7 @@ def test_a_rotation_waits_for_certificates_that_no_run_issues(phase: str) -> Non
             "localhost": {"docker_client_identities": [{"name": "admin", **KEPT}, {"name": "ops"}]},
         },
     )
-    assert made["rotate"]["kept"] == ["web1", "web3", "admin on localhost"]
+    assert [*made["rotate"]["kept"]] == ["web1", "web3", "admin on localhost"]
     old = {**PREVIEW, "certificate": {"days_left": 300, "issued_by_ca": False}}
     new = {**PREVIEW, "certificate": {"days_left": 300, "issued_by_ca": True}}
     signing = {"role": "signing", "subject": "CN=new", "fingerprint_sha256": "ab12"}

@@ -32,7 +32,8 @@ class Systemctl:
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         self.write(
             '[ "$1" = show ] || exit 0; shift; between=\n'
-            'for unit in "$@"; do case $unit in --*) break ;; esac; $between; cat "$0-$unit" || exit 1; between=echo; done'
+            'for unit in "$@"; do case $unit in --*) break ;; esac\n'
+            '$between; cat "$0-$unit" || exit 1; between=echo; done'
         )
         self.units()
 

@@ -23,6 +23,8 @@ def test_a_whole_identity_needs_nothing(issued: Issued) -> None:
     found = status.status(issued.layout, issued.rule())
     assert found == {
         "name": "alice",
+        "group": "",
+        "left_groups": [],
         "folder": str(issued.layout.folder),
         "pending": str(issued.layout.pending),
         "exists": True,
