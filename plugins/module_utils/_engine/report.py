@@ -69,6 +69,7 @@ def engine(found: inspect.Engine) -> dict[str, t.Any]:
         "swarm": found.swarm,
         "containers_running": found.info.containers_running if found.info else 0,
         "managed": bool(found.state.managed.previous),
+        "gateway": dict(found.gateway.settings.identities or {}) if found.gateway else None,
         "ssh_accounts": _SSH_ACCOUNTS.exists(),
         "ssh_server": _ssh_server() if _SSH_ACCOUNTS.exists() else None,
     }
@@ -103,5 +104,5 @@ def verifies(found: inspect.Engine, content: t.Mapping[str, t.Any] | None = None
 
 
 def endpoints(found: inspect.Engine) -> list[tuple[str, int]]:
-    """Addresses and ports of the daemon's TCP hosts."""
-    return [(host.address, host.port) for host in hosts.network(found.hosts)]
+    """Addresses and ports of the daemon's TCP hosts, or of its gateway's."""
+    return [(host.address, host.port) for host in hosts.network([*found.hosts, *found.gateway_hosts])]

@@ -31,4 +31,5 @@ class Result:
     ssh_server: dict[str, t.Any] | None = None
     certificate: dict[str, t.Any] | None = None
     replaced_ca: str = ""
+    gateway_program_missing: bool = False
     findings: list[str] = dataclasses.field(default_factory=list)
