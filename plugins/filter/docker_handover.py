@@ -27,6 +27,7 @@ class FilterModule:
             "docker_client_engines": handover.client_engines,
             "docker_due": results.due,
             "docker_engine_bundle": handover.engine_bundle,
+            "docker_engine_gateway": handover.engine_gateway,
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,

@@ -182,6 +182,10 @@ crl:
   description: Whether the revocation lists are there and whole, as for RV(complete).
   returned: success
   type: bool
+revocation_lists:
+  description: The revocation lists in PEM format, one of each CA of RV(bundle). Empty where they are not there and whole.
+  returned: success
+  type: str
 revoked:
   description: The names of the clients that were revoked.
   returned: success

@@ -128,11 +128,12 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
 
 
 def _is_incomplete(plan: Plan, variables: Values) -> bool:
-    """An engine that did not answer, or that lacks a library."""
+    """An engine that did not answer, or that lacks a library or HAProxy."""
     preview = _preview(variables)
     return bool(preview) and bool(
         preview.get("unreachable")
         or preview.get("library_missing")
+        or (preview.get("gateway_program_missing") and not plan["check_mode"])
         or (plan["check_mode"] and preview.get("certificate_reasons"))
     )
 

@@ -10,6 +10,11 @@ import pathlib
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed, unknown
+
+Values = t.Mapping[str, t.Any]
 
 _FOLDER = pathlib.Path(__file__).parents[2] / "roles" / "docker_gateway" / "files" / "scopes"
 
@@ -22,3 +27,107 @@ def built_in_or_none(name: str) -> t.Sequence[str] | None:
 
 def built_in(name: str) -> t.Sequence[str]:
     return built_in_or_none(name) or ()
+
+
+def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -> dict[str, t.Any] | None:
+    """The gateway of an engine; None without one. A run that knows no ``clients`` leaves identities as they are."""
+    values = reader.host(name, _variables.GATEWAY)
+    if not values["docker_gateway_enabled"]:
+        return None
+    reader.say(*_limit_problems(name, values))
+    limits = {
+        "max_connections": values["docker_gateway_max_connections"],
+        "max_request_rate": values["docker_gateway_max_request_rate"],
+    }
+    if clients is None:
+        return {**limits, "scopes": []}
+    further = [(entry["name"], entry["scope"]) for entry in values["docker_gateway_identities"]]
+    identities: dict[str, str] = {}
+    for who, scope in [*_of_clients(clients), *further]:
+        if identities.setdefault(who, scope) != scope:
+            reader.say(
+                f"The identity {who!r} has the scopes {identities[who]} and {scope} on {name}; "
+                "docker_client_identities and docker_gateway_identities give it one."
+            )
+    for who, _ in further:
+        if not layout.is_name(who):
+            reader.say(
+                f"docker_gateway_identities of {name} has {_variables.shown(who)}, which no identity can be called; "
+                "correct the name."
+            )
+    made: list[dict[str, t.Any]] = []
+    try:
+        made = resolved(identities.values(), values["docker_gateway_scopes"])
+    except scopes.ScopeError as error:
+        reader.say(f"On {name}: {error}")
+    return {
+        **limits,
+        "identities": [{"name": who, "scope": scope} for who, scope in sorted(identities.items())],
+        "scopes": made,
+    }
+
+
+def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t.Any]]:
+    """The rules of each scope that an identity has; ``own`` are those of the site."""
+    known = {entry["name"]: entry for entry in own}
+    return [_scope(name, known) for name in sorted(set(used)) if name != scopes.ADMIN]
+
+
+def _of_clients(clients: t.Mapping[str, Values]) -> t.Iterator[tuple[str, str]]:
+    for client in clients.values():
+        if "tls" in client["transports"]:
+            yield from ((identity["name"], identity["scope"]) for identity in client["identities"])
+
+
+def _scope(name: str, known: t.Mapping[str, Values]) -> dict[str, t.Any]:
+    """A scope of the site's own, or one that comes with the collection, which a site may set to log only."""
+
+    def lines(wanted: str) -> t.Sequence[str] | None:
+        own = known.get(wanted)
+        rules = own.get("rules") if own else None
+        return rules or built_in_or_none(wanted)
+
+    found = lines(name)
+    if found is None or not scopes.is_name(name):
+        every = [*known, *(path.stem for path in sorted(_FOLDER.glob("*.scope"))), scopes.ADMIN]
+        raise scopes.ScopeError(
+            f"there is no scope {name!r}. {unknown(name, every)} Scopes of your own are in docker_gateway_scopes."
+        )
+    return {
+        "name": name,
+        "rules": [str(rule) for rule in scopes.rules(found, f"the scope {name}", lines)],
+        "log_only": bool(known[name].get("log_only")) if name in known else False,
+    }
+
+
+def _limit_problems(name: str, values: Values) -> t.Iterator[str]:
+    if not 1 <= values["docker_gateway_max_connections"] <= 2000:
+        yield (
+            f"docker_gateway_max_connections of {name} is {values['docker_gateway_max_connections']}; it has to be "
+            "1 to 2000."
+        )
+    if not 0 <= values["docker_gateway_max_request_rate"] <= 100000:
+        yield (
+            f"docker_gateway_max_request_rate of {name} is {values['docker_gateway_max_request_rate']}; it is a number "
+            "of requests within 10 seconds up to 100000, or 0 for no limit."
+        )
+
+
+def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -> t.Iterator[str]:
+    """Identities that would be root although they have a scope, because nothing stands between them and dockerd."""
+    without = [name for name, engine in engines.items() if engine["gateway"] is None]
+    for host, client in clients.items():
+        for identity in client["identities"]:
+            who = f"The identity {identity['name']!r} of {host} has the scope {identity['scope']}"
+            if identity["scope"] == scopes.ADMIN:
+                continue
+            if without and "tls" in client["transports"]:
+                yield (
+                    f"{who}, and {listed(without)} {'have' if len(without) > 1 else 'has'} no gateway, where every "
+                    "certificate is root. Set docker_gateway_enabled there, or give the identity the scope admin."
+                )
+            if "ssh" in client["transports"]:
+                yield (
+                    f"{who}, which counts over TLS alone, and its SSH account would be root on engines. Leave ssh out "
+                    f"of docker_client_transports of {host}, or give the identity the scope admin."
+                )

@@ -25,9 +25,7 @@ def findings(
 
 def endpoint_findings(listen: t.Iterable[str], port: int, ca: str, certificate: str, timeout: float = 5) -> list[str]:
     """The same of the endpoints alone, whoever serves them."""
-    return [
-        finding for address in listen for finding in _endpoint(reachable(address), port, ca, certificate, timeout)
-    ]
+    return [finding for address in listen for finding in _endpoint(reachable(address), port, ca, certificate, timeout)]
 
 
 def reachable(address: str) -> str:

@@ -159,9 +159,9 @@ def other_ca(engine: inspect.Engine, desired: Desired) -> str:
 
 def _gateway_files(engine: inspect.Engine, desired: Desired, certificate: str) -> list[Target]:
     """Those of its gateway; none yet where a CA or a certificate is still to be made."""
-    key = _private_key(desired)
     if not desired.gateway:
         return _gateway.nothing()
+    key = _private_key(desired)
     if not desired.ca or not certificate or not key:
         return []
     return _gateway.targets(

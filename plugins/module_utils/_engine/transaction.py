@@ -38,7 +38,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result imp
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _gateway
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import GatewayError
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")
@@ -161,11 +161,13 @@ def _refuse_gateway(engine: inspect.Engine, check_mode: bool) -> None:
     """A gateway that this host cannot have."""
     if engine.service.name == _service.ServiceScript.name:
         raise inspect.EngineError(
-            "the gateway runs as a unit of systemd, which this host does not have; leave docker_gateway_enabled off for "
-            "this engine."
+            "the gateway runs as a unit of systemd, which this host does not have; leave docker_gateway_enabled off "
+            "for this engine."
         )
     if not check_mode and not _gateway_files.program():
-        raise inspect.EngineError("HAProxy is missing on this host, which the gateway is; install it (Debian: haproxy).")
+        raise inspect.EngineError(
+            "HAProxy is missing on this host, which the gateway is; install it (Debian: haproxy)."
+        )
 
 
 def _gateway_reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target]) -> str:
@@ -406,7 +408,7 @@ def _sweep(paths: t.Iterable[pathlib.Path]) -> None:
 
 def _tidy() -> None:
     """Remove the folders that were made for a change and are empty without it."""
-    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir, _gateway.PLACES.config):
+    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir, PLACES.config):
         _files.remove_if_empty(folder)
 
 

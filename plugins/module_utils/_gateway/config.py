@@ -116,7 +116,8 @@ class Config:
         places = self.places
         lists = f" crl-file {places.revocation_lists}" if self.checks_revocation else ""
         # A list that is past its date goes on refusing whom it names, and nobody else.
-        options = f"ssl crt {places.server} alpn http/1.1 verify required ca-file {places.ca}{lists} crt-ignore-err 12 ca-ignore-err 12"
+        expired = "crt-ignore-err 12 ca-ignore-err 12"
+        options = f"ssl crt {places.server} alpn http/1.1 verify required ca-file {places.ca}{lists} {expired}"
         yield "frontend tls"
         yield "    mode tcp"
         yield from (f"    bind {bind} {options}" for bind in self.binds)
@@ -208,7 +209,7 @@ class Config:
 
 def _answer(status: int, text: str) -> str:
     """An answer of the form that Docker's clients show."""
-    return f"http-request return status {status} content-type application/json string '{{\"message\": \"{text}\"}}'"
+    return f'http-request return status {status} content-type application/json string \'{{"message": "{text}"}}\''
 
 
 def _quoted(text: str) -> str:

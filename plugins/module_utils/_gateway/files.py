@@ -104,9 +104,7 @@ def configuration(
     return _config.Config(
         binds=_config.binds(listen, port, socket.has_dualstack_ipv6()),
         socket=engine_socket,
-        identities=tuple(
-            _config.Identity(name, scope, issuers) for name, scope in (settings.identities or {}).items()
-        ),
+        identities=tuple(_config.Identity(name, scope, issuers) for name, scope in (settings.identities or {}).items()),
         scopes=settings.scopes,
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,

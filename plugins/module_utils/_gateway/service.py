@@ -80,7 +80,9 @@ def start(unit_changed: bool) -> None:
         return
     _systemctl("reload", NAME)
     if not control.wait_for_new_worker(PLACES.master, before, _RELOAD_TIMEOUT):
-        raise UnitError(f"the gateway did not load its new configuration within {_RELOAD_TIMEOUT} s; see 'journalctl -u {NAME}'")
+        raise UnitError(
+            f"the gateway did not load its new configuration within {_RELOAD_TIMEOUT} s; see 'journalctl -u {NAME}'"
+        )
 
 
 def stop() -> None:

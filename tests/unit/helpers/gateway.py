@@ -153,8 +153,7 @@ class Gateway:
         """A TLS connection; raises where the gateway refuses it."""
         context = client_context(files)
         raw = socket.create_connection(("127.0.0.1", self.port), 5)
-        connection = context.wrap_socket(raw, session=session)
-        return connection
+        return context.wrap_socket(raw, session=session)
 
     def ask(self, files: tuple[str, str] | None, request: bytes = b"") -> bytes:
         """What comes back for a request; '' where the connection ends without a word."""
@@ -231,7 +230,9 @@ def make(
     places.run.mkdir()
     authority = pki.Authority("bulkhead.docker CA 0123abcd")
     files = authority.pair(folder, "server", pki.SERVER, names=("localhost",))
-    places.server.write_text("".join(pathlib.Path(file).read_text(encoding="ascii") for file in files), encoding="ascii")
+    places.server.write_text(
+        "".join(pathlib.Path(file).read_text(encoding="ascii") for file in files), encoding="ascii"
+    )
     places.ca.write_text(authority.pem, encoding="ascii")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

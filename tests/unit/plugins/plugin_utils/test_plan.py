@@ -334,6 +334,7 @@ def test_identities_have_everything_that_others_need() -> None:
         {
             "name": "build1",
             "user": "jenkins",
+            "scope": "admin",
             "valid_days": 90,
             "ssh_account": "docker-build1",
             "ssh_private_key": "",
@@ -343,6 +344,7 @@ def test_identities_have_everything_that_others_need() -> None:
         {
             "name": "al.ice",
             "user": "",
+            "scope": "admin",
             "valid_days": 365,
             "ssh_account": "alice",
             "ssh_private_key": "",

@@ -151,7 +151,11 @@ def test_every_endpoint_of_every_version_has_its_verdict(gateway: _gateway.Gatew
     ]
     gateway.daemon.requests.clear()
     lines = [f"{endpoint.method} {prefix}{endpoint.path}" for endpoint, prefix, _ in cases]
-    answers = [status for start in range(0, len(lines), 100) for status in _pipelined(gateway, scope, lines[start:start+100])]
+    answers = [
+        status
+        for start in range(0, len(lines), 100)
+        for status in _pipelined(gateway, scope, lines[start : start + 100])
+    ]
     assert len(answers) == len(cases)
     wrong = []
     for (endpoint, prefix, minor), status in zip(cases, answers):
@@ -255,7 +259,9 @@ def test_a_scope_that_only_logs_refuses_nothing(tmp_path: pathlib.Path) -> None:
 def test_content_reaches_the_daemon_where_a_rule_says_so(tmp_path: pathlib.Path) -> None:
     own = scopes.Scope("builds", (scopes.rule("POST /build body", "builds"),))
     with _started(tmp_path, {"tool": "builds"}, own=[own]) as gateway:
-        request = b"POST /build?t=x HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        request = (
+            b"POST /build?t=x HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
         assert b"200 OK" in gateway.ask(_pair(gateway, "tool"), request)
         assert gateway.daemon.requests == [("POST", "/build?t=x")]
 
