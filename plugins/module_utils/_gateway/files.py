@@ -98,7 +98,7 @@ def is_ours(path: pathlib.Path) -> bool:
 
 
 def configuration(
-    settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str, places: Places = PLACES
+    settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str, places: Places | None = None
 ) -> _config.Config:
     issuers = tuple(dict.fromkeys(_subject(entry) for entry in _trusted(ca)))
     return _config.Config(
@@ -109,7 +109,7 @@ def configuration(
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,
         max_request_rate=settings.max_request_rate,
-        places=places,
+        places=places or PLACES,
     )
 
 

@@ -81,18 +81,18 @@ class Installed:
     port: int
 
     @classmethod
-    def read(cls, places: Places = PLACES) -> Installed | None:
-        content = _files.content(places.settings)
+    def read(cls) -> Installed | None:
+        content = _files.content(PLACES.settings)
         if content is None:
             return None
-        lists = pem.decode(_files.content(places.revocation_lists) or b"")
+        lists = pem.decode(_files.content(PLACES.revocation_lists) or b"")
         try:
             record = json.loads(content)
             settings = read({**record, "revocation_lists": lists})
             return cls(settings, tuple(map(str, record["listen"])), int(record["port"]))
         except (ValueError, TypeError, KeyError, AttributeError, GatewayError) as error:
             raise GatewayError(
-                f"{places.settings} is damaged ({error}); remove it and run the playbook bulkhead.docker.site, which "
+                f"{PLACES.settings} is damaged ({error}); remove it and run the playbook bulkhead.docker.site, which "
                 "writes it anew."
             ) from error
 
