@@ -60,7 +60,7 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
+SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 UMask=0077
 """
@@ -175,7 +175,7 @@ def unit(group: str, port: int) -> str:
     check = f"{program() or '/usr/sbin/haproxy'} -c -q -f {PLACES.haproxy}"
     return (
         f"{_NOTICE}[Unit]\nDescription=Gateway to the Docker API, which says who may do what\n"
-        "Documentation=man:haproxy(1)\nWants=network-online.target\nAfter=network-online.target docker.socket\n"
+        "Wants=network-online.target\nAfter=network-online.target docker.socket\n"
         "StartLimitIntervalSec=0\n\n"
         f"[Service]\nType=notify\nExecStartPre={check}\nExecStart={run}\n"
         f"ExecReload={check}\nExecReload=/bin/kill -USR2 $MAINPID\n"

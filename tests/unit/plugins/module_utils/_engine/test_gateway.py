@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import pathlib
 import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate as _certificate
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, plan, transaction
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, transaction
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, service, settings
+
 from plugins.module_utils._engine import test_transaction as base
 
 daemon = base.daemon  # the fixture of an engine that exists in files alone
@@ -175,9 +175,7 @@ def test_a_gateway_that_does_not_load_is_undone_with_everything_else(
     assert _ours() == WHOLE
 
 
-def test_without_haproxy_nothing_is_changed(
-    daemon: base.Daemon, unit: Unit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_haproxy_nothing_is_changed(daemon: base.Daemon, unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "program", lambda: "")
     authority = base.Authority()
     before = base.picture(daemon)
