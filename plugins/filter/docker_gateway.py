@@ -24,4 +24,4 @@ def _scopes(identities: Entries, own: Entries) -> list[dict[str, t.Any]]:
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"docker_gateway_scopes": _scopes}
+        return {"docker_gateway_calls": gateways.calls, "docker_gateway_scopes": _scopes}

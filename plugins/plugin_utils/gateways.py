@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes
@@ -131,3 +132,57 @@ def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -
                     f"{who}, which counts over TLS alone, and its SSH account would be root on engines. Leave ssh out "
                     f"of docker_client_transports of {host}, or give the identity the scope admin."
                 )
+
+
+# What dockerd would answer without a change, whoever asks: no container and no volume has that name.
+_TRIED = (
+    ("GET", "/version"),
+    ("GET", "/containers/json"),
+    ("GET", "/info"),
+    ("GET", "/images/json"),
+    ("GET", "/networks"),
+    ("GET", "/volumes"),
+    ("GET", "/swarm"),
+    ("GET", "/containers/bulkhead-verify/json"),
+    ("GET", "/containers/bulkhead-verify/archive?path=/"),
+    ("GET", "/containers/%6ason"),
+    ("GET", "//containers/json"),
+    ("POST", "/containers/bulkhead-verify/start"),
+    ("POST", "/containers/bulkhead-verify/exec"),
+    ("DELETE", "/containers/bulkhead-verify"),
+)
+
+
+def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    """What the verifying host asks the gateways of engines, as all identities of the user who verifies."""
+    verifier = plan["verifier"]
+    if not verifier:
+        return []
+    who = [
+        identity["name"]
+        for identity in plan["clients"][verifier["host"]]["identities"]
+        if identity["user"] == verifier["user"]
+    ]
+    found = []
+    for name in names:
+        engine = plan["engines"][name]
+        gateway = engine["gateway"] or {}
+        has = {one["name"]: one["scope"] for one in gateway.get("identities") or [] if one["name"] in who}
+        rules = {
+            scope["name"]: [scopes.rule(line, scope["name"]) for line in scope["rules"]]
+            for scope in gateway.get("scopes") or []
+            if not scope["log_only"]
+        }
+        asked = [
+            {"identity": one, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
+            for one, scope in has.items()
+            if scope in rules
+            for method, path in _TRIED
+        ]
+        if asked:
+            found.append({"name": name, "address": engine["address"], "port": engine["port"], "calls": asked})
+    return found
+
+
+def _allows(rules: t.Iterable[scopes.Rule], method: str, path: str) -> bool:
+    return any(method in rule.methods and re.search(rule.pattern, path.partition("?")[0]) for rule in rules)

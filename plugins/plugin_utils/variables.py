@@ -352,6 +352,7 @@ ROLE_INPUTS = frozenset(
         "docker_verify_client_cas",
         "docker_verify_connects_as",
         "docker_verify_engines",
+        "docker_verify_gateways",
         "docker_verify_timeout",
         "docker_verify_host",
         "docker_verify_identity",

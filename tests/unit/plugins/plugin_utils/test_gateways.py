@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover, plan
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways, handover, plan
 from plugins.plugin_utils.test_plan import inventory
 
 GROUPS = {"docker_engines": ["web1", "web2"], "docker_clients": ["build1"]}
@@ -98,6 +98,21 @@ def test_whoever_was_revoked_is_left_out() -> None:
     gateway = handover.engine_gateway(made, "web1", {"revoked": ["alice"], "revocation_lists": "lists"})
     assert gateway["identities"] == [{"name": "admin", "scope": "admin"}]
     assert gateway["revocation_lists"] == "lists"
+
+
+def test_gateways_are_asked_what_scopes_name_and_what_they_do_not() -> None:
+    made = _made(
+        [{"name": "admin"}, {"name": "alice", "scope": "status"}, {"name": "bob", "scope": "operate", "user": "x"}]
+    )
+    (web1,) = gateways.calls(made, ["web1"])
+    assert web1["address"] == "192.0.2.1"
+    asked = {(call["method"], call["path"]): call["allowed"] for call in web1["calls"]}
+    assert {call["identity"] for call in web1["calls"]} == {"alice"}
+    assert asked["GET", "/containers/json"]
+    assert not asked["GET", "/info"]
+    assert not asked["GET", "//containers/json"]
+    assert sum(asked.values()) == 2
+    assert gateways.calls(plan.make(inventory({}, GROUPS), "site"), ["web1"]) == []
 
 
 def test_an_admin_verifies_the_engines() -> None:
