@@ -36,12 +36,12 @@ _ATTRIBUTES = (
     *(NameOID.STATE_OR_PROVINCE_NAME, NameOID.LOCALITY_NAME, NameOID.DOMAIN_COMPONENT),
 )
 # The group of the Docker socket makes it root on the host all the same; the sandbox is for what it reads from clients.
+# MemoryDenyWriteExecute is none of it: Debian's HAProxy compiles regular expressions to machine code or does not start.
 _SANDBOX = """\
 KeyringMode=private
 LimitCORE=0
 LimitNOFILE=65536
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
