@@ -267,6 +267,10 @@ gateway_program_missing:
   description: Whether O(gateway) is given and HAProxy is not installed.
   returned: success
   type: bool
+revocation_due:
+  description: Whether the engine has a gateway with other revocation lists than those of O(gateway.revocation_lists).
+  returned: success
+  type: bool
 hosts:
   description: The entries of C(hosts) in C(daemon.json), as they are or will be.
   returned: success

@@ -42,6 +42,11 @@ def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> d
     for other in wanted:
         if other not in engines:
             reader.say(f"docker_export_engines has {other!r}, which is no engine. {unknown(other, engines)}")
+        elif name not in _let_in(engines[other], name):
+            reader.say(
+                f"The gateway of {other} does not know {name!r}, and would refuse it. Declare it there in "
+                "docker_gateway_identities, with a scope, and run the playbook bulkhead.docker.site first."
+            )
     return {
         "name": name,
         "dest": fleet["docker_export_dest"],
@@ -53,6 +58,12 @@ def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> d
             if other in engines
         ],
     }
+
+
+def _let_in(engine: Values, name: str) -> list[str]:
+    """Whom an engine lets in; without a gateway, whoever has a certificate."""
+    gateway = engine["gateway"]
+    return [entry["name"] for entry in gateway["identities"]] if gateway else [name]
 
 
 def deploy(
@@ -69,6 +80,11 @@ def deploy(
         reader.say("docker_deploy_wait_timeout has to be 1 or more, in seconds.")
     client = clients[host]
     identity, transport = _identity(reader, fleet, host, client), _transport(reader, fleet, host, client)
+    if identity["scope"] != "admin":
+        reader.say(
+            f"The identity {identity['name']} of {host} has the scope {identity['scope']}, and only an admin may "
+            "create containers; name another one in docker_deploy_identity."
+        )
     contexts = _clients.contexts_of(identity, client, engines)
     steps = [
         {

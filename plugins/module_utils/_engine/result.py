@@ -32,4 +32,5 @@ class Result:
     certificate: dict[str, t.Any] | None = None
     replaced_ca: str = ""
     gateway_program_missing: bool = False
+    revocation_due: bool = False  # whether the gateway has other lists than those that were given
     findings: list[str] = dataclasses.field(default_factory=list)

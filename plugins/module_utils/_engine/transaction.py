@@ -135,6 +135,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         if changes:
             _plan.validate(engine, desired, plan, not waits)
         gateway_reason = "" if waits else _gateway_reason(engine, desired, plan, changes)
+        result.revocation_due = bool(engine.gateway) and any(each.path == PLACES.revocation_lists for each in changes)
         differs = bool(changes or reason or waits or gateway_reason)
         result.would_change = result.would_change or differs
         if waits and not check_mode:

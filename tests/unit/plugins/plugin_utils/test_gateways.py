@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways, handover, plan
-from plugins.plugin_utils.test_plan import inventory
+from helpers.fleet import inventory
 
 GROUPS = {"docker_engines": ["web1", "web2"], "docker_clients": ["build1"]}
 ON = {"docker_gateway_enabled": True}
@@ -98,6 +98,27 @@ def test_whoever_was_revoked_is_left_out() -> None:
     gateway = handover.engine_gateway(made, "web1", {"revoked": ["alice"], "revocation_lists": "lists"})
     assert gateway["identities"] == [{"name": "admin", "scope": "admin"}]
     assert gateway["revocation_lists"] == "lists"
+
+
+def _playbook(name: str, engine: dict[str, t.Any], identities: list[dict[str, t.Any]], **play: t.Any) -> plan.Plan:
+    hosts: dict[str, dict[str, t.Any]] = {"web1": engine, "build1": {"docker_client_identities": identities}}
+    groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}
+    return plan.make(inventory(hosts, groups, play=play), name)
+
+
+def test_an_export_is_for_whom_the_gateway_knows() -> None:
+    play = {"docker_export_name": "ci", "docker_export_dest": "/tmp/ci"}
+    with pytest.raises(plan.PlanError, match="The gateway of web1 does not know 'ci'"):
+        _playbook("export_identity", ON, [{"name": "admin"}], **play)
+    known = {**ON, "docker_gateway_identities": [{"name": "ci", "scope": "operate"}]}
+    assert _playbook("export_identity", known, [{"name": "admin"}], **play)["export"]["name"] == "ci"
+    assert _playbook("export_identity", {}, [{"name": "admin"}], **play)["export"]["name"] == "ci"
+
+
+def test_a_deployment_needs_an_admin() -> None:
+    play = {"docker_deploy_projects": [{"name": "shop", "src": "/srv/shop"}]}
+    with pytest.raises(plan.PlanError, match="only an admin may create containers"):
+        _playbook("deploy", ON, [{"name": "alice", "scope": "operate"}], **play)
 
 
 def test_gateways_are_asked_what_scopes_name_and_what_they_do_not() -> None:
