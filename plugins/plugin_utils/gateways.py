@@ -50,7 +50,7 @@ def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -
                 f"The identity {who!r} has the scopes {identities[who]} and {scope} on {name}; "
                 "docker_client_identities and docker_gateway_identities give it one."
             )
-    for who, _ in further:
+    for who in dict(further):
         if not layout.is_name(who):
             reader.say(
                 f"docker_gateway_identities of {name} has {_variables.shown(who)}, which no identity can be called; "

@@ -56,7 +56,7 @@ def check(endpoint: tuple[str, str, int], calls: t.Sequence[Call], timeout: floa
                 "allowed": call.allowed,
                 "status": status or None,
             }
-            for call, (status, _) in zip(calls, answers)
+            for call, (status, _detail) in zip(calls, answers)
         ],
     }
 

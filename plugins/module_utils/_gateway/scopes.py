@@ -94,7 +94,7 @@ def _rules(
 ) -> t.Iterator[Rule]:
     for text in lines:
         line = text.partition("#")[0].strip()
-        word, _, included = line.partition(" ")
+        word, included = line.partition(" ")[::2]
         if word == "include":
             name = included.strip()
             found = known(name)
