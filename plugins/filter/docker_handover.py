@@ -32,6 +32,7 @@ class FilterModule:
             "docker_known_cas": groups.known_cas,
             "docker_rotated_groups": groups.rotated,
             "docker_rotation_phases": groups.phases,
+            "docker_engine_gateway": handover.engine_gateway,
             "docker_failure": results.failure,
             "docker_own_names": engines.own_names,
             "docker_run_results": results.results,

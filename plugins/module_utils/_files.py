@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import grp
 import os
 import pathlib
 import typing as t
@@ -30,6 +31,7 @@ class Target:
     mode: int = 0o644
     secret: bool = False  # never shown in a diff
     restart: bool = True  # whether dockerd reads it only when it starts
+    group: str = ""  # of the file; '' is root's
 
     @property
     def new(self) -> pathlib.Path:
@@ -52,14 +54,14 @@ class Target:
         if self.content is None:
             return False
         status = self.path.stat()
-        return (status.st_mode & 0o7777, status.st_uid, status.st_gid) != (self.mode, 0, 0)
+        return (status.st_mode & 0o7777, status.st_uid, status.st_gid) != (self.mode, 0, _group_id(self.group))
 
     def stage(self) -> None:
         """Write the new content beside the target and keep the old file by a second link."""
         make_folder(self.path.parent)
         self.old.unlink(missing_ok=True)
         if self.content is not None:
-            write(self.new, self.content, self.mode)
+            write(self.new, self.content, self.mode, _group_id(self.group))
         if os.path.lexists(self.path):
             os.link(self.path, self.old, follow_symlinks=False)
 
@@ -69,6 +71,14 @@ class Target:
         else:
             place(self.new, self.path)
         sync_folder(self.path.parent)
+
+
+def _group_id(name: str) -> int:
+    """The id of a group; of one that there is not yet, none that a file has."""
+    try:
+        return grp.getgrnam(name).gr_gid if name else 0
+    except KeyError:
+        return -1
 
 
 def staged(path: pathlib.Path, name: str) -> pathlib.Path:
@@ -93,7 +103,7 @@ def sweep(path: pathlib.Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def write(path: pathlib.Path, data: bytes, file_mode: int) -> None:
+def write(path: pathlib.Path, data: bytes, file_mode: int, group: int = 0) -> None:
     """Create a file that is never readable by more than its mode allows, and is on the disk when this returns."""
     path.unlink(missing_ok=True)
     try:
@@ -101,6 +111,8 @@ def write(path: pathlib.Path, data: bytes, file_mode: int) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            if group:
+                os.fchown(file.fileno(), -1, group)
             os.fchmod(file.fileno(), file_mode)
             os.fsync(file.fileno())
     except OSError as error:

@@ -182,6 +182,10 @@ crl:
   description: Whether the revocation lists are there and whole, as for RV(complete).
   returned: success
   type: bool
+revocation_lists:
+  description: The revocation lists in PEM format, one of each CA of RV(bundle). Empty where they are not there and whole.
+  returned: success
+  type: str
 revoked:
   description: The names of the clients that were revoked.
   returned: success
@@ -278,6 +282,13 @@ groups:
       description: As RV(revoked), which is the same for all groups.
       type: list
       elements: str
+    revocation_lists:
+      description: As RV(revocation_lists).
+      type: str
+    holders:
+      description: As RV(holders), which has the holders of all groups.
+      type: list
+      elements: dict
     issued:
       description: As RV(issued).
       type: list

@@ -118,6 +118,60 @@ options:
     description: The certificate is due, whatever is installed.
     type: bool
     default: false
+  gateway:
+    description:
+      - The gateway that stands before the engine. HAProxy serves the TLS endpoint then, and dockerd its local socket alone.
+      - Without it dockerd serves the TLS endpoint itself, and a gateway that was there is taken away.
+    type: dict
+    suboptions:
+      identities:
+        description:
+          - Who gets in, and with which scope. Where they are not given, they are those that the gateway has.
+          - Connections of those who are gone, or may do something else now, are ended; no others.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: The common name of the client's certificate.
+            type: str
+            required: true
+          scope:
+            description: V(admin) or one of O(gateway.scopes).
+            type: str
+            required: true
+      scopes:
+        description: What identities may do that are no admins.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Its name.
+            type: str
+            required: true
+          rules:
+            description:
+              - What is allowed, C(METHODS PATH), such as C(GET,HEAD /containers/{id}/logs). The word C(body) behind it lets requests have content.
+              - C({id}) stands for a name, C({image}) for the name of an image.
+            type: list
+            elements: str
+            required: true
+          log_only:
+            description: Nothing is refused; the log says what would be.
+            type: bool
+            default: false
+      revocation_lists:
+        description: The revocation lists in PEM format, one of each CA of O(ca_certificate). Without any, nothing is looked up.
+        type: str
+        default: ""
+      max_connections:
+        description: How many connections each identity may have at the same time.
+        type: int
+        default: 500
+      max_request_rate:
+        description: How many requests an identity that is no admin may make within 10 seconds; V(0) sets no limit.
+        type: int
+        default: 0
   allow_container_restart:
     description:
       - Allow a restart of dockerd that ends running containers (swarm members, C(live-restore) switched off by a flag, services that
@@ -209,6 +263,14 @@ ssh_server:
       description: Its public host keys, each the line of a C(.pub) file.
       type: list
       elements: str
+gateway_program_missing:
+  description: Whether O(gateway) is given and HAProxy is not installed.
+  returned: success
+  type: bool
+revocation_due:
+  description: Whether the engine has a gateway with other revocation lists than those of O(gateway.revocation_lists).
+  returned: success
+  type: bool
 hosts:
   description: The entries of C(hosts) in C(daemon.json), as they are or will be.
   returned: success
@@ -272,6 +334,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 IMPORT_ERROR = TRACEBACK = ""
@@ -282,6 +345,21 @@ try:
 except ImportError as error:
     IMPORT_ERROR = str(error)
     TRACEBACK = traceback.format_exc()
+
+
+_IDENTITY = {"name": {"type": "str", "required": True}, "scope": {"type": "str", "required": True}}
+_SCOPE = {
+    "name": {"type": "str", "required": True},
+    "rules": {"type": "list", "elements": "str", "required": True},
+    "log_only": {"type": "bool", "default": False},
+}
+_GATEWAY = {
+    "identities": {"type": "list", "elements": "dict", "options": _IDENTITY},
+    "scopes": {"type": "list", "elements": "dict", "default": [], "options": _SCOPE},
+    "revocation_lists": {"type": "str", "default": ""},
+    "max_connections": {"type": "int", "default": 500},
+    "max_request_rate": {"type": "int", "default": 0},
+}
 
 
 def main() -> None:
@@ -304,6 +382,7 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
             "renew_force": {"type": "bool", "default": False},
+            "gateway": {"type": "dict", "options": _GATEWAY},
             "allow_container_restart": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
@@ -346,6 +425,7 @@ def main() -> None:
             replace_ca=given["replace_ca"],
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
+            gateway=settings.read(given["gateway"]) if given["gateway"] else None,
             absent=given["state"] == "absent",
             renewal=certificate.Renewal(key, given["renew_days"], given["renew_force"]),
         )

@@ -57,6 +57,11 @@ options:
       Where something else keeps the server certificate on the engine, as in M(bulkhead.docker.docker_daemon_config). It is due when that is another
       one.
     type: path
+  gateway:
+    description: >-
+      The gateway that the engine has to have, as for O(bulkhead.docker.docker_daemon_config#module:gateway). With O(verify=true) another one, or
+      one where none is given, is a finding.
+    type: dict
   verify:
     description:
       - Ask every TLS endpoint of the engine, from the engine itself, whether it serves the installed certificate, accepts clients of the
@@ -145,6 +150,10 @@ engine:
       description: Whether the collection has changed this engine.
       type: bool
       sample: true
+    gateway:
+      description: The identities that its gateway lets in, with the scope of each. V(null) without a gateway.
+      type: dict
+      sample: {alice: read-only}
     ssh_accounts:
       description: Whether the role P(bulkhead.docker.docker_ssh#role) has made accounts on the engine's host.
       type: bool
@@ -259,6 +268,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import ins
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import report
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 ERRORS: tuple[type[Exception], ...] = (
@@ -266,6 +276,7 @@ ERRORS: tuple[type[Exception], ...] = (
     api.ApiError,
     inspect.EngineError,
     _service.ServiceError,
+    settings.GatewayError,
     command_line.UnitError,
     OSError,
 )
@@ -291,6 +302,7 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
             "certificate_path": {"type": "path"},
+            "gateway": {"type": "dict"},
             "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -325,6 +337,7 @@ def main() -> None:
             result["findings"] = [
                 *_certificate.findings(found, given["ca_certificate"]),
                 *_certificate.findings_at_source(source, given["renew_days"]),
+                *report.gateway_findings(found, settings.read(given["gateway"]) if given["gateway"] else None),
             ]
     except ERRORS as error:
         module.fail_json(msg=str(error))

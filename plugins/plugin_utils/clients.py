@@ -109,6 +109,7 @@ def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], conne
         "name": entry["name"],
         "user": "" if user == connects_as else user,
         "access": [groups.DEFAULT] if access is None else list(dict.fromkeys(access)),
+        "scope": entry.get("scope") or "admin",
         "valid_days": values["docker_client_valid_days"] if days is None else days,
         "ssh_account": _users.account(entry),
         "ssh_private_key": entry.get("ssh_private_key") or "",

@@ -135,21 +135,23 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
 
 
 def _is_incomplete(plan: Plan, variables: Values) -> bool:
-    """An engine that did not answer, or that lacks a library."""
+    """An engine that did not answer, or that lacks a library or HAProxy."""
     preview = _preview(variables)
     return bool(preview) and bool(
         preview.get("unreachable")
         or preview.get("library_missing")
+        or (preview.get("gateway_program_missing") and not plan["check_mode"])
         or (plan["check_mode"] and preview.get("certificate_reasons"))
     )
 
 
 def _engine_is_due(plan: Plan, variables: Values) -> bool:
-    """Not one that could not be prepared. A renewal is for certificates alone, and sets no engine up."""
+    """Not one that could not be prepared. A renewal is for certificates and revocation lists, and sets no engine up."""
     preview = _preview(variables)
     if not preview.get("would_change") or "docker_engine_unprepared" in variables:
         return False
-    is_renewal = bool(preview.get("certificate") and (preview.get("certificate_reasons") or preview.get("recovered")))
+    kinds = ("certificate_reasons", "recovered", "revocation_due")
+    is_renewal = bool(preview.get("certificate") and any(preview.get(kind) for kind in kinds))
     return is_renewal or plan["playbook"] != "renew"
 
 

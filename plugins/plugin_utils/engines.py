@@ -74,7 +74,8 @@ def engine(name: str, reader: Reader, renew_force: bool) -> Engine:
             "max_sessions": ssh["docker_ssh_max_sessions"],
             "confirm_timeout": ssh["docker_ssh_confirm_timeout"],
         },
-        "given": reader.given(name, (*_variables.ENGINE, *_variables.SSH)),
+        "gateway": None,
+        "given": reader.given(name, (*_variables.ENGINE, *_variables.SSH, *_variables.GATEWAY)),
     }
 
 

@@ -81,6 +81,20 @@ def ca_refusal(plan: Plan, gathered: t.Any) -> str:
     )
 
 
+def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record:
+    """The gateway of an engine as docker_daemon_config takes it, without whom the CA has revoked.
+
+    Empty for an engine without one.
+    """
+    gateway = plan["engines"][engine]["gateway"]
+    if not gateway:
+        return {}
+    revoked = ca.get("revoked") or ()
+    identities = gateway.get("identities")
+    known = {} if identities is None else {"identities": [one for one in identities if one["name"] not in revoked]}
+    return {**gateway, **known, "revocation_lists": str(ca.get("revocation_lists") or "")}
+
+
 def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any], engine: str = "") -> str:
     """What an engine trusts, of what docker_ca_info says: the CAs of its groups, and an issuing CA alone.
 

@@ -17,6 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks as _
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import clients as _clients
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import delivery as _delivery
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways as _gateways
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups as _groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
@@ -72,6 +73,9 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     force = fleet["docker_renew_force"] and not rotates
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
     clients = {name: _clients.client(name, reader, force) for name in client_names}
+    for name, engine in engines.items():
+        engine["gateway"] = _gateways.gateway(name, reader, clients if playbook != "engines" else None)
+    reader.say(*_gateways.problems(engines, clients))
     accounts = set(_accounts.logins(clients))
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
@@ -121,6 +125,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
             "kept": _kept(engines, clients, excluded, revoke, rotates_groups),
         },
         "renew": {"force": force},
+        "gateways": [name for name, engine in engines.items() if engine["gateway"] is not None],
         "server_cas": _engines.server_cas(engines),
         "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
         "deploy": _delivery.deploy(reader, fleet, engines, clients) if playbook == "deploy" else {},
@@ -246,7 +251,11 @@ def _verifier(
         return {}
     client = clients[host]
     leaving = revoke["name"] if revoke["state"] == "present" else ""
-    candidates = [_candidate(identity) for identity in client["identities"] if identity["name"] != leaving]
+    candidates = [
+        _candidate(identity)
+        for identity in sorted(client["identities"], key=lambda one: bool(one["scope"] != "admin"))
+        if identity["name"] != leaving
+    ]
     # A rotation does not ask whoever loses an identity by it, unless nobody else could verify the engines.
     candidates.sort(key=lambda candidate: candidate["user"] in _holders(client, leaving))
     if not candidates:

@@ -270,6 +270,28 @@ SSH = (
     Variable("docker_ssh_try_login", "bool", True),
 )
 
+GATEWAY = (
+    Variable("docker_gateway_enabled", "bool", False),
+    Variable(
+        "docker_gateway_identities",
+        "list",
+        [],
+        options=(Variable("name", "str", required=True), Variable("scope", "str", "admin")),
+    ),
+    Variable(
+        "docker_gateway_scopes",
+        "list",
+        [],
+        options=(
+            Variable("name", "str", required=True),
+            Variable("rules", "list", []),
+            Variable("log_only", "bool", False),
+        ),
+    ),
+    Variable("docker_gateway_max_connections", "int", 500),
+    Variable("docker_gateway_max_request_rate", "int", 0),
+)
+
 CLIENT = (
     Variable(
         "docker_client_identities",
@@ -279,6 +301,7 @@ CLIENT = (
             Variable("name", "str", required=True),
             Variable("user", "str"),
             Variable("access", "list"),
+            Variable("scope", "str", "admin"),
             Variable("valid_days", "int"),
             Variable("ssh_account", "str"),
             Variable("ssh_private_key", "path"),
@@ -338,7 +361,10 @@ ROLE_INPUTS = frozenset(
         "docker_engine_ca_certificate",
         "docker_engine_certificate_names",
         "docker_engine_foreign_names",
+        "docker_engine_gateway",
         "docker_engine_retired_cas",
+        "docker_gateway_revocation_lists",
+        "docker_gateway_revoked_names",
         "docker_ssh_absent_names",
         "docker_ssh_keep",
         "docker_ssh_state",
@@ -346,6 +372,7 @@ ROLE_INPUTS = frozenset(
         "docker_verify_client_cas",
         "docker_verify_connects_as",
         "docker_verify_engines",
+        "docker_verify_gateways",
         "docker_verify_timeout",
         "docker_verify_host",
         "docker_verify_group_cas",
@@ -381,7 +408,7 @@ GITOPS = frozenset(
     }
 )
 
-_DECLARED = frozenset(variable.name for variable in (*FLEET, *CA, *ENGINE, *SSH, *CLIENT))
+_DECLARED = frozenset(variable.name for variable in (*FLEET, *CA, *ENGINE, *SSH, *GATEWAY, *CLIENT))
 KNOWN = _DECLARED | SECRETS | ROLE_INPUTS | GITOPS
 
 

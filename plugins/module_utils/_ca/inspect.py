@@ -93,11 +93,17 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         "certificates": [one.report() for one in authorities],
         "key": key,
         "crl": has_lists,
+        "revocation_lists": _published_lists(directory) if has_lists else "",
         "revoked": revoked,
         "issued": issued,
         "holders": [dataclasses.asdict(one) for one in _attempt(problems, lambda: holders.found(directory), [])],
         "problems": problems,
     }
+
+
+def _published_lists(directory: ca.Directory) -> str:
+    blocks = pem.revocation_lists(pem.decode(_files.content(directory.crl) or b""))
+    return "".join(f"{block}\n" for block in blocks)
 
 
 def retired(directory: ca.Directory) -> str:

@@ -24,6 +24,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import com
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _gateway
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
 
 DAEMON_JSON = pathlib.Path("/etc/docker/daemon.json")
@@ -101,6 +102,7 @@ class Engine:
     running: bool  # whether there is a process of dockerd
     info: _api.Info | None  # of the running daemon; None where it does not say
     info_error: str  # why it does not, where it runs
+    gateway: _gateway.Installed | None = None  # that stands before it
 
     @property
     def swarm(self) -> str:
@@ -123,6 +125,12 @@ class Engine:
         return (flag.value if flag else by_file) or "/var/lib/docker"
 
     @property
+    def gateway_hosts(self) -> list[str]:
+        """Where its gateway listens."""
+        gateway = self.gateway
+        return [listen_host(address, gateway.port) for address in gateway.listen] if gateway else []
+
+    @property
     def hosts(self) -> list[str]:
         """Where the daemon listens, by its daemon.json and, unless our drop-in takes them away, its flags."""
         flags = [] if self.state.drop_in else [flag.host for flag in self.command_line.hosts]
@@ -132,7 +140,7 @@ class Engine:
 
 def has_traces() -> bool:
     """Whether this collection has changed the engine. Where it has not, there need not be a Docker either."""
-    return any(path.exists() for path in (JOURNAL, STATE, *_service.Systemd.own_drop_ins))
+    return any(path.exists() for path in (JOURNAL, STATE, *_service.Systemd.own_drop_ins, _gateway.PLACES.settings))
 
 
 def gather() -> Engine:
@@ -167,7 +175,15 @@ def gather() -> Engine:
         running=running,
         info=info,
         info_error=info_error,
+        gateway=_installed_gateway(),
     )
+
+
+def _installed_gateway() -> _gateway.Installed | None:
+    try:
+        return _gateway.Installed.read()
+    except _gateway.GatewayError as error:
+        raise EngineError(str(error)) from error
 
 
 def _ask(api: _api.LocalApi) -> tuple[_api.Info | None, str]:

@@ -21,6 +21,8 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import dae
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
 
 _NOTICE = "# Written by the Ansible collection bulkhead.docker; hosts and TLS are in /etc/docker/daemon.json.\n"
@@ -60,6 +62,7 @@ class Desired:
     replace_ca: bool = False  # whether a CA that is neither of these may go
     source: str = ""  # file that something else keeps ``certificate`` in
     server_ca: str = ""  # PEM; the CAs that it comes from, where these are not those whose clients are let in
+    gateway: Settings | None = None  # that stands before it; without one, dockerd listens itself
     absent: bool = False  # everything that this collection did is taken back
     renewal: Renewal = dataclasses.field(default_factory=Renewal)
 
@@ -120,7 +123,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
     daemon_json = _daemon_json_target(engine, content)
     certificate = _pem(desired.certificate) or (_files.content(inspect.CERTIFICATE) or b"").decode("ascii", "replace")
     targets = [
-        Target(path, text, mode, secret=path == inspect.PRIVATE_KEY)
+        Target(path, text, mode, secret=path == inspect.PRIVATE_KEY, restart=desired.gateway is None)
         for (path, mode), text in zip(
             _TLS_FILES, (_pem(desired.ca).encode(), certificate.encode(), _private_key(desired))
         )
@@ -134,6 +137,7 @@ def present(engine: inspect.Engine, desired: Desired) -> Plan:
         for path in engine.service.own_drop_ins
     ]
     targets.append(daemon_json)
+    targets += _gateway_files(engine, desired, certificate)
     state = inspect.State(
         managed=managed,
         drop_in=str(drop_in) if remote else None,
@@ -155,6 +159,24 @@ def other_ca(engine: inspect.Engine, desired: Desired) -> str:
     path = report.trusted_ca(engine)
     trusted = _files.content(path) if path and not desired.absent else None
     return x509.described(x509.strangers((trusted or b"").decode("ascii", "replace"), desired.ca, desired.retired_cas))
+
+
+def _gateway_files(engine: inspect.Engine, desired: Desired, certificate: str) -> list[Target]:
+    """Those of its gateway; none yet where a CA or a certificate is still to be made."""
+    if not desired.gateway:
+        return _gateway.nothing()
+    key = _private_key(desired)
+    if not desired.ca or not certificate or not key:
+        return []
+    return _gateway.targets(
+        desired.gateway,
+        desired.listen,
+        desired.port,
+        _pem(desired.ca),
+        certificate,
+        key,
+        engine.service.socket_path,
+    )
 
 
 def _refuse_unknown_ca(engine: inspect.Engine, desired: Desired) -> None:
@@ -205,7 +227,7 @@ def absent(engine: inspect.Engine) -> Plan:
             _put_back(path, engine.state.originals.get(str(path)), secret=path == inspect.PRIVATE_KEY)
             for path, _ in _TLS_FILES
         ]
-    targets.append(Target(inspect.STATE, None, secret=True, restart=False))
+    targets += [*_gateway.nothing(), Target(inspect.STATE, None, secret=True, restart=False)]
     return Plan(
         targets=tuple(targets),
         daemon_json=daemon_json,
@@ -248,11 +270,11 @@ def _listen(engine: inspect.Engine, desired: Desired) -> tuple[list[str], list[s
         elif _hosts.is_network(flag.host):
             warnings.append(f"{flag.value} from {flag.source} is taken over: dockerd listens there no more.")
     path = str(inspect.DAEMON_JSON)
-    tcp = [inspect.listen_host(address, desired.port) for address in desired.listen]
+    tcp = [] if desired.gateway else [inspect.listen_host(address, desired.port) for address in desired.listen]
     # Under our own mutual TLS, an entry that goes is an address or port of ours that has changed.
     if not _managed(engine).previous or not _daemon_json.asks_for_client_certificates(engine.daemon_json):
         for host in _hosts.network(_daemon_json.hosts(engine.daemon_json, path)):
-            if str(host) not in tcp:
+            if str(host) not in tcp and not (desired.gateway and host.port == desired.port):
                 warnings.append(f"{host} from {path} is removed: dockerd listens there no more.")
     sockets = _hosts.extra_sockets(
         [*_daemon_json.hosts(engine.daemon_json, path), *(flag.host for flag in engine.command_line.hosts)]
@@ -505,3 +527,13 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan, tls: bool) ->
         said = done.stderr.strip().splitlines()
         message = said[-1].replace(str(file), str(inspect.DAEMON_JSON)) if said else "no message"
         raise inspect.EngineError(f"dockerd refuses the new {inspect.DAEMON_JSON}: {message}; nothing was changed.")
+    if tls and desired.gateway and _gateway.program():
+        _gateway.validate(
+            desired.gateway,
+            desired.listen,
+            desired.port,
+            _pem(desired.ca),
+            plan.certificate,
+            _private_key(desired),
+            engine.service.socket_path,
+        )

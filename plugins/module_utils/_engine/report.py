@@ -12,6 +12,8 @@ import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _unit
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _gateway
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
@@ -69,6 +71,7 @@ def engine(found: inspect.Engine) -> dict[str, t.Any]:
         "swarm": found.swarm,
         "containers_running": found.info.containers_running if found.info else 0,
         "managed": bool(found.state.managed.previous),
+        "gateway": dict(found.gateway.settings.identities or {}) if found.gateway else None,
         "ssh_accounts": _SSH_ACCOUNTS.exists(),
         "ssh_server": _ssh_server() if _SSH_ACCOUNTS.exists() else None,
     }
@@ -80,6 +83,30 @@ def _ssh_server() -> dict[str, t.Any] | None:
     except sshd.SshdError:  # an engine does not need one
         return None
     return {"port": port, "host_keys": host_keys}
+
+
+def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) -> list[str]:
+    """What is wrong with a gateway, one sentence each."""
+    if found.gateway is None:
+        return ["it has no gateway, and one is declared; run bulkhead.docker.site"] if wanted else []
+    if wanted is None:
+        return ["it has a gateway, and none is declared; run bulkhead.docker.site"]
+    last, declared = found.gateway.settings, wanted.completed(found.gateway)
+    differs = [
+        what
+        for what, one, other in (
+            ("identities", last.identities, declared.identities),
+            ("scopes", last.scopes, declared.scopes),
+            ("revocation lists", last.revocation_lists, declared.revocation_lists),
+        )
+        if one != other
+    ]
+    problems = (
+        [f"its gateway has other {' and '.join(differs)} than declared; run bulkhead.docker.site"] if differs else []
+    )
+    if not _unit.runs() or not _unit.starts_at_boot():
+        problems.append(f"{_unit.NAME} does not run, or would not start at boot; run bulkhead.docker.site")
+    return problems
 
 
 def trusted_ca(found: inspect.Engine) -> pathlib.Path | None:
@@ -103,5 +130,5 @@ def verifies(found: inspect.Engine, content: t.Mapping[str, t.Any] | None = None
 
 
 def endpoints(found: inspect.Engine) -> list[tuple[str, int]]:
-    """Addresses and ports of the daemon's TCP hosts."""
-    return [(host.address, host.port) for host in hosts.network(found.hosts)]
+    """Addresses and ports of the daemon's TCP hosts, or of its gateway's."""
+    return [(host.address, host.port) for host in hosts.network([*found.hosts, *found.gateway_hosts])]

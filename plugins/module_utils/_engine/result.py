@@ -31,4 +31,6 @@ class Result:
     ssh_server: dict[str, t.Any] | None = None
     certificate: dict[str, t.Any] | None = None
     replaced_ca: str = ""
+    gateway_program_missing: bool = False
+    revocation_due: bool = False  # whether the gateway has other lists than those that were given
     findings: list[str] = dataclasses.field(default_factory=list)

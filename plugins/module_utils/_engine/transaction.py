@@ -36,6 +36,9 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import ser
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.plan import Desired, Plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _gateway
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")
@@ -52,10 +55,16 @@ REFUSALS = (
     _api.ApiError,
     inspect.EngineError,
     _service.ServiceError,
+    GatewayError,
+    _gateway.UnitError,
     command_line.UnitError,
     x509.CertificateError,
     OSError,
 )
+
+
+# With which a change that has begun fails.
+_FAILURES = (_service.ServiceError, _gateway.UnitError, _api.ApiError, OSError)
 
 
 class TransactionError(Exception):
@@ -106,6 +115,10 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
+        if desired.gateway:
+            _refuse_gateway(engine, check_mode)
+            desired = dataclasses.replace(desired, gateway=desired.gateway.completed(engine.gateway))
+            result.gateway_program_missing = not _gateway_files.program()
         lacks_ca = not desired.absent and not desired.ca
         waits = lacks_ca or (bool(result.certificate_reasons) and not desired.certificate)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
@@ -122,7 +135,9 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             result.warnings += _left_without_socket(engine)
         if changes:
             _plan.validate(engine, desired, plan, not waits)
-        differs = bool(changes or reason or waits)
+        gateway_reason = "" if waits else _gateway_reason(engine, desired, plan, changes)
+        result.revocation_due = bool(engine.gateway) and any(each.path == PLACES.revocation_lists for each in changes)
+        differs = bool(changes or reason or waits or gateway_reason)
         result.would_change = result.would_change or differs
         if lacks_ca and not check_mode and not result.certificate_reasons:
             _refuse_certificate(desired, plan)
@@ -134,16 +149,41 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             )
         result.changed = result.changed or differs
         result.restarted = bool(reason)
-        result.reasons += [reason] if reason else []
+        result.reasons += [each for each in (reason, gateway_reason) if each]
         result.diff = [_diff(target) for target in changes]
         if not check_mode:
             _sweep(target.path for target in plan.targets)
             if differs:
                 _locks.end_if_not_awaited(is_awaited)
-                _Change(engine, desired, plan, changes, bool(reason), result.containers).make()
+                _Change(engine, desired, plan, changes, bool(reason), bool(gateway_reason), result.containers).make()
                 result.running = result.running or result.restarted
                 result.certificate = certificate.Pair.installed().end(desired.issuers)
     return result
+
+
+def _refuse_gateway(engine: inspect.Engine, check_mode: bool) -> None:
+    """A gateway that this host cannot have."""
+    if engine.service.name == _service.ServiceScript.name:
+        raise inspect.EngineError(
+            "the gateway runs as a unit of systemd, which this host does not have; leave docker_gateway_enabled off "
+            "for this engine."
+        )
+    if not check_mode and not _gateway_files.program():
+        raise inspect.EngineError(
+            "HAProxy is missing on this host, which the gateway is; install it (Debian: haproxy)."
+        )
+
+
+def _gateway_reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target]) -> str:
+    """Why the gateway is started, loads its files again or is stopped; '' where nothing of it happens."""
+    if any(_gateway_files.is_ours(target.path) for target in changes):
+        return "the gateway gets other files" if desired.gateway else "the gateway is taken away"
+    if not desired.gateway:
+        return ""
+    if not _gateway.runs() or not _gateway.starts_at_boot():
+        return "the gateway does not run, or would not start at boot"
+    found = checks.endpoint_findings(desired.listen, desired.port, desired.ca, plan.certificate)
+    return f"the gateway does not run with what its files say: {found[0]}" if found else ""
 
 
 def _refuse_unreadable_bundle(ca: str) -> None:
@@ -214,12 +254,14 @@ def _reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Seq
         return because if engine.running else ""
     if not waits:
         _refuse_certificate(desired, plan)
-    inspect.refuse_unusable_addresses(desired.listen, desired.port, engine.hosts if engine.running else [])
+    served = [*(engine.hosts if engine.running else []), *engine.gateway_hosts]
+    inspect.refuse_unusable_addresses(desired.listen, desired.port, served)
     if not engine.info:
         return f"dockerd does not {'answer on its local socket' if engine.running else 'run'}"
     if because or waits:
         return because or "dockerd reads its certificate only when it starts"
-    findings = checks.findings(engine.api, desired.listen, desired.port, desired.ca, plan.certificate)
+    listen = () if desired.gateway else desired.listen
+    findings = checks.findings(engine.api, listen, desired.port, desired.ca, plan.certificate)
     return f"dockerd does not run with what its files say: {findings[0]}" if findings else ""
 
 
@@ -325,6 +367,7 @@ class _Journal:
     live_restore: bool  # of the running daemon
     containers: list[dict[str, t.Any]]
     followers: list[str]  # units that a restart may take down
+    gateway_ran: bool = False
 
     @classmethod
     def read(cls) -> _Journal:
@@ -369,7 +412,7 @@ def _sweep(paths: t.Iterable[pathlib.Path]) -> None:
 
 def _tidy() -> None:
     """Remove the folders that were made for a change and are empty without it."""
-    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir):
+    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir, PLACES.config):
         _files.remove_if_empty(folder)
 
 
@@ -383,10 +426,11 @@ class _Change:
         plan: Plan,
         changes: t.Sequence[Target],
         restart: bool,
+        gateway: bool,
         containers: list[dict[str, t.Any]],
     ) -> None:
         self.engine, self.desired, self.plan = engine, desired, plan
-        self.restart, self.containers = restart, containers
+        self.restart, self.gateway, self.containers = restart, gateway, containers
         self.daemon = _Engine(engine.service, engine.api, desired.timeout)
         self.followers = engine.service.followers() if restart else []
         covered = restart and engine.info is not None and _plan.may_have_live_restore(engine)
@@ -406,12 +450,12 @@ class _Change:
             self._apply()
             self._verify()
             self.engine.service.release()
-        except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as error:
+        except (TransactionError, *_FAILURES) as error:
             log = _complaints(self.engine.service.log_since(mark))
             because = f" dockerd says: {log[-1].rstrip('.')}." if log else ""
             try:
                 state = _undo(journal, self.desired.timeout)
-            except (TransactionError, _service.ServiceError, _api.ApiError, OSError) as second:
+            except (TransactionError, *_FAILURES) as second:
                 raise TransactionError(
                     f"{error}.{because} It could not be undone ({second}); the next run tries that again first.", log
                 ) from error
@@ -420,6 +464,8 @@ class _Change:
         if self.desired.private_key == inspect.PENDING_KEY or self.desired.absent:
             shutil.rmtree(inspect.PENDING_KEY.parent, ignore_errors=True)
             _files.remove_if_empty(inspect.STATE_DIR)
+        if self.gateway and not self.desired.gateway:
+            _gateway.remove_account()
 
     def _stage(self) -> _Journal:
         """Take all the space that the change and its undoing need."""
@@ -434,8 +480,11 @@ class _Change:
             live_restore=self.engine.live_restore,
             containers=self.containers,
             followers=self.followers,
+            gateway_ran=self.gateway and _gateway.runs(),
         )
         try:
+            if self.gateway and self.desired.gateway:
+                _gateway.ensure_account()
             inspect.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
             for target in self.changes:
                 target.stage()
@@ -444,12 +493,11 @@ class _Change:
             if self.after:
                 self.after.stage(self.plan.content, self.plan.daemon_json.mode)
             journal.write()
-        except OSError as error:
+        except (OSError, _gateway.UnitError) as error:
             _sweep(target.path for target in self.plan.targets)
             _tidy()
-            raise TransactionError(
-                f"the new files could not be prepared ({error.strerror}: {error.filename}); nothing was changed."
-            ) from error
+            why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+            raise TransactionError(f"the new files could not be prepared ({why}); nothing was changed.") from error
         return journal
 
     def _apply(self) -> None:
@@ -460,8 +508,15 @@ class _Change:
                 self.daemon.reload(True)
         for target in self.changes:
             target.swap()
-        if not self.restart:
-            return
+        if self.gateway and not self.desired.gateway:
+            _gateway.stop()  # dockerd listens there now
+        if self.restart:
+            self._restart()
+        if self.gateway and self.desired.gateway:
+            _gateway.start(any(target.path == _gateway_files.UNIT for target in self.changes))
+            _gateway.cut(self.desired.gateway.changed_for(self.engine.gateway))
+
+    def _restart(self) -> None:
         if self.after:
             _files.place(self.after.on, self.after.path)
         if self.followers:
@@ -474,7 +529,7 @@ class _Change:
             self.plan.daemon_json.swap()
 
     def _verify(self) -> None:
-        if not self.restart:
+        if not self.restart and not self.gateway:
             return
         desired, api = self.desired, self.engine.api
         if desired.absent:
@@ -491,7 +546,7 @@ def _still_open(engine: inspect.Engine, plan: Plan) -> list[str]:
     """Former endpoints of ours at which somebody still answers."""
     stay = {host.port for host in hosts.network([*plan.hosts, *(flag.host for flag in engine.command_line.hosts)])}
     found = []
-    for host in hosts.network(engine.hosts):
+    for host in hosts.network([*engine.hosts, *engine.gateway_hosts]):
         if host.port in stay:
             continue
         if handshake.plain_http(checks.reachable(host.address), host.port).outcome != "closed":
@@ -503,6 +558,9 @@ def _undo(journal: _Journal, timeout: float) -> str:
     """Give all files back, restart dockerd with them if it was restarted, and say in which state the engine is."""
     service = _service.service()
     daemon = _Engine(service, _api.LocalApi(service.socket_path), max(timeout, _UNDO_TIMEOUT))
+    has_gateway = any(_gateway_files.is_ours(pathlib.Path(file["path"])) for file in journal.files)
+    if has_gateway and not journal.gateway_ran:
+        _gateway.stop()
     path = pathlib.Path(journal.daemon_json)
     cover = _Cover(path, "before")
     covered = cover.on.exists() and cover.off.exists()
@@ -531,6 +589,8 @@ def _undo(journal: _Journal, timeout: float) -> str:
             if file["path"] == journal.daemon_json:
                 _put_back(file)
         service.start_again(journal.followers)
+    if has_gateway and journal.gateway_ran:
+        _gateway.start(unit_changed=False)
     service.release()
     state = _state_after_undo(journal, daemon, problem)
     journal.remove()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.bulkhead.docker.plugins.filter import docker_handover, docker_verify
+from ansible_collections.bulkhead.docker.plugins.filter import docker_gateway, docker_handover, docker_verify
 
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = ROOT / "playbooks"
@@ -136,7 +136,8 @@ def test_the_playbooks_call_no_module_of_another_collection() -> None:
 
 def test_every_filter_is_there() -> None:
     text = "".join(path.read_text(encoding="utf-8") for folder in (PLAYBOOKS, ROLES) for path in folder.rglob("*.yml"))
-    known = {name for plugin in (docker_handover, docker_verify) for name in plugin.FilterModule().filters()}
+    plugins = (docker_gateway, docker_handover, docker_verify)
+    known = {name for plugin in plugins for name in plugin.FilterModule().filters()}
     assert set(re.findall(r"\|\s*bulkhead\.docker\.(docker_\w+)", text)) == known
 
 

@@ -63,6 +63,16 @@ def test_an_engine_that_would_change_is_due() -> None:
     assert now["certificates"] == {"web1": "web1 gets a new key and certificate: there is none."}
 
 
+def test_a_renewal_brings_revocation_lists_to_gateways() -> None:
+    assert found(planned("renew"), web1={**DRIFT, "revocation_due": True}, web2=DRIFT)["engines"] == ["web1"]
+
+
+def test_an_engine_that_lacks_haproxy_gets_it_before_it_is_changed() -> None:
+    lacks = {**DRIFT, "gateway_program_missing": True}
+    assert found(planned(), web2=lacks)["incomplete"] == ["web2"]
+    assert found(plan.make(inventory(check_mode=True), "site"), web2=lacks)["incomplete"] == []
+
+
 def test_a_renewal_is_for_certificates_and_sets_nothing_up() -> None:
     assert found(planned("renew"), web1=NEW, web2=DRIFT, web3=OLD)["engines"] == ["web3"]
     recovered = {**DRIFT, "recovered": True}

@@ -457,10 +457,10 @@ def test_a_full_disk_changes_nothing(daemon: Daemon, monkeypatch: pytest.MonkeyP
     authority = Authority()
     room, real = 0, _files.write
 
-    def write(path: pathlib.Path, data: bytes, mode: int) -> None:
+    def write(path: pathlib.Path, data: bytes, mode: int, group: int = 0) -> None:
         if next(written) == room:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        real(path, data, mode)
+        real(path, data, mode, group)
 
     monkeypatch.setattr(_files, "write", write)
     while True:

@@ -1,0 +1,233 @@
+"""Engines behind their gateways, as identities of each scope see them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import subprocess
+import time
+import typing as t
+
+import pytest
+from testinfra.host import Host
+
+if t.TYPE_CHECKING:
+    from conftest import Lab
+
+testinfra_hosts = ["docker_engines"]
+
+UNIT = "docker-gateway.service"
+
+
+@pytest.fixture
+def name(host: Host) -> str:
+    return str(host.backend.get_hostname())
+
+
+def _docker(
+    lab: Lab, engine: str, identity: str, *arguments: str, **options: t.Any
+) -> subprocess.CompletedProcess[str]:
+    """The docker CLI as an identity; what it says is for the test."""
+    return lab.run("docker", "--context", f"{engine}-{identity}", *arguments, **options)
+
+
+def _popen(lab: Lab, engine: str, identity: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["docker", "--context", f"{engine}-{identity}", *arguments],
+        env=lab.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _curl(lab: Lab, engine: str, identity: str, path: str, *options: str) -> str:
+    """The status of a request."""
+    folder = lab.home / ".bulkhead/identities" / identity
+    files = ("--cacert", f"{folder}/ca.pem", "--cert", f"{folder}/cert.pem", "--key", f"{folder}/key.pem")
+    where = f"https://{lab.address(engine)}:2376{path}"
+    done = lab.run("curl", "--silent", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", *files, *options, where)
+    return done.stdout
+
+
+def test_containers_have_run_on(host: Host) -> None:
+    pid = host.file("/root/keep.pid").content_string.strip()
+    with host.sudo():
+        assert host.check_output("docker inspect --format '{{.State.Pid}}' keep") == pid
+
+
+def test_dockerd_listens_on_its_local_socket_alone(host: Host) -> None:
+    with host.sudo():
+        listens = host.check_output("ss -Hltnp 'sport = :2376'")
+        assert "haproxy" in listens
+        assert "dockerd" not in host.check_output("ss -Hltnp")
+
+
+def test_the_gateway_is_not_root_and_in_a_sandbox(host: Host) -> None:
+    with host.sudo():
+        users = set(host.check_output("ps -o user= -p $(pidof haproxy | tr ' ' ',')").split())
+        assert users == {"docker-g+"} or users == {"docker-gateway"}
+        master = host.check_output(f"systemctl show --property=MainPID --value {UNIT}").strip()
+        status = host.file(f"/proc/{master}/status").content_string
+        assert "NoNewPrivs:\t1" in status
+        assert "Seccomp:\t2" in status
+        assert "CapEff:\t0000000000000000" in status
+        assert host.file("/etc/docker-gateway/server.pem").mode == 0o440
+
+
+def test_an_admin_may_do_everything(lab: Lab, name: str) -> None:
+    def admin(*arguments: str, **options: t.Any) -> str:
+        done = _docker(lab, name, "admin", *arguments, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert admin("run", "--rm", "bulkhead/busybox", "echo", "hello") == "hello"
+    assert admin("exec", "keep", "echo", "there") == "there"
+    data = os.urandom(1500).hex() * 1000
+    for command in (("exec", "-i", "keep", "cat"), ("run", "-i", "--rm", "bulkhead/busybox", "cat")):
+        done = subprocess.run(
+            ["docker", "--context", f"{name}-admin", *command],
+            env=lab.environment(),
+            input=data,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert hashlib.sha256(done.stdout.encode()).digest() == hashlib.sha256(data.encode()).digest(), done.stderr
+
+
+def test_an_admin_follows_events_and_logs(lab: Lab, name: str) -> None:
+    with contextlib.ExitStack() as stack:
+        _docker(lab, name, "admin", "rm", "-f", "talks")
+        events = _popen(lab, name, "admin", "events", "--filter", "container=talks", "--format", "{{.Action}}")
+        stack.callback(events.kill)
+        started = _docker(
+            lab,
+            name,
+            "admin",
+            "run",
+            "-d",
+            "--name",
+            "talks",
+            "bulkhead/busybox",
+            "sh",
+            "-c",
+            "while :; do date; sleep 1; done",
+        )
+        assert started.returncode == 0, started.stderr
+        assert events.stdout is not None
+        assert events.stdout.readline().strip() == "create"
+        logs = _popen(lab, name, "admin", "logs", "-f", "talks")
+        stack.callback(logs.kill)
+        assert logs.stdout is not None
+        assert logs.stdout.readline()
+        attached = _popen(lab, name, "admin", "attach", "--sig-proxy=false", "talks")
+        stack.callback(attached.kill)
+        assert attached.stdout is not None
+        assert attached.stdout.readline()
+    assert _docker(lab, name, "admin", "rm", "-f", "talks").returncode == 0
+
+
+def test_an_admin_copies_and_builds(lab: Lab, name: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(3_000_000))
+    (tmp_path / "Dockerfile").write_text("FROM bulkhead/busybox\nCOPY file /file\n", encoding="ascii")
+    assert _docker(lab, name, "admin", "cp", f"{tmp_path}/file", "keep:/tmp/file").returncode == 0
+    assert _docker(lab, name, "admin", "cp", "keep:/tmp/file", f"{tmp_path}/back").returncode == 0
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
+    built = _docker(lab, name, "admin", "build", "-t", "built", str(tmp_path), DOCKER_BUILDKIT="0")
+    assert built.returncode == 0, built.stderr
+
+
+ALLOWED = {
+    "alice": {"ps", "logs", "info", "images"},
+    "bob": {"ps", "logs", "info", "images", "restart"},
+    "carol": {"ps"},
+    "dave": {"ps", "logs"},
+}
+COMMANDS = {
+    "ps": ("ps",),
+    "logs": ("logs", "keep"),
+    "info": ("info", "--format", "{{.ServerVersion}}"),
+    "images": ("images",),
+    "restart": ("restart", "-t", "0", "spare"),
+    "inspect": ("inspect", "keep"),
+    "exec": ("exec", "keep", "true"),
+    "run": ("run", "--rm", "bulkhead/busybox", "true"),
+    "rm": ("rm", "-f", "keep"),
+    "cp": ("cp", "keep:/etc/hosts", "-"),
+    "top": ("top", "keep"),
+    "volumes": ("volume", "ls"),
+}
+
+
+@pytest.mark.parametrize("identity", ALLOWED)
+def test_a_scope_allows_what_it_names(lab: Lab, name: str, identity: str) -> None:
+    _docker(lab, name, "admin", "rm", "-f", "spare")
+    assert _docker(lab, name, "admin", "run", "-d", "--name", "spare", "bulkhead/busybox").returncode == 0
+    works = set()
+    for command, words in COMMANDS.items():
+        done = _docker(lab, name, identity, *words)
+        if done.returncode == 0 and "refuses this request" not in done.stderr + done.stdout:
+            works.add(command)
+        else:
+            assert "the gateway of this engine refuses this request" in done.stderr, (command, done.stderr)
+    assert works == ALLOWED[identity]
+
+
+def test_no_scope_shows_the_environment_of_a_container(lab: Lab, name: str) -> None:
+    for identity in ALLOWED:
+        for path in (
+            "/containers/keep/json",
+            "/v1.41/containers/keep/json",
+            "/containers/keep%2fjson",
+            "//containers/keep/json",
+        ):
+            assert _curl(lab, name, identity, path) == "403", (identity, path)
+    assert _curl(lab, name, "admin", "/containers/keep/json") == "200"
+
+
+def test_a_session_is_not_resumed(lab: Lab, name: str) -> None:
+    folder = lab.home / ".bulkhead/identities/frank"
+    files = ("-CAfile", f"{folder}/ca.pem", "-cert", f"{folder}/cert.pem", "-key", f"{folder}/key.pem")
+    for version in ("-tls1_2", "-tls1_3"):
+        done = lab.run("openssl", "s_client", "-connect", f"{lab.address(name)}:2376", "-reconnect", version, *files)
+        assert "Reused" not in done.stdout
+        assert "New, TLSv1" in done.stdout
+
+
+def test_the_journal_says_who_did_what(lab: Lab, host: Host, name: str) -> None:
+    assert _docker(lab, name, "alice", "inspect", "keep").returncode != 0
+    _docker(lab, name, "admin", "ps")
+    with host.sudo():
+        said = host.check_output(f"journalctl --unit={UNIT} --output=cat --no-pager")
+    assert 'identity="alice" scope=read-only' in said
+    assert "verdict=refused status=403" in said
+    assert "/containers/keep/json" in said
+    assert 'connection identity="admin" scope=admin' in said
+
+
+def test_a_gateway_that_is_killed_comes_back_and_the_engine_stays(lab: Lab, host: Host, name: str) -> None:
+    with host.sudo():
+        before = host.check_output("systemctl show --property=MainPID --value docker.service")
+        host.check_output(f"systemctl kill --signal=KILL {UNIT}")
+    _wait(lambda: _docker(lab, name, "admin", "ps").returncode == 0, 20)
+    with host.sudo():
+        assert host.check_output("systemctl show --property=MainPID --value docker.service") == before
+
+
+def test_dockerd_that_is_restarted_is_there_again_by_itself(lab: Lab, host: Host, name: str) -> None:
+    with host.sudo():
+        host.check_output("systemctl restart docker.service")
+    _wait(lambda: _docker(lab, name, "admin", "ps").returncode == 0, 20)
+    _wait(lambda: _docker(lab, name, "alice", "ps").returncode == 0, 20)
+
+
+def _wait(works: t.Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not works():
+        assert time.monotonic() < end
+        time.sleep(0.2)

@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files of a gateway: HAProxy's configuration, what it reads, and the unit that runs it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+from cryptography import x509 as cx509
+from cryptography.x509.oid import NameOID
+
+UNIT = pathlib.Path("/etc/systemd/system/docker-gateway.service")
+USER = "docker-gateway"
+
+_NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
+_PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
+# What OpenSSL and cryptography write alike of a name.
+_ATTRIBUTES = (
+    *(NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.COUNTRY_NAME),
+    *(NameOID.STATE_OR_PROVINCE_NAME, NameOID.LOCALITY_NAME, NameOID.DOMAIN_COMPONENT),
+)
+# The group of the Docker socket makes it root on the host all the same; the sandbox is for what it reads from clients.
+# MemoryDenyWriteExecute is none of it: Debian's HAProxy compiles regular expressions to machine code or does not start.
+_SANDBOX = """\
+KeyringMode=private
+LimitCORE=0
+LimitNOFILE=65536
+LockPersonality=yes
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+UMask=0077
+"""
+
+
+def program() -> str:
+    """HAProxy of this host; '' where there is none."""
+    return shutil.which("haproxy", path=_PROGRAMS) or ""
+
+
+def targets(
+    settings: Settings, listen: t.Sequence[str], port: int, ca: str, certificate: str, key: bytes, engine_socket: str
+) -> list[Target]:
+    """The files as they shall be."""
+    text = configuration(settings, listen, port, ca, engine_socket).render()
+    lists = _revocation_lists(settings, ca)
+    return [
+        Target(PLACES.ca, ca.encode(), 0o444, restart=False),
+        Target(PLACES.revocation_lists, lists.encode() or None, 0o444, restart=False),
+        Target(PLACES.server, certificate.encode() + key, 0o440, secret=True, restart=False, group=USER),
+        Target(PLACES.haproxy, text.encode(), 0o644, restart=False),
+        Target(UNIT, unit(_group_of(engine_socket), port).encode(), 0o644, restart=False),
+        Target(PLACES.settings, settings.dump(listen, port), 0o600, restart=False),
+    ]
+
+
+def nothing() -> list[Target]:
+    """No gateway."""
+    files = (PLACES.haproxy, PLACES.server, PLACES.ca, PLACES.revocation_lists, UNIT, PLACES.settings)
+    return [Target(path, None, secret=path == PLACES.server, restart=False) for path in files]
+
+
+def is_ours(path: pathlib.Path) -> bool:
+    return path == UNIT or path.parent == PLACES.config
+
+
+def configuration(
+    settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str, places: Places | None = None
+) -> _config.Config:
+    issuers = tuple(dict.fromkeys(_subject(entry) for entry in _trusted(ca)))
+    return _config.Config(
+        binds=_config.binds(listen, port, socket.has_dualstack_ipv6()),
+        socket=engine_socket,
+        identities=tuple(_config.Identity(name, scope, issuers) for name, scope in (settings.identities or {}).items()),
+        scopes=settings.scopes,
+        checks_revocation=bool(settings.revocation_lists),
+        max_connections=settings.max_connections,
+        max_request_rate=settings.max_request_rate,
+        places=places or PLACES,
+    )
+
+
+def _trusted(ca: str) -> list[x509.Entry]:
+    entries = x509.load_bundle(ca)
+    for entry in entries:
+        if not x509.is_root(entry):
+            raise GatewayError(
+                f"the CA {entry.certificate.subject.rfc4514_string()} is signed by another one, and HAProxy trusts "
+                "roots alone; leave docker_gateway_enabled off for this engine, or let a CA of its own sign clients."
+            )
+    return entries
+
+
+def _subject(entry: x509.Entry) -> str:
+    """The name of a CA as HAProxy writes it."""
+    subject = entry.certificate.subject
+    for attribute in subject:
+        if attribute.oid not in _ATTRIBUTES or not re.fullmatch("[ -~]+", str(attribute.value)):
+            raise GatewayError(
+                f"the CA {subject.rfc4514_string()} has a name that the gateway cannot compare; it may have CN, O, OU, "
+                "C, ST, L and DC in ASCII. Leave docker_gateway_enabled off for this engine, or use another CA."
+            )
+    return subject.rfc4514_string()
+
+
+def _revocation_lists(settings: Settings, ca: str) -> str:
+    """One list of each CA: without its own, HAProxy would refuse all clients of that CA."""
+    if not settings.revocation_lists:
+        return ""
+    blocks = pem.revocation_lists(settings.revocation_lists)
+    lists = [cx509.load_pem_x509_crl(f"{block}\n".encode()) for block in blocks]
+    kept = []
+    for entry in x509.load_bundle(ca):
+        public: t.Any = entry.certificate.public_key()
+        own = [block for block, one in zip(blocks, lists) if one.is_signature_valid(public)]
+        if not own:
+            raise GatewayError(
+                f"there is no revocation list of the CA {entry.certificate.subject.rfc4514_string()}, so that the "
+                "gateway would refuse its clients; run the playbook bulkhead.docker.site, which makes it."
+            )
+        kept.append(own[0])
+    return "".join(f"{block}\n" for block in kept)
+
+
+def _group_of(engine_socket: str) -> str:
+    """The group that may use the Docker socket."""
+    try:
+        found = grp.getgrgid(os.stat(engine_socket).st_gid)  # noqa: PTH116 - a path of any kind
+    except (OSError, KeyError):
+        return "docker"
+    if found.gr_gid == 0:
+        raise GatewayError(
+            f"{engine_socket} belongs to the group root, and the gateway does not run as root; give the socket a group "
+            "of its own, such as docker (SocketGroup= of docker.socket, or 'group' in daemon.json)."
+        )
+    return found.gr_name
+
+
+def unit(group: str, port: int) -> str:
+    capability = "CAP_NET_BIND_SERVICE" if port < 1024 else ""
+    run = f"{program() or '/usr/sbin/haproxy'} -Ws -f {PLACES.haproxy} -S {PLACES.master},mode,600"
+    check = f"{program() or '/usr/sbin/haproxy'} -c -q -f {PLACES.haproxy}"
+    return (
+        f"{_NOTICE}[Unit]\nDescription=Gateway to the Docker API, which says who may do what\n"
+        "Wants=network-online.target\nAfter=network-online.target docker.socket\n"
+        "StartLimitIntervalSec=0\n\n"
+        f"[Service]\nType=notify\nExecStartPre={check}\nExecStart={run}\n"
+        f"ExecReload={check}\nExecReload=/bin/kill -USR2 $MAINPID\n"
+        "KillMode=mixed\nSuccessExitStatus=143\nRestart=always\nRestartSec=1\nOOMScoreAdjust=-500\n"
+        f"User={USER}\nGroup={USER}\nSupplementaryGroups={group}\n"
+        f"RuntimeDirectory={PLACES.run.name}\nRuntimeDirectoryMode=0755\n"
+        f"AmbientCapabilities={capability}\nCapabilityBoundingSet={capability}\n{_SANDBOX}\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def validate(
+    settings: Settings, listen: t.Sequence[str], port: int, ca: str, certificate: str, key: bytes, engine_socket: str
+) -> None:
+    """HAProxy's own check of what it would be started with."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
+        places = Places(pathlib.Path(folder))
+        candidate = configuration(settings, listen, port, ca, engine_socket, places)
+        lists = _revocation_lists(settings, ca)
+        for path, data in (
+            (places.ca, ca.encode()),
+            (places.server, certificate.encode() + key),
+            (places.haproxy, candidate.render().encode()),
+            (places.revocation_lists, lists.encode()),
+        ):
+            _files.write(path, data, 0o400)
+        done = subprocess.run(
+            (program(), "-c", "-q", "-f", str(places.haproxy)),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "ALERT" in line] or ["no message"]
+        raise GatewayError(f"HAProxy refuses the configuration of the gateway: {said[0].strip()}; nothing was changed.")

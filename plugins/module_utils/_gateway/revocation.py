@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Refusing identities at a gateway that is there, with nothing else in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _locks
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files, service
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Installed
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
+
+_LOCK = pathlib.Path("/run/bulkhead.lock")  # of changes of the engine
+_LOCK_TIMEOUT = 300
+
+REFUSALS = (
+    GatewayError,
+    service.UnitError,
+    _service.ServiceError,
+    _locks.LockError,
+    x509.CertificateError,
+    OSError,
+)
+
+
+@dataclasses.dataclass
+class Result:
+    """What was, or in check mode would be, done."""
+
+    changed: bool = False
+    gateway: bool = False
+    ended: int = 0
+    diff: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+
+def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Result:
+    """Take identities out, and end their connections, also where an earlier run was killed before it did."""
+    with contextlib.nullcontext() if check_mode else _locks.held(_LOCK, "this engine", _LOCK_TIMEOUT, lambda: True):
+        installed = Installed.read()
+        if installed is None:
+            return Result()
+        targets = _targets(installed, revoked, lists)
+        changes = [target for target in targets if target.differs()]
+        result = Result(bool(changes), True, 0, [_files.diff(target) for target in changes if not target.secret])
+        if not check_mode:
+            if changes:
+                _change(changes)
+            result.ended = service.cut(revoked) if service.runs() else 0
+            result.changed = bool(changes or result.ended)
+    return result
+
+
+def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> list[Target]:
+    last = installed.settings
+    wanted = dataclasses.replace(
+        last,
+        identities={name: scope for name, scope in (last.identities or {}).items() if name not in revoked},
+        revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(lists)) or last.revocation_lists,
+    )
+    used = set((wanted.identities or {}).values())
+    wanted = dataclasses.replace(wanted, scopes=tuple(scope for scope in last.scopes if scope.name in used))
+    ca, server = _read(PLACES.ca).decode("ascii"), _read(PLACES.server).decode("ascii")
+    certificate = "".join(f"{block}\n" for block in pem.certificates(server))
+    key, socket = pem.private_key(server).encode(), _service.service().socket_path
+    made = files.targets(wanted, installed.listen, installed.port, ca, certificate, key, socket)
+    files.validate(wanted, installed.listen, installed.port, ca, certificate, key, socket)
+    return [target for target in made if target.path in (PLACES.revocation_lists, PLACES.haproxy, PLACES.settings)]
+
+
+def _read(path: pathlib.Path) -> bytes:
+    content = _files.content(path)
+    if content is None:
+        raise GatewayError(f"{path} is missing; run the playbook bulkhead.docker.site, which writes it anew.")
+    return content
+
+
+def _change(changes: t.Sequence[Target]) -> None:
+    for target in changes:
+        target.stage()
+    existed = {target.path: target.path.exists() for target in changes}
+    try:
+        for target in changes:
+            target.swap()
+        service.start(unit_changed=False)
+    except (service.UnitError, OSError) as error:
+        for target in changes:
+            _files.restore(target.path, existed[target.path], target.old)
+        service.start(unit_changed=False)
+        raise GatewayError(f"{error}. Its previous files are back, and whom they name still gets in.") from error
+    finally:
+        for target in changes:
+            _files.sweep(target.path)

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the gateway of an engine shall be, and how it was set up last. Needs no cryptography."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes as _scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem
+
+PLACES = Places()
+
+
+class GatewayError(Exception):
+    """One sentence about a gateway that cannot be as it shall be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Who may do what, apart from the TLS files, which are the engine's."""
+
+    identities: t.Mapping[str, str] | None  # name -> scope; None: those that the gateway has
+    scopes: tuple[_scopes.Scope, ...]
+    revocation_lists: str = ""  # PEM
+    max_connections: int = 500
+    max_request_rate: int = 0
+
+    def completed(self, installed: Installed | None) -> Settings:
+        """With the identities that the gateway has, where a run does not know them."""
+        if self.identities is not None:
+            return self
+        if installed is None:
+            raise GatewayError(
+                "this engine has no gateway yet, and this run knows no identities that it could let in; run the "
+                "playbook bulkhead.docker.site, which knows the client hosts."
+            )
+        last = installed.settings
+        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes)
+
+    def changed_for(self, installed: Installed | None) -> list[str]:
+        """The identities of the gateway that are gone, or may do something else now."""
+        if installed is None:
+            return []
+        before, now = installed.settings._powers(), self._powers()
+        return sorted(name for name in before if before[name] != now.get(name))
+
+    def _powers(self) -> dict[str, t.Any]:
+        rules = {scope.name: scope for scope in self.scopes}
+        return {name: rules.get(scope, scope) for name, scope in (self.identities or {}).items()}
+
+    def dump(self, listen: t.Sequence[str], port: int) -> bytes:
+        record = {
+            "version": 1,
+            "listen": list(listen),
+            "port": port,
+            "identities": dict(self.identities or {}),
+            "scopes": [
+                {"name": scope.name, "rules": [str(rule) for rule in scope.rules], "log_only": scope.log_only}
+                for scope in self.scopes
+            ],
+            "max_connections": self.max_connections,
+            "max_request_rate": self.max_request_rate,
+        }
+        return (json.dumps(record, indent=1) + "\n").encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """What the gateway was set up with."""
+
+    settings: Settings
+    listen: tuple[str, ...]
+    port: int
+
+    @classmethod
+    def read(cls) -> Installed | None:
+        content = _files.content(PLACES.settings)
+        if content is None:
+            return None
+        lists = pem.decode(_files.content(PLACES.revocation_lists) or b"")
+        try:
+            record = json.loads(content)
+            settings = read({**record, "revocation_lists": lists})
+            return cls(settings, tuple(map(str, record["listen"])), int(record["port"]))
+        except (ValueError, TypeError, KeyError, AttributeError, GatewayError) as error:
+            raise GatewayError(
+                f"{PLACES.settings} is damaged ({error}); remove it and run the playbook bulkhead.docker.site, which "
+                "writes it anew."
+            ) from error
+
+
+def read(options: t.Mapping[str, t.Any]) -> Settings:
+    """Of the module's option, or of the record of the last time."""
+    given = options.get("identities")
+    identities = None if given is None else _identities(given)
+    scopes = tuple(_scope(entry) for entry in options.get("scopes") or ())
+    known = {_scopes.ADMIN, *(scope.name for scope in scopes)}
+    for name, scope in (identities or {}).items():
+        if scope not in known:
+            raise GatewayError(f"the identity {name} has the scope {scope!r}, which has no rules; give them in scopes.")
+    used = set((identities or {}).values())
+    return Settings(
+        identities=identities,
+        scopes=tuple(sorted((scope for scope in scopes if scope.name in used), key=lambda scope: scope.name)),
+        revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(options.get("revocation_lists") or "")),
+        max_connections=int(options.get("max_connections") or 500),
+        max_request_rate=int(options.get("max_request_rate") or 0),
+    )
+
+
+def _identities(given: t.Any) -> dict[str, str]:
+    pairs = given.items() if isinstance(given, t.Mapping) else [(one["name"], one["scope"]) for one in given]
+    found: dict[str, str] = {}
+    for name, scope in pairs:
+        if not layout.is_name(str(name)):
+            raise GatewayError(f"{name!r} is not the name of an identity; correct it in identities.")
+        if found.setdefault(str(name), str(scope)) != scope:
+            raise GatewayError(f"the identity {name} has several scopes; give it one.")
+    return dict(sorted(found.items()))
+
+
+def _scope(entry: t.Mapping[str, t.Any]) -> _scopes.Scope:
+    name = str(entry["name"])
+    if not _scopes.is_name(name):
+        raise GatewayError(
+            f"{name!r} is not the name of a scope: 1 to 32 small letters, digits, _ and -, and not admin; correct it."
+        )
+    try:
+        rules = tuple(_scopes.rule(str(line), f"the scope {name}") for line in entry.get("rules") or ())
+    except _scopes.ScopeError as error:
+        raise GatewayError(str(error)) from error
+    return _scopes.Scope(name, rules, bool(entry.get("log_only")))

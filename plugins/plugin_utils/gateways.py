@@ -1,0 +1,196 @@
+# Copyright (c) 2026, the bulkhead.docker maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gateways of the plan: scopes, and which identity has which of them on an engine."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
+from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed, unknown
+
+Values = t.Mapping[str, t.Any]
+
+_FOLDER = pathlib.Path(__file__).parents[2] / "roles" / "docker_gateway" / "files" / "scopes"
+
+
+def built_in_or_none(name: str) -> t.Sequence[str] | None:
+    """The lines of a scope that comes with the collection."""
+    file = _FOLDER / f"{name}.scope"
+    return file.read_text(encoding="utf-8").splitlines() if scopes.is_name(name) and file.exists() else None
+
+
+def built_in(name: str) -> t.Sequence[str]:
+    return built_in_or_none(name) or ()
+
+
+def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -> dict[str, t.Any] | None:
+    """The gateway of an engine; None without one. A run that knows no ``clients`` leaves identities as they are."""
+    values = reader.host(name, _variables.GATEWAY)
+    if not values["docker_gateway_enabled"]:
+        return None
+    reader.say(*_limit_problems(name, values))
+    limits = {
+        "max_connections": values["docker_gateway_max_connections"],
+        "max_request_rate": values["docker_gateway_max_request_rate"],
+    }
+    if clients is None:
+        return {**limits, "scopes": []}
+    further = [(entry["name"], entry["scope"]) for entry in values["docker_gateway_identities"]]
+    identities: dict[str, str] = {}
+    for who, scope in [*_of_clients(clients), *further]:
+        if identities.setdefault(who, scope) != scope:
+            reader.say(
+                f"The identity {who!r} has the scopes {identities[who]} and {scope} on {name}; "
+                "docker_client_identities and docker_gateway_identities give it one."
+            )
+    for who in dict(further):
+        if not layout.is_name(who):
+            reader.say(
+                f"docker_gateway_identities of {name} has {_variables.shown(who)}, which no identity can be called; "
+                "correct the name."
+            )
+    made: list[dict[str, t.Any]] = []
+    try:
+        made = resolved(identities.values(), values["docker_gateway_scopes"])
+    except scopes.ScopeError as error:
+        reader.say(f"On {name}: {error}")
+    return {
+        **limits,
+        "identities": [{"name": who, "scope": scope} for who, scope in sorted(identities.items())],
+        "scopes": made,
+    }
+
+
+def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t.Any]]:
+    """The rules of each scope that an identity has; ``own`` are those of the site."""
+    known = {entry["name"]: entry for entry in own}
+    return [_scope(name, known) for name in sorted(set(used)) if name != scopes.ADMIN]
+
+
+def _of_clients(clients: t.Mapping[str, Values]) -> t.Iterator[tuple[str, str]]:
+    for client in clients.values():
+        if "tls" in client["transports"]:
+            yield from ((identity["name"], identity["scope"]) for identity in client["identities"])
+
+
+def _scope(name: str, known: t.Mapping[str, Values]) -> dict[str, t.Any]:
+    """A scope of the site's own, or one that comes with the collection, which a site may set to log only."""
+
+    def lines(wanted: str) -> t.Sequence[str] | None:
+        own = known.get(wanted)
+        rules = own.get("rules") if own else None
+        return rules or built_in_or_none(wanted)
+
+    found = lines(name)
+    if found is None or not scopes.is_name(name):
+        every = [*known, *(path.stem for path in sorted(_FOLDER.glob("*.scope"))), scopes.ADMIN]
+        raise scopes.ScopeError(
+            f"there is no scope {name!r}. {unknown(name, every)} Scopes of your own are in docker_gateway_scopes."
+        )
+    return {
+        "name": name,
+        "rules": [str(rule) for rule in scopes.rules(found, f"the scope {name}", lines)],
+        "log_only": bool(known[name].get("log_only")) if name in known else False,
+    }
+
+
+def _limit_problems(name: str, values: Values) -> t.Iterator[str]:
+    if not 1 <= values["docker_gateway_max_connections"] <= 2000:
+        yield (
+            f"docker_gateway_max_connections of {name} is {values['docker_gateway_max_connections']}; it has to be "
+            "1 to 2000."
+        )
+    if not 0 <= values["docker_gateway_max_request_rate"] <= 100000:
+        yield (
+            f"docker_gateway_max_request_rate of {name} is {values['docker_gateway_max_request_rate']}; it is a number "
+            "of requests within 10 seconds up to 100000, or 0 for no limit."
+        )
+
+
+def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -> t.Iterator[str]:
+    """Identities that would be root although they have a scope, because nothing stands between them and dockerd."""
+    for name, engine in engines.items():
+        if engine["gateway"] is not None and groups.access_of(engine) != [groups.DEFAULT]:
+            yield (
+                f"docker_engine_access of {name} is {listed(groups.access_of(engine))}, and a gateway knows the group "
+                "default alone. Leave docker_engine_access away there, or docker_gateway_enabled."
+            )
+    open_to_all = {name: engine for name, engine in engines.items() if engine["gateway"] is None}
+    for host, client in clients.items():
+        for identity in client["identities"]:
+            who = f"The identity {identity['name']!r} of {host} has the scope {identity['scope']}"
+            if identity["scope"] == scopes.ADMIN:
+                continue
+            without = [name for name, engine in open_to_all.items() if groups.opens(identity, engine)]
+            if without and "tls" in client["transports"]:
+                yield (
+                    f"{who}, and {listed(without)} {'have' if len(without) > 1 else 'has'} no gateway, where every "
+                    "certificate is root. Set docker_gateway_enabled there, or give the identity the scope admin."
+                )
+            if "ssh" in client["transports"]:
+                yield (
+                    f"{who}, which counts over TLS alone, and its SSH account would be root on engines. Leave ssh out "
+                    f"of docker_client_transports of {host}, or give the identity the scope admin."
+                )
+
+
+# What dockerd would answer without a change, whoever asks: no container and no volume has that name.
+_TRIED = (
+    ("GET", "/version"),
+    ("GET", "/containers/json"),
+    ("GET", "/info"),
+    ("GET", "/images/json"),
+    ("GET", "/networks"),
+    ("GET", "/volumes"),
+    ("GET", "/swarm"),
+    ("GET", "/containers/bulkhead-verify/json"),
+    ("GET", "/containers/bulkhead-verify/archive?path=/"),
+    ("GET", "/containers/%6ason"),
+    ("GET", "//containers/json"),
+    ("POST", "/containers/bulkhead-verify/start"),
+    ("POST", "/containers/bulkhead-verify/exec"),
+    ("DELETE", "/containers/bulkhead-verify"),
+)
+
+
+def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    """What the verifying host asks the gateways of engines, as all identities of the user who verifies."""
+    verifier = plan["verifier"]
+    if not verifier:
+        return []
+    who = [
+        identity["name"]
+        for identity in plan["clients"][verifier["host"]]["identities"]
+        if identity["user"] == verifier["user"] and groups.access_of(identity)[0] == groups.DEFAULT
+    ]
+    found = []
+    for name in names:
+        engine = plan["engines"][name]
+        gateway = engine["gateway"] or {}
+        has = {one["name"]: one["scope"] for one in gateway.get("identities") or [] if one["name"] in who}
+        rules = {
+            scope["name"]: [scopes.rule(line, scope["name"]) for line in scope["rules"]]
+            for scope in gateway.get("scopes") or []
+            if not scope["log_only"]
+        }
+        asked = [
+            {"identity": one, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
+            for one, scope in has.items()
+            if scope in rules
+            for method, path in _TRIED
+        ]
+        if asked:
+            found.append({"name": name, "address": engine["address"], "port": engine["port"], "calls": asked})
+    return found
+
+
+def _allows(rules: t.Iterable[scopes.Rule], method: str, path: str) -> bool:
+    return any(method in rule.methods and re.search(rule.pattern, path.partition("?")[0]) for rule in rules)

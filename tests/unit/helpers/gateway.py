@@ -1,0 +1,256 @@
+"""A gateway of the real HAProxy in front of a daemon that records every request that reaches it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, control, scopes
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from helpers import pki
+
+# Another release than the host's own, by BULKHEAD_HAPROXY.
+HAPROXY = os.environ.get("BULKHEAD_HAPROXY") or shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin") or ""
+BUILT_IN = ("status", "read-only", "inspect", "operate", "traefik", "prometheus")
+
+
+class Daemon:
+    """Answers every request with 200, on a unix socket, and records it as it came. It believes all that it is told."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.requests: list[tuple[str, str]] = []  # method, target
+        self.heads: list[bytes] = []
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(256)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.close()
+        self.path.unlink()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rwb") as file:
+            while self._one(file):
+                pass
+
+    def _one(self, file: t.BinaryIO) -> bool:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = file.readline()
+            if not line:
+                return False
+            head += line
+        words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        self.heads.append(head)
+        self.requests.append((words[0], words[1] if len(words) > 1 else ""))
+        headers = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
+        fields = {name.strip(): value.strip() for name, _, value in headers}
+        if b"chunked" in fields.get(b"transfer-encoding", b""):
+            while (size := int(file.readline().split(b";")[0] or b"0", 16)) > 0:
+                file.read(size + 2)
+            while file.readline().strip():
+                pass
+        else:
+            file.read(int(fields.get(b"content-length") or b"0"))
+        path = words[1].partition("?")[0] if len(words) > 1 else ""
+        if path.endswith("/stream"):
+            file.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+            file.flush()
+            while True:
+                file.write(b"line\n")
+                file.flush()
+                time.sleep(0.05)
+        body = b"" if words[0] == "HEAD" else b"{}"
+        file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n" + body)
+        file.flush()
+        return fields.get(b"connection") != b"close"
+
+
+def scope(name: str, log_only: bool = False) -> scopes.Scope:
+    return scopes.Scope(name, scopes.rules(gateways.built_in(name), name, gateways.built_in_or_none), log_only)
+
+
+@dataclasses.dataclass
+class Gateway:
+    """HAProxy as the unit runs it, and clients for it."""
+
+    folder: pathlib.Path
+    daemon: Daemon
+    authority: pki.Authority
+    port: int
+    config: config.Config
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def places(self) -> config.Places:
+        return self.config.places
+
+    def write(self, revoked: t.Sequence[int] = (), crl_ends: datetime.timedelta = datetime.timedelta(days=9)) -> None:
+        self.places.haproxy.write_text(self.config.render(), encoding="utf-8")
+        self.places.revocation_lists.write_bytes(crl(self.authority, revoked, crl_ends))
+
+    def start(self) -> None:
+        check = subprocess.run([HAPROXY, "-c", "-f", self.places.haproxy], capture_output=True, text=True, check=False)
+        assert check.returncode == 0, check.stdout + check.stderr
+        log = (self.folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            [HAPROXY, "-W", "-db", "-f", self.places.haproxy, "-S", f"{self.places.master},mode,600"],
+            stdout=log,
+            stderr=log,
+        )
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise AssertionError((self.folder / "log").read_text(encoding="utf-8"))
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(10)
+            self.process = None
+
+    def reload(self) -> None:
+        """As the unit does it; returns when the new worker serves."""
+        assert self.process
+        before = self.workers()
+        self.process.send_signal(signal.SIGUSR2)
+        assert control.wait_for_new_worker(self.places.master, before, 10), self.log
+
+    def workers(self) -> set[int]:
+        return set(control.workers(self.places.master).current)
+
+    @property
+    def log(self) -> list[str]:
+        return (self.folder / "log").read_text(encoding="utf-8").splitlines()
+
+    def client(self, files: tuple[str, str] | None, session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
+        """A TLS connection; raises where the gateway refuses it."""
+        context = client_context(files)
+        raw = socket.create_connection(("127.0.0.1", self.port), 5)
+        return context.wrap_socket(raw, session=session)
+
+    def ask(self, files: tuple[str, str] | None, request: bytes = b"") -> bytes:
+        """What comes back for a request; '' where the connection ends without a word."""
+        try:
+            with self.client(files) as connection:
+                connection.sendall(request or b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+                return received(connection)
+        except (OSError, ssl.SSLError):
+            return b""
+
+    def scope_socket(self, name: str, identity: str = "somebody") -> socket.socket:
+        """A connection to a scope as the outer backend makes it."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(5)
+        connection.connect(str(self.config.socket_of(name)))
+        connection.sendall(proxy_header(identity))
+        return connection
+
+
+def client_context(files: tuple[str, str] | None, tls12: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if tls12:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if files:
+        context.load_cert_chain(*files)
+    return context
+
+
+def received(connection: socket.socket) -> bytes:
+    data = b""
+    with contextlib.suppress(OSError):
+        while True:
+            chunk = connection.recv(65536)
+            if not chunk:
+                break
+            data += chunk
+    return data
+
+
+def proxy_header(identity: str) -> bytes:
+    """PROXY protocol 2 with an address and the unique id that carries the identity."""
+    addresses = bytes([192, 0, 2, 7, 127, 0, 0, 1]) + (40000).to_bytes(2, "big") + (2376).to_bytes(2, "big")
+    value = identity.encode()
+    extra = b"\x05" + len(value).to_bytes(2, "big") + value
+    body = addresses + extra
+    return b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + len(body).to_bytes(2, "big") + body
+
+
+def crl(authority: pki.Authority, serials: t.Sequence[int], ends: datetime.timedelta) -> bytes:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject)
+    builder = builder.last_update(now - datetime.timedelta(days=30)).next_update(now + ends)
+    for serial in serials:
+        one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - datetime.timedelta(days=1))
+        builder = builder.add_revoked_certificate(one.build())
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def serial(files: tuple[str, str]) -> int:
+    return x509.load_pem_x509_certificate(pathlib.Path(files[0]).read_bytes()).serial_number
+
+
+def make(
+    folder: pathlib.Path,
+    identities: t.Mapping[str, str],
+    own: t.Sequence[scopes.Scope] = (),
+    max_connections: int = 100,
+    max_request_rate: int = 0,
+) -> Gateway:
+    """``identities`` are names with their scopes."""
+    places = config.Places(folder / "config", folder / "run")
+    places.config.mkdir()
+    places.run.mkdir()
+    authority = pki.Authority("bulkhead.docker CA 0123abcd")
+    files = authority.pair(folder, "server", pki.SERVER, names=("localhost",))
+    places.server.write_text(
+        "".join(pathlib.Path(file).read_text(encoding="ascii") for file in files), encoding="ascii"
+    )
+    places.ca.write_text(authority.pem, encoding="ascii")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    daemon = Daemon(folder / "docker.sock")
+    known = {one.name: one for one in own}
+    used = dict.fromkeys(name for name in identities.values() if name != scopes.ADMIN)
+    made = config.Config(
+        binds=config.binds(["127.0.0.1"], port, False),
+        socket=str(daemon.path),
+        identities=tuple(
+            config.Identity(name, its, ("CN=bulkhead.docker CA 0123abcd",)) for name, its in identities.items()
+        ),
+        scopes=tuple(known.get(name) or scope(name) for name in used),
+        checks_revocation=True,
+        max_connections=max_connections,
+        max_request_rate=max_request_rate,
+        places=places,
+    )
+    gateway = Gateway(folder, daemon, authority, port, made)
+    gateway.write()
+    return gateway

@@ -1,0 +1,90 @@
+"""What engines with a gateway are asked in each playbook."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.fake_fleet import Fleet, Run
+
+SCOPES = {"admin": "admin", "ci": "operate", "ops1": "admin", "build1": "admin", "jenkins": "admin"}
+
+
+@pytest.fixture(scope="module")
+def behind(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """web1 has a gateway, which knows another identity than those of client hosts."""
+    return secured.copy(tmp_path_factory.mktemp("behind") / "fleet")
+
+
+def _inventory(fleet: Fleet) -> Path:
+    fleet.prepare()
+    content = fleet.content()
+    content["docker_engines"]["hosts"]["web1"].update(
+        docker_gateway_enabled=True,
+        docker_gateway_identities=[{"name": "ci", "scope": "operate"}],
+        docker_gateway_max_request_rate=100,
+    )
+    path = fleet.root / "with_gateway" / "inventory.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _play(fleet: Fleet, playbook: str, **extra: Any) -> Run:
+    run = fleet.play(playbook, inventory=_inventory(fleet), **extra)
+    assert not run.failed, run.output
+    return run
+
+
+def _options(run: Run, host: str, module: str) -> list[dict[str, Any]]:
+    lines = [line.split(" ", 1) for line in run.asked[host]]
+    return [json.loads(options) for name, options in lines if name.rpartition(".")[2] == module]
+
+
+def test_an_engine_gets_its_gateway_once(behind: Fleet) -> None:
+    run = _play(behind, "site")
+
+    change = _options(run, "web1", "docker_daemon_config")[-1]
+    assert {one["name"]: one["scope"] for one in change["gateway"]["identities"]} == {
+        name: scope for name, scope in SCOPES.items() if name != "admin"
+    }
+    assert [scope["name"] for scope in change["gateway"]["scopes"]] == ["operate"]
+    assert "POST /containers/{id}/start" in change["gateway"]["scopes"][0]["rules"]
+    assert change["gateway"]["max_request_rate"] == 100
+    assert change["gateway"]["revocation_lists"].startswith("-----BEGIN X509 CRL")
+    assert "gateway" not in _options(run, "web2", "docker_daemon_config")[-1]
+
+    again = _play(behind, "site")
+    assert [options["_ansible_check_mode"] for options in _options(again, "web1", "docker_daemon_config")] == [True]
+
+
+def test_a_revocation_goes_to_gateways_and_changes_no_dockerd(behind: Fleet) -> None:
+    run = _play(behind, "revoke_client", docker_revoke_name="jenkins")
+
+    (asked,) = _options(run, "web1", "docker_gateway")
+    assert asked["revoked"] == ["jenkins"]
+    assert asked["revocation_lists"].startswith("-----BEGIN X509 CRL")
+    assert not _options(run, "web2", "docker_gateway")
+    assert not _options(run, "web1", "docker_daemon_config")
+    assert "gets into every engine without a gateway" in " ".join(run.output.split())
+
+    after = _play(behind, "site", docker_client_skip_revoked=True)
+    gateway = _options(after, "web1", "docker_daemon_config")[-1]["gateway"]
+    assert "jenkins" not in [one["name"] for one in gateway["identities"]]
+
+
+def test_the_engines_alone_leave_identities_as_they_are(behind: Fleet) -> None:
+    run = _play(behind, "engines")
+
+    gateway = _options(run, "web1", "docker_daemon_config")[0]["gateway"]
+    assert gateway.get("identities") is None
+
+
+def test_a_verification_compares_the_gateway(behind: Fleet) -> None:
+    run = _play(behind, "verify")
+
+    assert _options(run, "web1", "docker_engine_info")[-1]["gateway"]["identities"]
+    assert not _options(run, "web2", "docker_engine_info")[-1].get("gateway")

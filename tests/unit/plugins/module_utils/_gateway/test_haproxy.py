@@ -1,0 +1,371 @@
+"""The configuration as the real HAProxy understands it: who gets in, and what reaches the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import pathlib
+import posixpath
+import re
+import socket
+import ssl
+import threading
+import time
+import typing as t
+import urllib.parse
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control, scopes
+from helpers import gateway as _gateway
+from helpers import odd_http, pki
+
+pytestmark = pytest.mark.skipif(not _gateway.HAPROXY, reason="needs HAProxy")
+
+_NAMES = {"keep", "4e1f", "busybox", "team", "app:1", "web", "data", "rexray", "n1", "s1", "t1", "x1", "c1"}
+Files = tuple[str, str]
+
+
+class Endpoint(t.NamedTuple):
+    """One of Docker's API, and the scopes that may use it."""
+
+    method: str
+    path: str
+    since: tuple[int, int]
+    scopes: frozenset[str]
+
+    @property
+    def route(self) -> str:
+        """What dockerd takes for it, whose names can have slashes."""
+        return "/".join(".+" if part in _NAMES else re.escape(part) for part in self.path.split("/"))
+
+
+def _table() -> list[Endpoint]:
+    lines = (pathlib.Path(__file__).parent / "docker_api.txt").read_text(encoding="utf-8").splitlines()
+    found = []
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if words:
+            since = tuple(map(int, words[2].split(".")))
+            found.append(Endpoint(words[0], words[1], t.cast("tuple[int, int]", since), frozenset(words[3:])))
+    return found
+
+
+API = _table()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("gateway")
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: pathlib.Path) -> t.Iterator[_gateway.Gateway]:
+    identities = {"root": "admin", "alice@example.com": "status", "c+1": "status"}
+    identities.update({f"c-{name}": name for name in _gateway.BUILT_IN})
+    with _started(folder, identities) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def _started(folder: pathlib.Path, identities: dict[str, str], **options: t.Any) -> t.Iterator[_gateway.Gateway]:
+    made = _gateway.make(folder, identities, **options)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        made.daemon.close()
+
+
+def _pair(gateway: _gateway.Gateway, name: str, *usages: t.Any, authority: pki.Authority | None = None) -> Files:
+    return (authority or gateway.authority).pair(gateway.folder, name, *(usages or (pki.CLIENT,)))
+
+
+# -- who gets in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["root", "alice@example.com", "c+1", "c-operate"])
+def test_an_identity_gets_in(gateway: _gateway.Gateway, name: str) -> None:
+    assert gateway.ask(_pair(gateway, name)).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("name", ["nobody", "ROOT", "roo", "root2", "alice@example.co", "root,CN=root"])
+def test_whom_the_configuration_does_not_name_does_not_get_in(gateway: _gateway.Gateway, name: str) -> None:
+    before = len(gateway.daemon.requests)
+    assert gateway.ask(_pair(gateway, name)) == b""
+    assert len(gateway.daemon.requests) == before
+
+
+def test_a_client_without_a_certificate_does_not_get_in(gateway: _gateway.Gateway) -> None:
+    assert gateway.ask(None) == b""
+
+
+def test_a_servers_certificate_is_no_clients(gateway: _gateway.Gateway) -> None:
+    assert gateway.ask(_pair(gateway, "root", pki.SERVER)) == b""
+
+
+def test_a_ca_of_the_same_name_is_another_one(gateway: _gateway.Gateway) -> None:
+    other = pki.Authority("bulkhead.docker CA 0123abcd")
+    assert gateway.ask(_pair(gateway, "root", authority=other)) == b""
+
+
+def test_a_name_of_another_trusted_ca_is_another_identity(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    made = _gateway.make(tmp_path, {"root": "admin"})
+    other = pki.Authority("bulkhead.docker CA 4567cdef")
+    lists = [_gateway.crl(one, [], datetime.timedelta(days=9)) for one in (made.authority, other)]
+    made.places.ca.write_text(made.authority.pem + other.pem, encoding="ascii")
+    made.places.revocation_lists.write_bytes(b"".join(lists))
+    try:
+        made.start()
+        assert made.ask(_pair(made, "root")) != b""
+        assert made.ask(_pair(made, "root", authority=other)) == b""
+        assert made.daemon.requests == [("GET", "/_ping")]
+    finally:
+        made.stop()
+        made.daemon.close()
+
+
+def test_plain_http_gets_no_answer(gateway: _gateway.Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
+        connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert not _gateway.received(connection).startswith(b"HTTP")
+
+
+def test_an_admin_upgrades_and_closes_one_direction(gateway: _gateway.Gateway) -> None:
+    """Bytes pass as they are, in both directions, and the end of one is not the end of the other."""
+    request = b"POST /exec/1/start HTTP/1.1\r\nUpgrade: tcp\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n"
+    assert b"200 OK" in gateway.ask(_pair(gateway, "root"), request + b"GET /bye HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert gateway.daemon.heads[-2] == request
+
+
+# -- what they may do ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", _gateway.BUILT_IN)
+def test_every_endpoint_of_every_version_has_its_verdict(gateway: _gateway.Gateway, scope: str) -> None:
+    cases = [
+        (endpoint, prefix, minor)
+        for endpoint in API
+        for minor in (None, *range(max(12, endpoint.since[1]), 56))
+        for prefix in [f"/v1.{minor}" if minor else ""]
+    ]
+    gateway.daemon.requests.clear()
+    lines = [f"{endpoint.method} {prefix}{endpoint.path}" for endpoint, prefix, _ in cases]
+    answers = [
+        status
+        for start in range(0, len(lines), 100)
+        for status in _pipelined(gateway, scope, lines[start : start + 100])
+    ]
+    assert len(answers) == len(cases)
+    wrong = []
+    for (endpoint, prefix, minor), status in zip(cases, answers):
+        expected = scope in endpoint.scopes and (minor is None or minor >= 24)
+        if status != (200 if expected else 403):
+            wrong.append(f"{endpoint.method} {prefix}{endpoint.path}: {status}")
+    assert wrong == []
+    reached = [f"{method} {path}" for method, path in gateway.daemon.requests]
+    assert reached == [
+        f"{endpoint.method} {prefix}{endpoint.path}"
+        for endpoint, prefix, minor in cases
+        if scope in endpoint.scopes and (minor is None or minor >= 24)
+    ]
+
+
+def _pipelined(gateway: _gateway.Gateway, scope: str, lines: t.Sequence[str]) -> list[int]:
+    """The status of each request, over one connection; HAProxy refuses a buffer that is full of requests."""
+    headers = ["Host: d\r\nContent-Length: 0\r\n"] * (len(lines) - 1) + ["Host: d\r\nConnection: close\r\n"]
+    with gateway.scope_socket(scope) as connection:
+        connection.sendall("".join(f"{line} HTTP/1.1\r\n{header}\r\n" for line, header in zip(lines, headers)).encode())
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", _gateway.received(connection))]
+
+
+@pytest.mark.parametrize("scope", ["operate", "read-only", "status"])
+def test_no_odd_request_reaches_what_the_scope_does_not_name(gateway: _gateway.Gateway, scope: str) -> None:
+    gateway.daemon.requests.clear()
+    gateway.daemon.heads.clear()
+    endpoints = [(endpoint.method, endpoint.path) for endpoint in API]
+    endpoints += [(endpoint.method, endpoint.path) for endpoint in API if scope in endpoint.scopes] * 3
+    for request in odd_http.requests(endpoints, 2500):
+        with gateway.scope_socket(scope) as connection, contextlib.suppress(OSError):
+            connection.settimeout(1)
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            _gateway.received(connection)
+    allowed = [re.compile(endpoint.route) for endpoint in API if scope in endpoint.scopes]
+    methods = {(endpoint.method, endpoint.route) for endpoint in API if scope in endpoint.scopes}
+    outside = [
+        f"{method} {target}"
+        for method, target in gateway.daemon.requests
+        if not any(
+            (method, route.pattern) in methods and route.fullmatch(_as_dockerd_routes(target)) for route in allowed
+        )
+    ]
+    assert outside == []
+    assert len(gateway.daemon.requests) > 100  # the requests are not all nonsense
+    assert not [head for head in gateway.daemon.heads if b"upgrade:" in head.lower() or b"%" in head.split(b"?")[0]]
+
+
+def _as_dockerd_routes(target: str) -> str:
+    """Decoded, cleaned and without its version, whatever form it has."""
+    path = urllib.parse.unquote(target.partition("?")[0])
+    path = re.sub(r"^[a-zA-Z]+://[^/]*", "", path)
+    cleaned = posixpath.normpath(f"/{path.lstrip('/')}")
+    return re.sub(r"^/v[0-9.]+(?=/)", "", cleaned)
+
+
+def test_a_container_is_not_started_with_another_configuration(gateway: _gateway.Gateway) -> None:
+    """Before 1.24, the content of that request is a configuration, with which its sender is root on the host."""
+    body = b'{"Privileged": true, "Binds": ["/:/host"]}'
+    gateway.daemon.requests.clear()
+    for path in (b"/v1.23/containers/keep/start", b"/v1.41/containers/keep/start", b"/containers/keep/start"):
+        head = b"POST " + path + b" HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+        answer = gateway.ask(_pair(gateway, "c-operate"), head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert b" 403 " in answer
+    assert gateway.daemon.requests == []
+
+
+def test_a_refusal_is_an_answer_that_clients_show(gateway: _gateway.Gateway) -> None:
+    answer = gateway.ask(_pair(gateway, "c-status"), b"POST /commit HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+    assert answer.endswith(
+        b'{"message": "the gateway of this engine refuses this request, because the scope status has no rule for it"}'
+    )
+
+
+def test_the_log_says_who_did_what(gateway: _gateway.Gateway) -> None:
+    gateway.ask(_pair(gateway, "alice@example.com"), b"GET /info?key=secret HTTP/1.1\r\nConnection: close\r\n\r\n")
+    line = next(line for line in reversed(gateway.log) if "request" in line)
+    assert re.fullmatch(
+        r'<6>request identity="alice@example.com" scope=status src=127\.0\.0\.1:\d+ verdict=refused status=403 '
+        r'method="GET" path="/info" state=\S+',
+        line,
+    )
+    gateway.ask(_pair(gateway, "root"))
+    gateway.ask(_pair(gateway, "nobody"))
+    text = "\n".join(gateway.log)
+    assert 'connection identity="root" scope=admin src=127.0.0.1:' in text
+    assert 'connection identity="nobody" scope=- src=127.0.0.1:' in text
+
+
+def test_a_scope_that_only_logs_refuses_nothing(tmp_path: pathlib.Path) -> None:
+    learns = scopes.Scope("learns", (scopes.rule("GET /_ping", "learns"),), log_only=True)
+    with _started(tmp_path, {"tool": "learns"}, own=[learns]) as gateway:
+        request = b"POST /containers/create HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+        assert b"200 OK" in gateway.ask(_pair(gateway, "tool"), request)
+        assert b"200 OK" in gateway.ask(_pair(gateway, "tool"))
+        verdicts = re.findall(r'verdict=(\S+) .*path="(\S+)"', "\n".join(gateway.log))
+    assert verdicts == [("would-be-refused", "/containers/create"), ("allowed", "/_ping")]
+
+
+def test_content_reaches_the_daemon_where_a_rule_says_so(tmp_path: pathlib.Path) -> None:
+    own = scopes.Scope("builds", (scopes.rule("POST /build body", "builds"),))
+    with _started(tmp_path, {"tool": "builds"}, own=[own]) as gateway:
+        request = (
+            b"POST /build?t=x HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
+        assert b"200 OK" in gateway.ask(_pair(gateway, "tool"), request)
+        assert gateway.daemon.requests == [("POST", "/build?t=x")]
+
+
+def test_an_identity_has_so_many_connections_and_requests(tmp_path: pathlib.Path) -> None:
+    identities = {"root": "admin", "tool": "status", "other": "status"}
+    with _started(tmp_path, identities, max_connections=3, max_request_rate=5) as gateway:
+        files = {name: _pair(gateway, name) for name in identities}
+        held = [gateway.client(files["root"]) for _ in range(3)]
+        for connection in held:
+            connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert gateway.ask(files["root"]) == b""
+        statuses = [gateway.ask(files["tool"]).split(b" ")[1] for _ in range(7)]
+        assert statuses == [b"200"] * 5 + [b"429"] * 2
+        assert b"200 OK" in gateway.ask(files["other"])
+        for connection in held:
+            connection.close()
+
+
+# -- revocation ------------------------------------------------------------------------------------------------------
+
+
+def test_a_revoked_certificate_is_refused(tmp_path: pathlib.Path) -> None:
+    made = _gateway.make(tmp_path, {"root": "admin", "alice": "admin"})
+    files = _pair(made, "alice")
+    made.write(revoked=[_gateway.serial(files)])
+    try:
+        made.start()
+        assert made.ask(files) == b""
+        assert made.ask(_pair(made, "alice")) != b""  # her new one
+        assert made.ask(_pair(made, "root")) != b""
+    finally:
+        made.stop()
+        made.daemon.close()
+
+
+def test_a_list_past_its_date_refuses_whom_it_names_and_nobody_else(tmp_path: pathlib.Path) -> None:
+    made = _gateway.make(tmp_path, {"root": "admin", "alice": "admin"})
+    files = _pair(made, "alice")
+    made.write(revoked=[_gateway.serial(files)], crl_ends=datetime.timedelta(days=-2))
+    try:
+        made.start()
+        assert made.ask(files) == b""
+        assert made.ask(_pair(made, "root")) != b""
+    finally:
+        made.stop()
+        made.daemon.close()
+
+
+@pytest.mark.parametrize("tls12", [True, False], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_tls_session_is_not_resumed(gateway: _gateway.Gateway, tls12: bool) -> None:
+    """With it, a client whose certificate was revoked would come back."""
+    context = _gateway.client_context(_pair(gateway, "root"), tls12)
+
+    def connect(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        raw = socket.create_connection(("127.0.0.1", gateway.port), 5)
+        with context.wrap_socket(raw, session=session) as connection:
+            connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+            assert b"200 OK" in _gateway.received(connection)
+            assert not connection.session_reused
+            return connection.session
+
+    connect(connect(None))
+
+
+def test_a_reload_cuts_nobody(tmp_path: pathlib.Path) -> None:
+    with _started(tmp_path, {"root": "admin", "alice": "read-only"}) as gateway:
+        files = _pair(gateway, "root")
+        with gateway.client(files) as stream:
+            stream.sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert stream.recv(100)
+            failures, stop = [], threading.Event()
+
+            def loop() -> None:
+                while not stop.is_set():
+                    if b"200 OK" not in gateway.ask(files):
+                        failures.append(time.monotonic())
+
+            asking = threading.Thread(target=loop)
+            asking.start()
+            for _ in range(3):
+                gateway.reload()
+            stop.set()
+            asking.join()
+            assert failures == []
+            assert b"line" in stream.recv(100)
+
+
+def test_an_identity_is_cut_alone_in_old_workers_too(tmp_path: pathlib.Path) -> None:
+    with _started(tmp_path, {"root": "admin", "alice": "admin", "alice+2": "admin"}) as gateway:
+        streams = {}
+        for name in ("root", "alice", "alice+2"):
+            streams[name] = gateway.client(_pair(gateway, name))
+            streams[name].sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert streams[name].recv(100)
+        gateway.reload()
+        streams["alice new"] = gateway.client(_pair(gateway, "alice"))
+        streams["alice new"].sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert streams["alice new"].recv(100)
+        assert control.cut(gateway.places.master, ["alice", "nobody"]) == 2
+        for name in ("alice", "alice new"):
+            assert _gateway.received(streams[name]) is not None  # it has an end
+        for name in ("root", "alice+2"):
+            assert b"line" in streams[name].recv(100)
+        for stream in streams.values():
+            stream.close()

@@ -1,0 +1,130 @@
+"""Identities are taken out of a gateway that is there, and nothing else of the engine is looked at."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import types
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import (
+    config,
+    control,
+    files,
+    revocation,
+    service,
+    settings,
+)
+from helpers import gateway as _gateway
+from helpers import pki
+
+pytestmark = pytest.mark.skipif(not _gateway.HAPROXY, reason="needs HAProxy")
+
+DAYS = datetime.timedelta(days=9)
+
+
+@pytest.fixture
+def gateway(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[_gateway.Gateway]:
+    """A running one, which the module believes to be the engine's."""
+    made = _gateway.make(tmp_path, {"root": "admin", "alice": "status"})
+    for module in (settings, files, service, revocation):
+        monkeypatch.setattr(module, "PLACES", made.places)
+    monkeypatch.setattr(files, "USER", "root")
+    monkeypatch.setattr(files, "program", lambda: _gateway.HAPROXY)
+    monkeypatch.setattr(files, "_group_of", lambda _: "docker")
+    monkeypatch.setattr(revocation, "_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(_service, "service", lambda: types.SimpleNamespace(socket_path=str(made.daemon.path)))
+    monkeypatch.setattr(service, "runs", lambda: made.process is not None)
+    monkeypatch.setattr(service, "start", lambda unit_changed: made.reload())
+    lists = _gateway.crl(made.authority, [], DAYS).decode()
+    wanted = settings.read(
+        {
+            "identities": {"root": "admin", "alice": "status"},
+            "scopes": [{"name": "status", "rules": [str(rule) for rule in _gateway.scope("status").rules]}],
+            "revocation_lists": lists,
+        }
+    )
+    server = made.places.server.read_text(encoding="ascii")
+    certificate, key = server.partition("-----BEGIN PRIVATE")[::2]
+    for target in files.targets(
+        wanted,
+        ["127.0.0.1"],
+        made.port,
+        made.authority.pem,
+        certificate,
+        f"-----BEGIN PRIVATE{key}".encode(),
+        str(made.daemon.path),
+    ):
+        if target.path != files.UNIT:
+            target.stage()
+            target.swap()
+            _files.sweep(target.path)
+    made.start()
+    yield made
+    made.stop()
+    made.daemon.close()
+
+
+def _pair(gateway: _gateway.Gateway, name: str) -> tuple[str, str]:
+    return gateway.authority.pair(gateway.folder, name, pki.CLIENT)
+
+
+def test_an_identity_is_refused_and_cut_and_others_are_not(gateway: _gateway.Gateway) -> None:
+    alice, root = _pair(gateway, "alice"), _pair(gateway, "root")
+    streams = [gateway.client(files) for files in (alice, root)]
+    for stream in streams:
+        stream.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert b"200 OK" in stream.recv(1000)
+    lists = _gateway.crl(gateway.authority, [_gateway.serial(alice)], DAYS).decode()
+    assert revocation.run(["alice"], lists, check_mode=True).changed
+    assert b"200 OK" in gateway.ask(alice)
+    result = revocation.run(["alice"], lists)
+    assert result.changed
+    assert result.ended == 1
+    assert streams[0].recv(1000) == b""
+    assert gateway.ask(alice) == b""
+    assert gateway.ask(_pair(gateway, "alice")) == b""  # a new certificate for a name that nobody declares
+    streams[1].sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert b"200 OK" in streams[1].recv(1000)
+    assert not revocation.run(["alice"], lists).changed
+    found = settings.Installed.read()
+    assert found is not None
+    assert found.settings.identities == {"root": "admin"}
+    assert found.settings.scopes == ()
+    assert found.settings.revocation_lists == lists
+
+
+def test_what_haproxy_does_not_load_is_taken_back(gateway: _gateway.Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in gateway.places.config.iterdir()}
+    tried = []
+
+    def fails(unit_changed: bool) -> None:
+        tried.append(unit_changed)
+        if len(tried) == 1:
+            raise service.UnitError("it did not load")
+
+    monkeypatch.setattr(service, "start", fails)
+    with pytest.raises(settings.GatewayError, match=r"it did not load\. Its previous files are back"):
+        revocation.run(["alice"], "")
+    assert {path.name: path.read_bytes() for path in gateway.places.config.iterdir()} == before
+    assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))
+
+
+def test_an_engine_without_a_gateway_stays_as_it_is(
+    gateway: _gateway.Gateway, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path / "none"))
+    result = revocation.run(["alice"], "")
+    assert (result.changed, result.gateway) == (False, False)
+
+
+def test_a_list_of_another_ca_is_refused_before_anything_changes(gateway: _gateway.Gateway) -> None:
+    other = _gateway.crl(pki.Authority("bulkhead.docker CA 0123abcd"), [], DAYS).decode()
+    before = {path.name: path.read_bytes() for path in gateway.places.config.iterdir()}
+    with pytest.raises(settings.GatewayError, match="there is no revocation list of the CA"):
+        revocation.run(["alice"], other)
+    assert {path.name: path.read_bytes() for path in gateway.places.config.iterdir()} == before
+    assert control.workers(gateway.places.master).old == ()

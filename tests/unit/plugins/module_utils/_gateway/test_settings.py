@@ -1,0 +1,117 @@
+"""What a gateway is set up with, and the files that it is made of."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, settings
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from helpers import pki
+
+GIVEN: dict[str, t.Any] = {
+    "identities": [{"name": "admin", "scope": "admin"}, {"name": "alice", "scope": "own"}],
+    "scopes": [{"name": "own", "rules": ["GET /_ping"]}, {"name": "unused", "rules": ["GET /info"]}],
+}
+
+
+def _installed(given: dict[str, t.Any]) -> settings.Installed:
+    return settings.Installed(settings.read(given), ("0.0.0.0",), 2376)  # noqa: S104
+
+
+def test_what_is_recorded_is_what_was_given(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    wanted = settings.read({**GIVEN, "max_connections": 7})
+    (tmp_path / "settings.json").write_bytes(wanted.dump(["192.0.2.1"], 2377))
+    found = settings.Installed.read()
+    assert found == settings.Installed(wanted, ("192.0.2.1",), 2377)
+    assert [scope.name for scope in wanted.scopes] == ["own"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"identities": {"a b": "admin"}, "listen": [], "port": 1}'])
+def test_a_record_that_is_damaged_is_said(text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    (tmp_path / "settings.json").write_text(text, encoding="ascii")
+    with pytest.raises(settings.GatewayError, match=r"settings\.json is damaged"):
+        settings.Installed.read()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"identities": [{"name": "a", "scope": "none"}]}, "which has no rules"),
+        ({"identities": [{"name": "a'b", "scope": "admin"}]}, "is not the name of an identity"),
+        ({**GIVEN, "identities": [{"name": "a", "scope": "own"}, {"name": "a", "scope": "admin"}]}, "several scopes"),
+        ({"scopes": [{"name": "admin", "rules": []}]}, "is not the name of a scope"),
+        ({"scopes": [{"name": "a b", "rules": []}]}, "is not the name of a scope"),
+        ({"scopes": [{"name": "own", "rules": ["GET /a'b"]}]}, "has the path"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict[str, t.Any], said: str) -> None:
+    with pytest.raises(settings.GatewayError, match=said):
+        settings.read(given)
+
+
+def test_who_is_gone_or_may_do_something_else_is_changed() -> None:
+    wider = {**GIVEN, "scopes": [{"name": "own", "rules": ["GET /_ping", "GET /info"]}]}
+    assert settings.read(GIVEN).changed_for(None) == []
+    assert settings.read(GIVEN).changed_for(_installed(GIVEN)) == []
+    assert settings.read(wider).changed_for(_installed(GIVEN)) == ["alice"]
+    assert settings.read({"identities": []}).changed_for(_installed(GIVEN)) == ["admin", "alice"]
+
+
+def _named(*attributes: x509.NameAttribute) -> str:
+    authority = pki.Authority("x")
+    authority.name = x509.Name(attributes)
+    return (
+        authority._sign(authority.name, authority.key.public_key(), [])
+        .public_bytes(pki.serialization.Encoding.PEM)
+        .decode()
+    )
+
+
+def test_a_ca_whose_name_two_libraries_write_differently_is_refused() -> None:
+    wanted = settings.read(GIVEN)
+    for attribute in (
+        x509.NameAttribute(NameOID.COMMON_NAME, "Bücher"),
+        x509.NameAttribute(NameOID.EMAIL_ADDRESS, "a@example.com"),
+    ):
+        with pytest.raises(settings.GatewayError, match="has a name that the gateway cannot compare"):
+            files.configuration(wanted, ["127.0.0.1"], 2376, _named(attribute), "/run/docker.sock")
+
+
+def test_an_issuing_ca_is_refused() -> None:
+    issuing = pki.Authority("issuing", above=pki.Authority("root", path_length=1))
+    with pytest.raises(settings.GatewayError, match="is signed by another one"):
+        files.configuration(settings.read(GIVEN), ["127.0.0.1"], 2376, issuing.pem, "/run/docker.sock")
+
+
+def test_the_key_is_for_the_gateway_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_group_of", lambda _: "docker")
+    pem = pki.Authority("ca").pem
+    made = files.targets(settings.read(GIVEN), ["127.0.0.1"], 2376, pem, "cert", b"key", "/run/docker.sock")
+    server = next(target for target in made if target.content == b"certkey")
+    assert (server.mode, server.group, server.secret) == (0o440, "docker-gateway", True)
+    assert not [target for target in made if target is not server and (target.content or b"")[-3:] == b"key"]
+
+
+def test_a_gateway_is_not_let_to_the_socket_by_being_root(tmp_path: pathlib.Path) -> None:
+    if os.geteuid():
+        pytest.skip("the file has to be root's")
+    (tmp_path / "docker.sock").touch()
+    with pytest.raises(settings.GatewayError, match="belongs to the group root"):
+        files._group_of(str(tmp_path / "docker.sock"))
+
+
+def test_only_a_low_port_takes_a_capability() -> None:
+    assert "AmbientCapabilities=\nCapabilityBoundingSet=\n" in files.unit("docker", 2376)
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" in files.unit("docker", 443)
+
+
+def test_either_wildcard_is_both_families() -> None:
+    assert config.binds(["0.0.0.0"], 2376, True) == ("ipv6@:::2376 v4v6",)  # noqa: S104
+    assert config.binds(["0.0.0.0"], 2376, False) == ("ipv4@0.0.0.0:2376",)  # noqa: S104
+    assert config.binds(["192.0.2.1", "2001:db8::1"], 1, True) == ("ipv4@192.0.2.1:1", "ipv6@2001:db8::1:1")

@@ -1,0 +1,140 @@
+"""Gateways in the plan: who gets in with which scope, and what would make somebody root."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways, handover, plan
+from helpers.fleet import inventory
+
+GROUPS = {"docker_engines": ["web1", "web2"], "docker_clients": ["build1"]}
+ON = {"docker_gateway_enabled": True}
+
+
+def _made(
+    identities: list[dict[str, t.Any]], playbook: str = "site", engine: dict[str, t.Any] | None = None, **client: t.Any
+) -> plan.Plan:
+    hosts: dict[str, dict[str, t.Any]] = {"web1": engine or ON, "web2": engine or ON}
+    hosts["build1"] = {"docker_client_identities": identities, **client}
+    return plan.make(inventory(hosts, GROUPS), playbook)
+
+
+def _problem(*args: t.Any, **named: t.Any) -> str:
+    with pytest.raises(plan.PlanError) as error:
+        _made(*args, **named)
+    return str(error.value)
+
+
+def test_a_gateway_knows_the_identities_of_all_clients() -> None:
+    made = _made([{"name": "admin"}, {"name": "alice", "scope": "status"}])
+    gateway = made["engines"]["web1"]["gateway"]
+    assert gateway["identities"] == [{"name": "admin", "scope": "admin"}, {"name": "alice", "scope": "status"}]
+    assert [scope["name"] for scope in gateway["scopes"]] == ["status"]
+    assert "GET /containers/json" in gateway["scopes"][0]["rules"]
+    assert made["gateways"] == ["web1", "web2"]
+
+
+def test_an_engine_without_a_gateway_has_none() -> None:
+    made = plan.make(inventory({}, GROUPS), "site")
+    assert made["gateways"] == []
+    assert handover.engine_gateway(made, "web1", {}) == {}
+
+
+def test_a_limited_identity_is_root_nowhere() -> None:
+    hosts = {"web1": ON, "build1": {"docker_client_identities": [{"name": "alice", "scope": "status"}]}}
+    with pytest.raises(plan.PlanError, match="web2 has no gateway, where every certificate is root"):
+        plan.make(inventory(hosts, GROUPS), "site")
+
+
+def test_a_limited_identity_has_no_ssh_account() -> None:
+    said = _problem([{"name": "alice", "scope": "status"}], docker_client_transports=["tls", "ssh"])
+    assert "its SSH account would be root on engines" in said
+
+
+def test_a_scope_has_to_be_there() -> None:
+    assert "there is no scope 'readonly'. Did you mean read-only?" in _problem([{"name": "alice", "scope": "readonly"}])
+
+
+def test_one_name_has_one_scope() -> None:
+    engine = {**ON, "docker_gateway_identities": [{"name": "alice"}]}
+    said = _problem([{"name": "alice", "scope": "status"}], engine=engine)
+    assert "The identity 'alice' has the scopes status and admin on web1" in said
+
+
+def test_a_site_has_scopes_and_identities_of_its_own() -> None:
+    engine = {
+        **ON,
+        "docker_gateway_identities": [{"name": "ci", "scope": "own"}, {"name": "proxy", "scope": "traefik"}],
+        "docker_gateway_scopes": [
+            {"name": "own", "rules": ["include status", "POST /build body"]},
+            {"name": "traefik", "log_only": True},
+        ],
+    }
+    scopes = {
+        one["name"]: one for one in _made([{"name": "admin"}], engine=engine)["engines"]["web1"]["gateway"]["scopes"]
+    }
+    assert scopes["own"]["rules"][-1] == "POST /build body"
+    assert not scopes["own"]["log_only"]
+    assert scopes["traefik"]["log_only"]
+    assert "GET /containers/{id}/json" in scopes["traefik"]["rules"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("docker_gateway_max_connections", 0), ("docker_gateway_max_request_rate", -1)]
+)
+def test_a_limit_is_a_sensible_number(variable: str, value: int) -> None:
+    assert f"{variable} of web1 is {value}" in _problem([{"name": "admin"}], engine={**ON, variable: value})
+
+
+def test_a_run_without_clients_leaves_identities_as_they_are() -> None:
+    made = _made([{"name": "admin"}], playbook="engines")
+    assert "identities" not in made["engines"]["web1"]["gateway"]
+    assert "identities" not in handover.engine_gateway(made, "web1", {"revoked": ["admin"]})
+
+
+def test_whoever_was_revoked_is_left_out() -> None:
+    made = _made([{"name": "admin"}, {"name": "alice", "scope": "status"}])
+    gateway = handover.engine_gateway(made, "web1", {"revoked": ["alice"], "revocation_lists": "lists"})
+    assert gateway["identities"] == [{"name": "admin", "scope": "admin"}]
+    assert gateway["revocation_lists"] == "lists"
+
+
+def _playbook(name: str, engine: dict[str, t.Any], identities: list[dict[str, t.Any]], **play: t.Any) -> plan.Plan:
+    hosts: dict[str, dict[str, t.Any]] = {"web1": engine, "build1": {"docker_client_identities": identities}}
+    groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}
+    return plan.make(inventory(hosts, groups, play=play), name)
+
+
+def test_an_export_is_for_whom_the_gateway_knows() -> None:
+    play = {"docker_export_name": "ci", "docker_export_dest": "/tmp/ci"}
+    with pytest.raises(plan.PlanError, match="The gateway of web1 does not know 'ci'"):
+        _playbook("export_identity", ON, [{"name": "admin"}], **play)
+    known = {**ON, "docker_gateway_identities": [{"name": "ci", "scope": "operate"}]}
+    assert _playbook("export_identity", known, [{"name": "admin"}], **play)["export"]["name"] == "ci"
+    assert _playbook("export_identity", {}, [{"name": "admin"}], **play)["export"]["name"] == "ci"
+
+
+def test_a_deployment_needs_an_admin() -> None:
+    play = {"docker_deploy_projects": [{"name": "shop", "src": "/srv/shop"}]}
+    with pytest.raises(plan.PlanError, match="only an admin may create containers"):
+        _playbook("deploy", ON, [{"name": "alice", "scope": "operate"}], **play)
+
+
+def test_gateways_are_asked_what_scopes_name_and_what_they_do_not() -> None:
+    made = _made(
+        [{"name": "admin"}, {"name": "alice", "scope": "status"}, {"name": "bob", "scope": "operate", "user": "x"}]
+    )
+    (web1,) = gateways.calls(made, ["web1"])
+    assert web1["address"] == "192.0.2.1"
+    asked = {(call["method"], call["path"]): call["allowed"] for call in web1["calls"]}
+    assert {call["identity"] for call in web1["calls"]} == {"alice"}
+    assert asked["GET", "/containers/json"]
+    assert not asked["GET", "/info"]
+    assert not asked["GET", "//containers/json"]
+    assert sum(asked.values()) == 2
+    assert gateways.calls(plan.make(inventory({}, GROUPS), "site"), ["web1"]) == []
+
+
+def test_an_admin_verifies_the_engines() -> None:
+    assert _made([{"name": "alice", "scope": "prometheus"}, {"name": "root"}])["verifier"]["identity"] == "root"
