@@ -285,10 +285,6 @@ groups:
     revocation_lists:
       description: As RV(revocation_lists).
       type: str
-    holders:
-      description: As RV(holders), which has the holders of all groups.
-      type: list
-      elements: dict
     issued:
       description: As RV(issued).
       type: list

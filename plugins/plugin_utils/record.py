@@ -27,7 +27,7 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     that are left to them, and ``identities`` names with a certificate of whom no host is known. ``ca`` is what
     docker_ca_info says. Nobody who was revoked, and nobody whom the operator has left out by name. A certificate
     counts while engines or clients accept it; an entry of a host until the host is removed. With ``of_groups`` nobody
-    whose client certificates are all from other access groups; any engine may trust their CAs.
+    who holds certificates of other access groups alone; any engine may trust the CAs of these.
     """
     known = {
         "server": {engine["common_name"] for engine in plan["engines"].values()},
@@ -38,17 +38,11 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
         ended.add(plan["revoke"]["name"])
     found: dict[str, dict[str, int]] = {"server": {}, "client": {}}
-    elsewhere: set[str] = set()
-    within: set[str] = set()
-    for group, entry in groups.issued(ca):
-        if entry.get("usage") == "client":
-            concerned = of_groups is None or group in of_groups
-            (within if concerned else elsewhere).add(str(entry.get("name")))
-            if not concerned:
-                continue
+    others = _of_others(ca, of_groups)
+    for entry in _entries(ca, "issued"):
         valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
         usage, name = str(entry.get("usage")), str(entry.get("name"))
-        gone = left_out | ended if usage == "client" else left_out
+        gone = left_out | ended | others if usage == "client" else left_out
         if valid and usage in known and name not in known[usage] | gone:
             found[usage][name] = max(_days(entry), found[usage].get(name, 0))
     holders = _entries(ca, "holders")
@@ -57,9 +51,7 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     clients: dict[str, dict[str, list[str]]] = {}
     for one in holders:
         host, name = str(one.get("host")), str(one.get("identity"))
-        is_known = host in plan["clients"] or name in ended or bool({host, name} & left_out)
-        if name in elsewhere - within:
-            continue
+        is_known = host in plan["clients"] or name in ended | others or bool({host, name} & left_out)
         if one.get("kind") == "client" and not is_known:
             clients.setdefault(host, {}).setdefault(name, []).append(str(one.get("transport")))
     exported = {str(one.get("identity")) for one in holders if one.get("kind") == "export"}
@@ -73,12 +65,24 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     }
 
 
+def _of_others(ca: t.Any, of_groups: t.Collection[str] | None) -> set[str]:
+    """Identities whose certificates are all from the CAs of other access groups."""
+    if of_groups is None:
+        return set()
+    held: dict[str, set[str]] = {}
+    for group, entry in groups.issued(ca):
+        if entry.get("usage") == "client" and entry.get("issuer") and _days(entry) >= 0:
+            held.setdefault(str(entry.get("name")), set()).add(group)
+    return {name for name, theirs in held.items() if not theirs & {*of_groups}}
+
+
 def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> list[str]:
     """Who would lose access with the CAs of these groups or of all, and who is left out and nobody knows.
 
     Whoever uses SSH alone loses nothing by a rotation, and is forgotten with a CA that is removed.
     """
-    names, certified = unknown(plan, ca, of_groups), {str(entry.get("name")) for entry in _issued(ca)}
+    names = unknown(plan, ca, of_groups)
+    certified = {str(one.get("name")) for one in _entries(ca, "issued")}
     forgets = plan["playbook"] == "remove"
     known = {*plan["engines"], *plan["clients"], *recorded(ca)}
     return [
@@ -112,7 +116,7 @@ def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) 
 
 def recorded(ca: t.Any) -> set[str]:
     """All names that the CA host has a record of."""
-    names = {str(entry.get("name")) for entry in _issued(ca)}
+    names = {str(entry.get("name")) for entry in _entries(ca, "issued")}
     for one in _entries(ca, "holders"):
         names |= {str(one.get("host")), str(one.get("identity"))}
     return names - {""}
@@ -120,7 +124,7 @@ def recorded(ca: t.Any) -> set[str]:
 
 def recorded_hosts(ca: t.Any) -> set[str]:
     """The hosts that `remove` ends although the inventory has them no more."""
-    servers = {str(entry.get("name")) for entry in _issued(ca) if entry.get("usage") == "server"}
+    servers = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "server"}
     return servers | {str(one.get("host")) for one in _entries(ca, "holders")} - {""}
 
 
@@ -235,15 +239,14 @@ def not_reached(plan: Plan, ca: t.Any) -> str:
 
 
 def _entries(ca: t.Any, key: str) -> list[Values]:
+    """Of certificates, those that the CA of any access group has signed."""
+    if key == "issued":
+        return [entry for _group, entry in groups.issued(ca)]
     return [entry for entry in _list(ca, key) if isinstance(entry, t.Mapping)]
 
 
 def _list(ca: t.Any, key: str) -> list[t.Any]:
     return list(ca.get(key) or []) if isinstance(ca, t.Mapping) else []
-
-
-def _issued(ca: t.Any) -> list[Values]:
-    return [entry for _group, entry in groups.issued(ca)]
 
 
 def _days(entry: Values) -> int:

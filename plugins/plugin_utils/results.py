@@ -53,7 +53,8 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         for kind, names in everybody.items()
     }
     unanswered = _each(concerned, hostvars, known, _trouble)
-    replaced = _replaced.sentence(plan, hostvars, [*(entry for _group, entry in _groups.issued(ca)), *beside])
+    issued = [entry for _group, entry in _groups.issued(ca)]
+    replaced = _replaced.sentence(plan, hostvars, [*issued, *beside])
     rotation = _rotation.rotation(plan, ca, _each(everybody, hostvars, known, _not_ready))
     return {
         **known,
@@ -62,7 +63,7 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": [*unanswered, *_record.shut_out(plan, ca, rotated)],
-        "left_over": [*_each(concerned, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca)],
+        "left_over": [*_each(concerned, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca, rotated)],
         "not_restored": _not_restored(plan, hostvars),
         "removed": _removed(plan, hostvars),
         "nobody": _nobody(plan, ca),
@@ -204,14 +205,15 @@ def _behind(kind: str, result: Record | None, variables: Values) -> str:
     return f"its identities {', '.join(late)} are not issued yet" if late else ""
 
 
-def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values) -> list[str]:
+def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values, rotated: t.Collection[str]) -> list[str]:
     """The same, for certificates that no run issues: those of the old CA end with it, and who has one is shut out."""
-    states = {
-        group: state for group, state in _groups.states(ca).items() if state.get("phase") in ("reissue", "retire")
+    wanted = {
+        group: _wanted_of_others(plan, group, state)
+        for group, state in _groups.states(ca).items()
+        if group in rotated and state.get("phase") in ("reissue", "retire")
     }
-    wanted = {group: _successor(plan, state) for group, state in states.items()}
     found = []
-    for name in plan["asked"]["engines"] if _groups.DEFAULT in states else ():
+    for name in plan["asked"]["engines"] if _groups.DEFAULT in wanted else ():
         path, preview = plan["engines"][name]["certificate_path"], hostvars[name].get("docker_engine_preview")
         certificate = preview.get("certificate") if isinstance(preview, t.Mapping) else None
         follows = isinstance(certificate, t.Mapping) and certificate.get("issued_by_ca") is True
@@ -221,22 +223,21 @@ def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values) -> list[str]:
         (report,) = _answers(hostvars[name], "docker_client_report") or [{}]
         for entry in _entries(report.get("identities")):
             paths = entry.get("paths") if isinstance(entry, t.Mapping) else None
-            group = (entry.get("access") or _groups.DEFAULT) if paths else ""
-            if group in states and entry.get("issued_by_ca") is not True:
+            access = entry.get("access", _groups.DEFAULT) if paths else ""
+            if access in wanted and entry.get("issued_by_ca") is not True:
                 found.append(
                     f"{name}: the certificate of {entry.get('name')} in {paths['certificate_path']} is not one of that "
-                    f"CA; {wanted[group]}"
+                    f"CA; {wanted[access]}"
                 )
     return found
 
 
-def _successor(plan: Plan, ca: Values) -> str:
-    """Whose certificates are wanted in place of those of the old CA."""
+def _wanted_of_others(plan: Plan, group: str, ca: Values) -> str:
+    folder = plan["ca"]["dir"] if group == _groups.DEFAULT else f"{plan['ca']['dir']}/groups/{group}"
     signing: Values = next((one for one in _entries(ca.get("certificates")) if one.get("role") == "signing"), {})
     return (
         f"let whoever keeps it there replace it by one of the CA that signs now, {signing.get('subject')} (SHA-256 "
-        f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in "
-        f"{ca.get('path') or plan['ca']['dir']} on {plan['ca']['host']}"
+        f"{signing.get('fingerprint_sha256')}), which is the first in ca.pem in {folder} on {plan['ca']['host']}"
     )
 
 

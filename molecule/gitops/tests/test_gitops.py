@@ -58,7 +58,7 @@ def test_a_signed_commit_is_deployed_by_the_next_run(engines: Engines, repositor
     wait_for(lambda: all(engines.all(is_there).values()))
 
     events = {name: json.loads(text) for name, text in engines.each("head -1 /var/lib/docker-gitops/notified").items()}
-    engines.each("systemctl stop docker-gitops.timer; while systemctl is-active -q docker-gitops; do sleep 0.1; done")
+    engines.stop_timer()
     deployed(engines, repository, "one")
     # The interval is ten seconds and one of chance; the run itself is not counted.
     history = engines.each("grep '\"accepted\"' /var/lib/docker-gitops/history.jsonl | tail -1")

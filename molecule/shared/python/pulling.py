@@ -129,7 +129,12 @@ class Engines:
         play = str(pathlib.Path(__file__).parents[2] / "gitops/engines.yml")
         done = self.lab.playbook(play, "-e", json.dumps(variables))
         assert done.returncode == 0, done.stdout + done.stderr
-        self.each("systemctl stop docker-gitops.timer")
+        self.stop_timer()
+
+    def stop_timer(self) -> None:
+        """And let a run end that it has started: a run that is asked for meanwhile would be that one."""
+        state = "systemctl show --property ActiveState --value docker-gitops.service"
+        self.each(f"systemctl stop docker-gitops.timer; while [ $({state}) = activating ]; do sleep 0.1; done")
 
 
 class Repository(Clone):

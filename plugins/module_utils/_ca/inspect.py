@@ -54,10 +54,11 @@ def describe(entry: x509.Entry) -> dict[str, t.Any]:
 
 def gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """What docker_ca_info returns. What cannot be read is named in ``problems`` and stops nothing."""
-    groups = [
-        {"name": name, **_gather_one(group, passphrase, assume_revoked)}
-        for name, group in directory.all_groups().items()
-    ]
+    groups = []
+    for name, group in directory.all_groups().items():
+        found = _gather_one(group, passphrase, assume_revoked)
+        del found["holders"]  # who has access is recorded once for all groups
+        groups.append({"name": name, **found})
     return {**_gather_one(directory, passphrase, assume_revoked), "groups": groups}
 
 

@@ -47,7 +47,7 @@ def _mount(mountinfo: str, path: str) -> Mount:
     """The file system that a path is on, or will be; of several at one place the last one hides the others."""
     found = Mount("/", "")
     for line in mountinfo.splitlines():
-        words, _, rest = line.partition(" - ")
+        words, _separator, rest = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), words.split()[4])
         is_above = path == point or path.startswith(f"{point.rstrip('/')}/")
         if is_above and len(point) >= len(found.point):

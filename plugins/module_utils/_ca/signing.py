@@ -156,8 +156,12 @@ def _sign(
         known = [path.read_text(encoding="ascii") for path in directory.issued.glob("*.pem")]
         signed = [answer for answer in answers if isinstance(answer, Certificate)]
         _record(directory, [answer for answer in signed if answer.pem not in known], now)
-        exported = [answer.request.name for answer in signed if answer.request.exported]
-        holders.add(directory, [holders.Holder("export", identity=name) for name in exported])
+        exported = [holders.Holder("export", identity=one.request.name) for one in signed if one.request.exported]
+        if not directory.home:
+            holders.add(directory, exported)
+    if directory.home and exported:  # one record for all groups, whose lock is never awaited within that of a group
+        with ca.lock_existing(directory.root):
+            holders.add(directory.root, exported)
     return answers
 
 

@@ -44,7 +44,7 @@ HOSTVARS = {
     "roles/docker_plan/vars/main/hosts.yml": 1,
     # The plan, which is the same on all hosts; the CA as the CA host has it; that an engine failed; that one has had
     # the account of an identity that is revoked.
-    "roles/docker_plan/vars/main/planned.yml": 4,
+    "roles/docker_plan/vars/main/planned.yml": 6,
     # Port and host keys of an engine's sshd, for clients; read in plugin_utils/handover.py, which takes nothing else.
     "roles/docker_plan/vars/main/client.yml": 1,
     # Public keys of identities, for accounts, and the same as above for who verifies; read there, too.

@@ -475,6 +475,8 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     request = openssl("req", "-new", "-key", key, "-subj", "/CN=web1", "-addext", "extendedKeyUsage=serverAuth")
     status = {"name": "admin", "folder": "/f", "pending": "/p", "exists": True, "days_left": 1, "not_after": "never"}
     status |= {
+        "group": "",
+        "left_groups": [],
         "reasons": ["x"],
         "new_key": True,
         "findings": [],
@@ -486,7 +488,7 @@ def test_a_user_who_lies_gets_no_more_than_the_variables_say(start: Start, tmp_p
     }
     lie = {"changed": False, "home": "/", "user": "root", "identities": [status]}
     # Beside the request that it was asked for, one for another name; both ask for what a server gets.
-    lie |= {"requests": [{"name": name, "request": request} for name in ("web1", "admin")]}
+    lie |= {"requests": [{"name": name, "group": "", "request": request} for name in ("web1", "admin")]}
     before = content(tmp_path / "ca")
     lie |= {"contexts": [], "removed": [], "env_files": [], "current_context_name": ""}
     home, other = host(tmp_path, "client"), host(tmp_path, "other")

@@ -60,7 +60,10 @@ def asked(outcomes: dict[str, Any], task: str) -> list[str]:
 
 def messages(outcomes: dict[str, Any]) -> dict[str, str]:
     """What each engine failed with; one that passed is not there."""
-    tasks = ("Fail with the findings about the TLS endpoint", "ssh | Fail with the findings about the account")
+    tasks = (
+        "fail_tls | Fail with the findings about the TLS endpoint",
+        "ssh | Fail with the findings about the account",
+    )
     results = {
         name: next((found for task in tasks if (found := outcome.tasks.get(task, {})).get("failed")), {})
         for name, outcome in outcomes.items()
