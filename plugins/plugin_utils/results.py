@@ -224,7 +224,7 @@ def _kept_behind(plan: Plan, hostvars: Hostvars, ca: Values, rotated: t.Collecti
         for entry in _entries(report.get("identities")):
             paths = entry.get("paths") if isinstance(entry, t.Mapping) else None
             access = entry.get("access", _groups.DEFAULT) if paths else ""
-            if access in wanted and entry.get("issued_by_ca") is not True:
+            if paths and access in wanted and entry.get("issued_by_ca") is not True:
                 found.append(
                     f"{name}: the certificate of {entry.get('name')} in {paths['certificate_path']} is not one of that "
                     f"CA; {wanted[access]}"
