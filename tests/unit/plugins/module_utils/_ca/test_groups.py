@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def test_each_request_is_signed_by_the_ca_of_its_group_in_one_call(home: ca.Dire
     names = {one["name"]: [entry["name"] for entry in one["issued"]] for one in inspect.gather(home, "")["groups"]}
     assert names == {"ops": ["bob"], "staging": ["alice"]}
     assert [one["name"] for one in inspect.gather(home, "")["issued"]] == ["alice"]
+
+
+def test_who_was_exported_by_the_ca_of_a_group_is_in_the_one_record_of_all(home: ca.Directory) -> None:
+    signing.sign(home, "", [dataclasses.replace(wanted("ci", "staging"), exported=True), wanted("alice", "staging")])
+    found = inspect.gather(home, "")
+    assert [(one["kind"], one["identity"]) for one in found["holders"]] == [("export", "ci")]
+    assert not (home.path / "groups/staging/holders").exists()
+    revocation.revoke(home, "", "ci")
+    assert inspect.gather(home, "")["holders"] == []
 
 
 def test_a_client_that_was_revoked_is_in_no_group_any_more(home: ca.Directory) -> None:
