@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import ssl
 import subprocess
 import threading
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
 import pytest
 import testinfra
+from accepted import accepted
 
 CLIENT = "a13"
 OPENS = {"ann": ("a11", "a13"), "bob": ("a13", "at"), "cat": ("a11", "a13", "at"), "dan": ("a13", "at")}
@@ -55,21 +53,6 @@ def copy(lab: t.Any, folder: pathlib.Path) -> None:
                 home = f"/home/{USERS[name]}/.bulkhead/identities/{name}"
                 text = root(lab, CLIENT, f"cat {'/'.join(filter(None, (home, group, file)))}")
                 (place / file).write_text(f"{text}\n", encoding="ascii")
-
-
-def accepted(lab: t.Any, engine: str, pair: pathlib.Path) -> bool:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    # In TLS 1.3 a client has shaken hands before it is refused, and may see no more than a connection that was reset.
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(pair / "cert.pem", pair / "key.pem")
-    try:
-        with urllib.request.urlopen(f"https://{lab.address(engine)}:2376/_ping", context=context, timeout=10) as answer:
-            return bool(answer.read() == b"OK")
-    except (urllib.error.URLError, OSError) as error:
-        assert re.search("certificate|alert", str(error), re.IGNORECASE), error
-        return False
 
 
 def over_tls(lab: t.Any, folder: pathlib.Path) -> dict[str, tuple[str, ...]]:

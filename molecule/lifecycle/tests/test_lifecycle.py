@@ -8,16 +8,14 @@ import pathlib
 import re
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
 import pytest
 import testinfra
+from accepted import accepted
 from line import Line
 from watch import Watch
 
@@ -92,22 +90,6 @@ def ca_files(lab: t.Any) -> str:
 
 def phase(lab: t.Any) -> str:
     return root(lab, CA_HOST, f"cat {CA_FOLDER}/rotation 2>/dev/null || echo none").strip()
-
-
-def accepted(lab: t.Any, engine: str, identity: pathlib.Path) -> bool:
-    """Whether an engine lets an identity in, whatever certificate the engine has itself."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    # In TLS 1.3 a client has shaken hands before it is refused, and may see no more than a connection that was reset.
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(identity / "cert.pem", identity / "key.pem")
-    try:
-        with urllib.request.urlopen(f"https://{lab.address(engine)}:2376/_ping", context=context, timeout=10) as answer:
-            return bool(answer.read() == b"OK")
-    except (urllib.error.URLError, OSError) as error:
-        assert re.search("certificate|alert", str(error), re.IGNORECASE), error
-        return False
 
 
 @pytest.fixture

@@ -16,17 +16,17 @@ import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _sandbox
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from cryptography.x509.oid import NameOID
 
 UNIT = pathlib.Path("/etc/systemd/system/docker-gateway.service")
-USER = "docker-gateway"
 
 _NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 _PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
@@ -37,30 +37,13 @@ _ATTRIBUTES = (
 )
 # The group of the Docker socket makes it root on the host all the same; the sandbox is for what it reads from clients.
 # MemoryDenyWriteExecute is none of it: Debian's HAProxy compiles regular expressions to machine code or does not start.
-_SANDBOX = """\
+_SANDBOX = f"""\
 KeyringMode=private
 LimitCORE=0
 LimitNOFILE=65536
 LockPersonality=yes
 NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-ProtectSystem=strict
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged
+{_sandbox.SETTINGS}SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 UMask=0077
 """

@@ -11,6 +11,7 @@ import json
 import pathlib
 import types
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _sandbox
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gitops.options import Desired
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed.gitops import (
@@ -55,7 +56,7 @@ sys.exit(main(sys.argv[1:], Places()))
 """
 # Root without its capabilities but one, because trees can have files that containers have written. The Docker socket
 # makes it root on the host all the same: the sandbox is there for what git and ssh read from a server.
-_SANDBOX = """\
+_SANDBOX = f"""\
 CapabilityBoundingSet=CAP_DAC_OVERRIDE
 KeyringMode=private
 LimitCORE=0
@@ -63,24 +64,7 @@ LimitFSIZE=2G
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-ProtectSystem=strict
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-UMask=0022
+{_sandbox.SETTINGS}UMask=0022
 """
 
 
