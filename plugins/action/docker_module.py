@@ -80,4 +80,4 @@ class ActionModule(ActionBase):
         name, options = self._task.args.get("name"), self._task.args.get("options") or {}
         if not isinstance(name, str) or not isinstance(options, dict) or set(self._task.args) - {"name", "options"}:
             raise AnsibleActionFail("docker_module takes 'name', the module's full name, and 'options', its options.")
-        return name, options
+        return name, {option: value for option, value in options.items() if value is not None}

@@ -26,6 +26,7 @@ class FilterModule:
             "docker_client_bundle": handover.client_bundle,
             "docker_client_engines": handover.client_engines,
             "docker_due": results.due,
+            "docker_engine_options": handover.engine_options,
             "docker_engine_bundle": handover.engine_bundle,
             "docker_engine_server_ca": handover.engine_server_ca,
             "docker_cas_of_clients": groups.cas_of_clients,

@@ -28,7 +28,7 @@ options:
     type: str
     required: true
   options:
-    description: Its options.
+    description: Its options. One that is null is not given.
     type: dict
     default: {}
 notes:

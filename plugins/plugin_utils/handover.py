@@ -81,6 +81,33 @@ def ca_refusal(plan: Plan, gathered: t.Any) -> str:
     )
 
 
+def engine_options(plan: Plan, engine: str, ca: t.Mapping[str, t.Any], host_names: t.Iterable[str] = ()) -> Record:
+    """What an engine shall be, as docker_daemon_config takes it.
+
+    ``host_names`` are those of its certificate that the host itself has told, where the inventory trusts it.
+    """
+    planned = plan["engines"][engine]
+    return {
+        "listen": planned["listen"],
+        "port": planned["port"],
+        "daemon_options": planned["daemon_options"],
+        "ca_certificate": engine_bundle(plan, ca, engine),
+        "retired_cas": groups.known_cas(plan, ca),
+        "replace_ca": planned["replace_ca"],
+        "certificate_path": planned["certificate_path"] or None,
+        "private_key_path": planned["private_key_path"] or None,
+        "server_ca": engine_server_ca(plan, ca, engine),
+        "names": list(dict.fromkeys([*planned["names"], *host_names])),
+        "key_type": planned["key_type"],
+        "key_size": planned["key_size"],
+        "renew_days": planned["renew_days"],
+        "renew_force": planned["renew_force"],
+        "gateway": engine_gateway(plan, engine, ca) or None,
+        "allow_container_restart": planned["allow_container_restart"],
+        "timeout": planned["restart_timeout"],
+    }
+
+
 def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record:
     """The gateway of an engine as docker_daemon_config takes it, without whom the CA has revoked.
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.bulkhead.docker.plugins.modules import docker_daemon_config
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import handover
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan as plan_of_fleet
+from helpers.fleet import inventory
+
+ROOT = pathlib.Path(__file__).parents[4]
 
 BLOB = "AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
 KEY = f"ssh-ed25519 {BLOB}"
@@ -229,3 +236,15 @@ def test_a_ca_that_a_run_cannot_use_is_refused(playbook: str, ca: dict[str, Any]
     refusal = handover.ca_refusal({"playbook": playbook, "ca": ca}, answer)
     assert refusal.startswith(said)
     assert bool(refusal) == bool(said)
+
+
+def test_the_playbooks_and_the_role_alone_give_the_same_options() -> None:
+    made = plan_of_fleet.make(inventory(hosts={"web1": {"docker_engine_names": ["web.example.com"]}}), "site")
+
+    options = handover.engine_options(made, "web1", {}, ["told.example.com", "web.example.com"])
+
+    assert options["names"] == [*made["engines"]["web1"]["names"], "told.example.com"]
+    own = yaml.safe_load((ROOT / "roles/docker_engine/vars/main.yml").read_text(encoding="utf-8"))
+    assert set(options) == set(own["__docker_engine_own_options"])
+    documented = yaml.safe_load(docker_daemon_config.DOCUMENTATION)["options"]
+    assert set(options) <= set(documented)
