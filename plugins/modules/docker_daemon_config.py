@@ -152,7 +152,8 @@ options:
           rules:
             description:
               - What is allowed, C(METHODS PATH), such as C(GET,HEAD /containers/{id}/logs). The word C(body) behind it lets requests have content.
-              - C({id}) stands for a name, C({image}) for the name of an image.
+              - C({id}) stands for a name, C({image}) for the name of an image. C(GET /containers/{id}/json reduced) answers with no more than what
+                C(docker logs) needs.
             type: list
             elements: str
             required: true

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import subprocess
@@ -44,18 +45,19 @@ def _popen(lab: Lab, engine: str, identity: str, *arguments: str) -> subprocess.
     )
 
 
-def _curl(lab: Lab, engine: str, identity: str, path: str, *options: str) -> str:
-    """The status of a request."""
+def _curl(lab: Lab, engine: str, identity: str, path: str, *options: str) -> tuple[str, str]:
+    """The status of a request, and the answer."""
     folder = lab.home / ".bulkhead/identities" / identity
     files = ("--cacert", f"{folder}/ca.pem", "--cert", f"{folder}/cert.pem", "--key", f"{folder}/key.pem")
     where = f"https://{lab.address(engine)}:2376{path}"
-    done = lab.run("curl", "--silent", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", *files, *options, where)
-    return done.stdout
+    done = lab.run("curl", "--silent", "--path-as-is", "-w", "\\n%{http_code}", *files, *options, where)
+    answer, _, status = done.stdout.rpartition("\n")
+    return status, answer
 
 
 def test_containers_have_run_on(host: Host) -> None:
-    pid = host.file("/root/keep.pid").content_string.strip()
     with host.sudo():
+        pid = host.file("/root/keep.pid").content_string.strip()
         assert host.check_output("docker inspect --format '{{.State.Pid}}' keep") == pid
 
 
@@ -143,10 +145,10 @@ def test_an_admin_copies_and_builds(lab: Lab, name: str, tmp_path: pathlib.Path)
 
 
 ALLOWED = {
-    "alice": {"ps", "logs", "info", "images"},
-    "bob": {"ps", "logs", "info", "images", "restart"},
+    "alice": {"ps", "logs", "inspect", "info", "images"},
+    "bob": {"ps", "logs", "inspect", "info", "images", "restart"},
     "carol": {"ps"},
-    "dave": {"ps", "logs"},
+    "dave": {"ps", "logs", "inspect"},
 }
 COMMANDS = {
     "ps": ("ps",),
@@ -154,7 +156,7 @@ COMMANDS = {
     "info": ("info", "--format", "{{.ServerVersion}}"),
     "images": ("images",),
     "restart": ("restart", "-t", "0", "spare"),
-    "inspect": ("inspect", "keep"),
+    "inspect": ("inspect", "--type", "container", "keep"),
     "exec": ("exec", "keep", "true"),
     "run": ("run", "--rm", "bulkhead/busybox", "true"),
     "rm": ("rm", "-f", "keep"),
@@ -180,14 +182,16 @@ def test_a_scope_allows_what_it_names(lab: Lab, name: str, identity: str) -> Non
 
 def test_no_scope_shows_the_environment_of_a_container(lab: Lab, name: str) -> None:
     for identity in ALLOWED:
-        for path in (
-            "/containers/keep/json",
-            "/v1.41/containers/keep/json",
-            "/containers/keep%2fjson",
-            "//containers/keep/json",
-        ):
-            assert _curl(lab, name, identity, path) == "403", (identity, path)
-    assert _curl(lab, name, "admin", "/containers/keep/json") == "200"
+        for path in ("/containers/keep%2fjson", "//containers/keep/json", "/v1.23/containers/keep/json"):
+            assert _curl(lab, name, identity, path)[0] == "403", (identity, path)
+        for path in ("/containers/keep/json", "/v1.41/containers/keep/json?size=1"):
+            status, answer = _curl(lab, name, identity, path)
+            assert status == ("200" if "inspect" in ALLOWED[identity] else "403"), (identity, path)
+            assert "hidden" not in answer
+            assert status == "403" or list(json.loads(answer)) == ["Id", "Config"]
+    status, answer = _curl(lab, name, "admin", "/containers/keep/json")
+    assert status == "200"
+    assert "SECRET=hidden" in answer
 
 
 def test_a_session_is_not_resumed(lab: Lab, name: str) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.scopes im
 _NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 # What a backend's name can have of the characters of an identity's; a colon is in no identity's name.
 _ESCAPES = {"@": ":a", "+": ":p"}
-_LOG_ONLY, _REFUSED, _ALLOWED = "would-be-refused", "refused", "allowed"
+_LOG_ONLY, _REFUSED, _ALLOWED, _REDUCED = "would-be-refused", "refused", "allowed", "reduced"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +98,8 @@ class Config:
             "    maxconn 4000",
             # Without these, a client whose certificate was revoked comes back with the TLS session that it had.
             "    tune.ssl.cachesize 0",
+            # An answer that is reduced has to fit into it.
+            "    tune.bufsize 65536",
             "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
             "",
             "defaults",
@@ -164,6 +166,8 @@ class Config:
             yield "    mode http"
             yield "    http-reuse never"
             yield f"    server engine unix@{self.socket}"
+            if any(rule.reduced for scope in self.scopes for rule in scope.rules):
+                yield from _reduced()
             yield ""
 
     def _scope(self, scope: Scope) -> t.Iterator[str]:
@@ -191,10 +195,14 @@ class Config:
         yield "    acl has_body req.hdr_val(content-length) gt 0"
         yield "    acl has_body req.hdr(transfer-encoding) -m found"
         yield "    acl upgrades req.hdr(upgrade) -m found"
-        for rule in scope.rules:
+        # The last rule that fits counts, and a whole answer is more. Who learns what a tool needs has to see the whole.
+        for rule in sorted(scope.rules, key=lambda rule: not rule.reduced):
+            if rule.reduced and scope.log_only:
+                continue
             content = "" if rule.body else " !has_body"
             yield (
-                f"    http-request set-var(txn.verdict) str({_ALLOWED}) if is_path !upgrades{content} "
+                f"    http-request set-var(txn.verdict) str({_REDUCED if rule.reduced else _ALLOWED}) "
+                f"if is_path !upgrades{content} "
                 f"{{ method {' '.join(rule.methods)} }} {{ path_reg {_quoted(rule.pattern)} }}"
             )
         refused = f"{{ var(txn.verdict) -m str {_REFUSED} }}"
@@ -207,9 +215,25 @@ class Config:
         yield ""
 
 
-def _answer(status: int, text: str) -> str:
+def _reduced() -> t.Iterator[str]:
+    """Of what the engine says about a container, what `docker logs` needs: its id, and whether it has a terminal."""
+    when = f"{{ var(txn.verdict) -m str {_REDUCED} }} {{ status 200 }}"
+    known = f"{when} {{ var(txn.id) -m reg ^[0-9a-f]{{64}}$ }}"
+    yield f"    http-response wait-for-body time 10s if {when}"
+    yield f"    http-response set-var(txn.id) res.body,json_query('$.Id') if {when}"
+    yield f"    http-response set-var(txn.tty) res.body,json_query('$.Config.Tty'),bool if {when}"
+    for tty, test in (("true", "{ var(txn.tty) -m bool }"), ("false", "{ var(txn.tty) -m found }")):
+        yield (
+            "    http-response return status 200 content-type application/json "
+            f'lf-string \'{{"Id": "%[var(txn.id)]", "Config": {{"Tty": {tty}}}}}\' if {known} {test}'
+        )
+    text = "the gateway of this engine cannot reduce the answer to what this scope may see"
+    yield f"    {_answer(502, text, 'http-response')} if {when}"
+
+
+def _answer(status: int, text: str, to: str = "http-request") -> str:
     """An answer of the form that Docker's clients show."""
-    return f'http-request return status {status} content-type application/json string \'{{"message": "{text}"}}\''
+    return f'{to} return status {status} content-type application/json string \'{{"message": "{text}"}}\''
 
 
 def _quoted(text: str) -> str:

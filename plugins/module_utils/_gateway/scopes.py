@@ -24,6 +24,7 @@ _PLACEHOLDERS = {"{id}": _PART, "{image}": f"{_IMAGE_PART}(/{_IMAGE_PART}){{0,9}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PATH = re.compile(r"(/[a-zA-Z0-9_-][a-zA-Z0-9_.-]*|/\{id\}|/\{image\})+")
+REDUCIBLE = ("GET", "/containers/{id}/json")
 
 
 class ScopeError(Exception):
@@ -37,9 +38,10 @@ class Rule:
     methods: tuple[str, ...]
     path: str
     body: bool = False  # whether requests may bring content
+    reduced: bool = False  # whether the answer has no more than what the docker CLI needs of it for other commands
 
     def __str__(self) -> str:
-        return f"{','.join(self.methods)} {self.path}{' body' if self.body else ''}"
+        return f"{','.join(self.methods)} {self.path}{' body' * self.body}{' reduced' * self.reduced}"
 
     @property
     def pattern(self) -> str:
@@ -64,11 +66,12 @@ def is_name(text: str) -> bool:
 
 
 def rule(line: str, where: str) -> Rule:
-    """One line without its comment: METHODS PATH, and the word body where requests may bring content."""
+    """One line without its comment: METHODS PATH, and a word on content of requests or answers."""
     words = line.split()
     methods = tuple(words[0].split(",")) if words else ()
     unknown = [method for method in methods if method not in _METHODS]
-    if len(words) not in (2, 3) or words[2:] not in ([], ["body"]) or unknown or len(set(methods)) != len(methods):
+    further = words[2:]
+    if len(words) < 2 or further not in ([], ["body"], ["reduced"]) or unknown or len(set(methods)) != len(methods):
         raise ScopeError(
             f"{where} has the rule {line.strip()!r}; a rule is METHODS PATH, such as 'GET,HEAD /_ping', with the word "
             f"body behind it where requests may bring content. Methods are {', '.join(_METHODS)}."
@@ -78,7 +81,12 @@ def rule(line: str, where: str) -> Rule:
             f"{where} has the path {words[1]!r}; a path starts with /, has letters, digits and _ . - between slashes, "
             "no version, and {id} for a name or {image} for the name of an image."
         )
-    return Rule(methods, words[1], len(words) == 3)
+    if further == ["reduced"] and (*methods, words[1]) != REDUCIBLE:
+        raise ScopeError(
+            f"{where} has the rule {line.strip()!r}; the word reduced belongs to '{' '.join(REDUCIBLE)}' alone, whose "
+            "answer then has the id of the container and whether it has a terminal."
+        )
+    return Rule(methods, words[1], further == ["body"], further == ["reduced"])
 
 
 def rules(lines: t.Iterable[str], where: str, known: t.Callable[[str], t.Sequence[str] | None]) -> tuple[Rule, ...]:

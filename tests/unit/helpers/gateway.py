@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import json
 import os
 import pathlib
 import shutil
@@ -27,6 +28,12 @@ HAPROXY = os.environ.get("BULKHEAD_HAPROXY") or shutil.which("haproxy", path="/u
 BUILT_IN = ("status", "read-only", "inspect", "operate", "traefik", "prometheus")
 
 
+def container(tty: bool, more: str = "") -> bytes:
+    """What an engine says about a container, which has a password in its environment."""
+    config = {"Hostname": '"Tty": true', "Tty": tty, "Env": ["PASSWORD=hunter2"]}
+    return json.dumps({"Id": "0123456789abcdef" * 4, "Args": ['"Tty": true', more], "Config": config}).encode()
+
+
 class Daemon:
     """Answers every request with 200, on a unix socket, and records it as it came. It believes all that it is told."""
 
@@ -34,6 +41,7 @@ class Daemon:
         self.path = path
         self.requests: list[tuple[str, str]] = []  # method, target
         self.heads: list[bytes] = []
+        self.container = container(False)  # what it says about each
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen(256)
@@ -83,8 +91,11 @@ class Daemon:
                 file.write(b"line\n")
                 file.flush()
                 time.sleep(0.05)
-        body = b"" if words[0] == "HEAD" else b"{}"
-        file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n" + body)
+        inspected = path.startswith("/") and path.endswith("/json") and "/containers/" in path
+        answer = self.container if inspected else b"{}"
+        body = b"" if words[0] == "HEAD" else answer
+        length = b"Content-Length: %d\r\n" % len(answer)
+        file.write(b"HTTP/1.1 200 OK\r\n" + length + b"Content-Type: application/json\r\n\r\n" + body)
         file.flush()
         return fields.get(b"connection") != b"close"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import pathlib
 import posixpath
 import re
@@ -229,6 +230,29 @@ def test_a_refusal_is_an_answer_that_clients_show(gateway: _gateway.Gateway) -> 
     assert answer.endswith(
         b'{"message": "the gateway of this engine refuses this request, because the scope status has no rule for it"}'
     )
+
+
+@pytest.mark.parametrize("more", [0, 500, 50_000])
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_reduced_answer_has_what_docker_logs_needs_and_nothing_else(
+    gateway: _gateway.Gateway, tty: bool, more: int
+) -> None:
+    gateway.daemon.container = _gateway.container(tty, "x" * more)
+    request = b"GET /v1.41/containers/web/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+    head, _, body = gateway.ask(_pair(gateway, "c-read-only"), request).partition(b"\r\n\r\n")
+    assert b"200 OK" in head
+    assert json.loads(body) == {"Id": "0123456789abcdef" * 4, "Config": {"Tty": tty}}
+    assert b"hunter2" in gateway.ask(_pair(gateway, "c-inspect"), request)  # which includes read-only
+
+
+@pytest.mark.parametrize("container", [_gateway.container(True, "x" * 70_000), b"{}", b"no JSON", b'{"Id": "1\'2"}'])
+def test_an_answer_that_cannot_be_reduced_is_none(gateway: _gateway.Gateway, container: bytes) -> None:
+    gateway.daemon.container = container
+    request = b"GET /containers/web/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+    answer = gateway.ask(_pair(gateway, "c-read-only"), request)
+    gateway.daemon.container = _gateway.container(False)
+    assert b" 502 " in answer
+    assert b"hunter2" not in answer
 
 
 def test_the_log_says_who_did_what(gateway: _gateway.Gateway) -> None:
