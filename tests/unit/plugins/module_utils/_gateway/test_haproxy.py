@@ -6,52 +6,21 @@ import contextlib
 import datetime
 import json
 import pathlib
-import posixpath
 import re
 import socket
 import ssl
 import threading
 import time
 import typing as t
-import urllib.parse
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control, scopes
+from helpers import docker_api, odd_http, pki, recording_daemon
 from helpers import gateway as _gateway
-from helpers import odd_http, pki
 
 pytestmark = pytest.mark.skipif(not _gateway.HAPROXY, reason="needs HAProxy")
 
-_NAMES = {"keep", "4e1f", "busybox", "team", "app:1", "web", "data", "rexray", "n1", "s1", "t1", "x1", "c1"}
 Files = tuple[str, str]
-
-
-class Endpoint(t.NamedTuple):
-    """One of Docker's API, and the scopes that may use it."""
-
-    method: str
-    path: str
-    since: tuple[int, int]
-    scopes: frozenset[str]
-
-    @property
-    def route(self) -> str:
-        """What dockerd takes for it, whose names can have slashes."""
-        return "/".join(".+" if part in _NAMES else re.escape(part) for part in self.path.split("/"))
-
-
-def _table() -> list[Endpoint]:
-    lines = (pathlib.Path(__file__).parent / "docker_api.txt").read_text(encoding="utf-8").splitlines()
-    found = []
-    for line in lines:
-        words = line.partition("#")[0].split()
-        if words:
-            since = tuple(map(int, words[2].split(".")))
-            found.append(Endpoint(words[0], words[1], t.cast("tuple[int, int]", since), frozenset(words[3:])))
-    return found
-
-
-API = _table()
 
 
 @pytest.fixture(scope="module")
@@ -144,74 +113,26 @@ def test_an_admin_upgrades_and_closes_one_direction(gateway: _gateway.Gateway) -
 
 @pytest.mark.parametrize("scope", _gateway.BUILT_IN)
 def test_every_endpoint_of_every_version_has_its_verdict(gateway: _gateway.Gateway, scope: str) -> None:
-    cases = [
-        (endpoint, prefix, minor)
-        for endpoint in API
-        for minor in (None, *range(max(12, endpoint.since[1]), 56))
-        for prefix in [f"/v1.{minor}" if minor else ""]
-    ]
     gateway.daemon.requests.clear()
-    lines = [f"{endpoint.method} {prefix}{endpoint.path}" for endpoint, prefix, _ in cases]
-    answers = [
-        status
-        for start in range(0, len(lines), 100)
-        for status in _pipelined(gateway, scope, lines[start : start + 100])
-    ]
-    assert len(answers) == len(cases)
-    wrong = []
-    for (endpoint, prefix, minor), status in zip(cases, answers):
-        expected = scope in endpoint.scopes and (minor is None or minor >= 24)
-        if status != (200 if expected else 403):
-            wrong.append(f"{endpoint.method} {prefix}{endpoint.path}: {status}")
-    assert wrong == []
+    verdicts = docker_api.verdicts(scope)
+    assert docker_api.statuses(verdicts, lambda: gateway.scope_socket(scope)) == docker_api.expected(verdicts)
     reached = [f"{method} {path}" for method, path in gateway.daemon.requests]
-    assert reached == [
-        f"{endpoint.method} {prefix}{endpoint.path}"
-        for endpoint, prefix, minor in cases
-        if scope in endpoint.scopes and (minor is None or minor >= 24)
-    ]
-
-
-def _pipelined(gateway: _gateway.Gateway, scope: str, lines: t.Sequence[str]) -> list[int]:
-    """The status of each request, over one connection; HAProxy refuses a buffer that is full of requests."""
-    headers = ["Host: d\r\nContent-Length: 0\r\n"] * (len(lines) - 1) + ["Host: d\r\nConnection: close\r\n"]
-    with gateway.scope_socket(scope) as connection:
-        connection.sendall("".join(f"{line} HTTP/1.1\r\n{header}\r\n" for line, header in zip(lines, headers)).encode())
-        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", _gateway.received(connection))]
+    assert reached == [line for line, allowed in verdicts.items() if allowed]
 
 
 @pytest.mark.parametrize("scope", ["operate", "read-only", "status"])
 def test_no_odd_request_reaches_what_the_scope_does_not_name(gateway: _gateway.Gateway, scope: str) -> None:
     gateway.daemon.requests.clear()
     gateway.daemon.heads.clear()
-    endpoints = [(endpoint.method, endpoint.path) for endpoint in API]
-    endpoints += [(endpoint.method, endpoint.path) for endpoint in API if scope in endpoint.scopes] * 3
-    for request in odd_http.requests(endpoints, 2500):
+    for request in odd_http.requests(docker_api.mutated(scope), 2500):
         with gateway.scope_socket(scope) as connection, contextlib.suppress(OSError):
             connection.settimeout(1)
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             _gateway.received(connection)
-    allowed = [re.compile(endpoint.route) for endpoint in API if scope in endpoint.scopes]
-    methods = {(endpoint.method, endpoint.route) for endpoint in API if scope in endpoint.scopes}
-    outside = [
-        f"{method} {target}"
-        for method, target in gateway.daemon.requests
-        if not any(
-            (method, route.pattern) in methods and route.fullmatch(_as_dockerd_routes(target)) for route in allowed
-        )
-    ]
-    assert outside == []
+    assert docker_api.outside(scope, gateway.daemon.requests) == []
     assert len(gateway.daemon.requests) > 100  # the requests are not all nonsense
     assert not [head for head in gateway.daemon.heads if b"upgrade:" in head.lower() or b"%" in head.split(b"?")[0]]
-
-
-def _as_dockerd_routes(target: str) -> str:
-    """Decoded, cleaned and without its version, whatever form it has."""
-    path = urllib.parse.unquote(target.partition("?")[0])
-    path = re.sub(r"^[a-zA-Z]+://[^/]*", "", path)
-    cleaned = posixpath.normpath(f"/{path.lstrip('/')}")
-    return re.sub(r"^/v[0-9.]+(?=/)", "", cleaned)
 
 
 def test_a_container_is_not_started_with_another_configuration(gateway: _gateway.Gateway) -> None:
@@ -237,7 +158,7 @@ def test_a_refusal_is_an_answer_that_clients_show(gateway: _gateway.Gateway) -> 
 def test_a_reduced_answer_has_what_docker_logs_needs_and_nothing_else(
     gateway: _gateway.Gateway, tty: bool, more: int
 ) -> None:
-    gateway.daemon.container = _gateway.container(tty, "x" * more)
+    gateway.daemon.container = recording_daemon.container(tty, "x" * more)
     request = b"GET /v1.41/containers/web/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
     head, _, body = gateway.ask(_pair(gateway, "c-read-only"), request).partition(b"\r\n\r\n")
     assert b"200 OK" in head
@@ -245,12 +166,14 @@ def test_a_reduced_answer_has_what_docker_logs_needs_and_nothing_else(
     assert b"hunter2" in gateway.ask(_pair(gateway, "c-inspect"), request)  # which includes read-only
 
 
-@pytest.mark.parametrize("container", [_gateway.container(True, "x" * 70_000), b"{}", b"no JSON", b'{"Id": "1\'2"}'])
+@pytest.mark.parametrize(
+    "container", [recording_daemon.container(True, "x" * 70_000), b"{}", b"no JSON", b'{"Id": "1\'2"}']
+)
 def test_an_answer_that_cannot_be_reduced_is_none(gateway: _gateway.Gateway, container: bytes) -> None:
     gateway.daemon.container = container
     request = b"GET /containers/web/json HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
     answer = gateway.ask(_pair(gateway, "c-read-only"), request)
-    gateway.daemon.container = _gateway.container(False)
+    gateway.daemon.container = recording_daemon.container(False)
     assert b" 502 " in answer
     assert b"hunter2" not in answer
 
