@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
+import re
 import subprocess
+import tarfile
 import time
 import typing as t
 
+import docker
 import pytest
+import warm
+from behind import Client
 from testinfra.host import Host
 
 if t.TYPE_CHECKING:
@@ -88,18 +94,25 @@ def test_an_admin_may_do_everything(lab: Lab, name: str) -> None:
 
     assert admin("run", "--rm", "bulkhead/busybox", "echo", "hello") == "hello"
     assert admin("exec", "keep", "echo", "there") == "there"
-    data = os.urandom(1500).hex() * 1000
-    for command in (("exec", "-i", "keep", "cat"), ("run", "-i", "--rm", "bulkhead/busybox", "cat")):
+    # It answers when its input is over: what the client closes is one direction, and the other one goes on.
+    late = ("sh", "-c", "cat >/tmp/in; sleep 1; cat /tmp/in")
+    _docker(lab, name, "admin", "rm", "-f", "late")
+    admin("create", "-i", "--name", "late", "bulkhead/busybox", *late)
+    data = os.urandom(3_000_000)
+    for command in (
+        ("exec", "-i", "keep", *late),
+        ("run", "-i", "--rm", "bulkhead/busybox", *late),
+        ("start", "--attach", "--interactive", "late"),
+    ):
         done = subprocess.run(
             ["docker", "--context", f"{name}-admin", *command],
             env=lab.environment(),
             input=data,
             capture_output=True,
-            text=True,
             check=False,
             timeout=60,
         )
-        assert hashlib.sha256(done.stdout.encode()).digest() == hashlib.sha256(data.encode()).digest(), done.stderr
+        assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest(), (command, done.stderr)
 
 
 def test_an_admin_follows_events_and_logs(lab: Lab, name: str) -> None:
@@ -142,6 +155,107 @@ def test_an_admin_copies_and_builds(lab: Lab, name: str, tmp_path: pathlib.Path)
     assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
     built = _docker(lab, name, "admin", "build", "-t", "built", str(tmp_path), DOCKER_BUILDKIT="0")
     assert built.returncode == 0, built.stderr
+
+
+# Debian 12's CLI speaks to BuildKit itself; the plugins buildx and Compose are those of testing.
+CLIENTS = ("g12", "gt")
+
+
+@pytest.fixture(scope="module")
+def clients(lab: Lab) -> tuple[str, ...]:
+    """Hosts whose Docker clients have the identity admin."""
+    for client in CLIENTS:
+        lab.docker("--context", "default", "exec", f"bulkhead-{lab.name}-{client}", "rm", "-rf", "/root/admin")
+        folder = str(lab.home / ".bulkhead/identities/admin")
+        lab.docker("--context", "default", "cp", "--quiet", folder, f"bulkhead-{lab.name}-{client}:/root/admin")
+    return CLIENTS
+
+
+def _on_client(lab: Lab, client: str, engine: str, script: str) -> str:
+    """A script on another host, whose Docker clients go to the engine as admin."""
+    settings = {
+        "DOCKER_HOST": f"tcp://{lab.address(engine)}:2376",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": "/root/admin",
+    }
+    given = [f"--env={name}={value}" for name, value in settings.items()]
+    words = ("exec", *given, f"bulkhead-{lab.name}-{client}", "sh", "-ec", script)
+    return lab.docker("--context", "default", *words)
+
+
+BUILD = """
+rm -rf /root/build; mkdir /root/build; cd /root/build
+head -c 3000000 /dev/urandom >file
+printf 'FROM bulkhead/busybox\\nCOPY file /file\\nRUN sha256sum </file >/sum\\n' >Dockerfile
+DOCKER_BUILDKIT=1 docker build --progress plain --tag built . >log 2>&1 || { cat log; exit 1; }
+[ "$(sha256sum <file)" = "$(docker run --rm built cat /sum)" ]
+grep -o 'exporting to image' log
+"""
+
+
+def test_an_admin_builds_with_buildkit(lab: Lab, name: str, clients: tuple[str, ...]) -> None:
+    for client in clients:
+        assert "exporting to image" in _on_client(lab, client, name, BUILD)
+
+
+COMPOSE = """
+rm -rf /root/shop; mkdir /root/shop; cd /root/shop
+cat >compose.yaml <<'END'
+services:
+  web:
+    image: bulkhead/busybox
+    pull_policy: never
+    stop_signal: KILL
+    command: [sh, -c, "echo hello from web; sleep 1000"]
+  job:
+    image: bulkhead/busybox
+    pull_policy: never
+    command: [echo, done with it]
+END
+docker compose up --detach >log 2>&1 || { cat log; exit 1; }
+echo inside | docker compose exec -T web cat
+docker compose logs web
+docker compose up --no-log-prefix --exit-code-from job job 2>&1
+docker compose down >log 2>&1 || { cat log; exit 1; }
+docker ps --all --format '{{.Names}}'
+"""
+
+
+def test_an_admin_uses_compose(lab: Lab, name: str, clients: tuple[str, ...]) -> None:
+    said = _on_client(lab, clients[-1], name, COMPOSE)
+    assert "inside" in said
+    assert "hello from web" in said
+    assert "done with it" in said
+    assert "shop-web" not in said.splitlines()[-1]
+    assert "keep" in said
+
+
+def test_an_admin_uses_the_library_of_python(lab: Lab, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # requests prefers them to the CA that it is given
+        monkeypatch.delenv(variable, raising=False)
+    folder = lab.home / ".bulkhead/identities/admin"
+    files = {"client_cert": (f"{folder}/cert.pem", f"{folder}/key.pem"), "ca_cert": f"{folder}/ca.pem"}
+    tls = docker.tls.TLSConfig(**files, verify=True)
+    client = docker.DockerClient(base_url=f"tcp://{lab.address(name)}:2376", tls=tls, timeout=60)
+    with contextlib.closing(client):
+        assert client.containers.run("bulkhead/busybox", ["echo", "hello"], remove=True) == b"hello\n"
+        keep = client.containers.get("keep")
+        code, output = keep.exec_run(["sh", "-c", "echo there; exit 3"])
+        assert (code, output) == (3, b"there\n")
+        data = os.urandom(3_000_000)
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo("file")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+        assert keep.put_archive("/tmp", archive.getvalue())
+        back = io.BytesIO(b"".join(keep.get_archive("/tmp/file")[0]))
+        with tarfile.open(fileobj=back) as tar:
+            member = tar.extractfile("file")
+            assert member
+            assert member.read() == data
+        events = client.events(since=time.time() - 60, until=time.time(), decode=True)
+        assert "exec_die" in {event["Action"] for event in events}
 
 
 ALLOWED = {
@@ -204,13 +318,14 @@ def test_a_session_is_not_resumed(lab: Lab, name: str) -> None:
 
 
 def test_the_journal_says_who_did_what(lab: Lab, host: Host, name: str) -> None:
-    assert _docker(lab, name, "alice", "inspect", "keep").returncode != 0
+    assert _docker(lab, name, "alice", "volume", "ls").returncode != 0
+    assert _docker(lab, name, "alice", "logs", "keep").returncode == 0
     _docker(lab, name, "admin", "ps")
     with host.sudo():
         said = host.check_output(f"journalctl --unit={UNIT} --output=cat --no-pager")
     assert 'identity="alice" scope=read-only' in said
-    assert "verdict=refused status=403" in said
-    assert "/containers/keep/json" in said
+    assert re.search('verdict=refused status=403 method="GET" path="/v1.[0-9]+/volumes"', said)
+    assert re.search('verdict=reduced status=200 method="GET" path="/v1.[0-9]+/containers/keep/json"', said)
     assert 'connection identity="admin" scope=admin' in said
 
 
@@ -224,10 +339,39 @@ def test_a_gateway_that_is_killed_comes_back_and_the_engine_stays(lab: Lab, host
 
 
 def test_dockerd_that_is_restarted_is_there_again_by_itself(lab: Lab, host: Host, name: str) -> None:
+    admin, alice = (Client(lab, lab.home / ".bulkhead/identities" / who) for who in ("admin", "alice"))
     with host.sudo():
+        gateway = host.check_output(f"systemctl show --property=MainPID --value {UNIT}")
+        host.check_output("systemctl stop docker.socket docker.service")
+        try:
+            assert (admin.status(name), alice.status(name)) == (0, 503)
+            assert alice.status(name, "/volumes") == 403
+        finally:
+            host.check_output("systemctl start docker.socket docker.service")
+        assert (admin.status(name), alice.status(name)) == (200, 200)
         host.check_output("systemctl restart docker.service")
+        assert host.check_output(f"systemctl show --property=MainPID --value {UNIT}") == gateway
     _wait(lambda: _docker(lab, name, "admin", "ps").returncode == 0, 20)
     _wait(lambda: _docker(lab, name, "alice", "ps").returncode == 0, 20)
+
+
+LIMIT = 0.002  # seconds that a request over a warm connection may take longer
+
+
+def test_a_request_takes_little_longer_than_at_dockerd_itself(lab: Lab, host: Host, name: str) -> None:
+    """On the host, so that all ways are of one machine; dockerd's own is its local socket, without any TLS."""
+    container = f"bulkhead-{lab.name}-{name}"
+    program = pathlib.Path(warm.__file__)
+    lab.docker("--context", "default", "cp", "--quiet", str(program), f"{container}:/root/warm.py")
+    for identity in ("admin", "alice"):
+        lab.docker("--context", "default", "exec", container, "rm", "-rf", f"/root/{identity}")
+        folder = str(lab.home / ".bulkhead/identities" / identity)
+        lab.docker("--context", "default", "cp", "--quiet", folder, f"{container}:/root/{identity}")
+    with host.sudo():
+        medians = json.loads(host.check_output("python3 /root/warm.py %s", lab.address(name)))
+    print(f"{name}: {', '.join(f'{way} {seconds * 1000:.2f} ms' for way, seconds in medians.items())}")
+    assert medians["admin"] - medians["socket"] <= LIMIT
+    assert medians["alice"] - medians["socket"] <= LIMIT
 
 
 def _wait(works: t.Callable[[], bool], seconds: float) -> None:
