@@ -527,13 +527,5 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan, tls: bool) ->
         said = done.stderr.strip().splitlines()
         message = said[-1].replace(str(file), str(inspect.DAEMON_JSON)) if said else "no message"
         raise inspect.EngineError(f"dockerd refuses the new {inspect.DAEMON_JSON}: {message}; nothing was changed.")
-    if tls and desired.gateway and _gateway.program():
-        _gateway.validate(
-            desired.gateway,
-            desired.listen,
-            desired.port,
-            _pem(desired.ca),
-            plan.certificate,
-            _private_key(desired),
-            engine.service.socket_path,
-        )
+    if tls:
+        _gateway.validate(plan.targets)

@@ -19,7 +19,6 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _sandbox
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
@@ -81,7 +80,7 @@ def is_ours(path: pathlib.Path) -> bool:
 
 
 def configuration(
-    settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str, places: Places | None = None
+    settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str
 ) -> _config.Config:
     issuers = tuple(dict.fromkeys(_subject(entry) for entry in _trusted(ca)))
     return _config.Config(
@@ -92,7 +91,7 @@ def configuration(
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,
         max_request_rate=settings.max_request_rate,
-        places=places or PLACES,
+        places=PLACES,
     )
 
 
@@ -170,23 +169,18 @@ def unit(group: str, port: int) -> str:
     )
 
 
-def validate(
-    settings: Settings, listen: t.Sequence[str], port: int, ca: str, certificate: str, key: bytes, engine_socket: str
-) -> None:
-    """HAProxy's own check of what it would be started with."""
+def validate(made: t.Iterable[Target]) -> None:
+    """HAProxy's own check of what it would be started with, in another folder; nothing to check without a gateway."""
+    files = {target.path: target.content for target in made if target.path.parent == PLACES.config and target.content}
+    text = files.get(PLACES.haproxy)
+    if not text or not program():
+        return
     with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
-        places = Places(pathlib.Path(folder))
-        candidate = configuration(settings, listen, port, ca, engine_socket, places)
-        lists = _revocation_lists(settings, ca)
-        for path, data in (
-            (places.ca, ca.encode()),
-            (places.server, certificate.encode() + key),
-            (places.haproxy, candidate.render().encode()),
-            (places.revocation_lists, lists.encode()),
-        ):
-            _files.write(path, data, 0o400)
+        elsewhere = text.replace(os.fsencode(PLACES.config), os.fsencode(folder))
+        for path, content in {**files, PLACES.haproxy: elsewhere}.items():
+            _files.write(pathlib.Path(folder, path.name), content, 0o400)
         done = subprocess.run(
-            (program(), "-c", "-q", "-f", str(places.haproxy)),
+            (program(), "-c", "-q", "-f", str(pathlib.Path(folder, PLACES.haproxy.name))),
             capture_output=True,
             text=True,
             errors="replace",

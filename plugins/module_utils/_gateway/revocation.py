@@ -71,7 +71,7 @@ def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> li
     certificate = "".join(f"{block}\n" for block in pem.certificates(server))
     key, socket = pem.private_key(server).encode(), _service.service().socket_path
     made = files.targets(wanted, installed.listen, installed.port, ca, certificate, key, socket)
-    files.validate(wanted, installed.listen, installed.port, ca, certificate, key, socket)
+    files.validate(made)
     return [target for target in made if target.path in (PLACES.revocation_lists, PLACES.haproxy, PLACES.settings)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import pathlib
 import types
@@ -111,6 +112,15 @@ def test_what_haproxy_does_not_load_is_taken_back(gateway: _gateway.Gateway, mon
         revocation.run(["alice"], "")
     assert {path.name: path.read_bytes() for path in gateway.places.config.iterdir()} == before
     assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))
+
+
+@pytest.mark.parametrize("damaged", ["haproxy.cfg", "server.pem", "ca.pem", "crl.pem"])
+def test_haproxy_checks_the_files_that_it_would_get(gateway: _gateway.Gateway, damaged: str) -> None:
+    found = [_files.Target(path, path.read_bytes()) for path in gateway.places.config.iterdir()]
+    files.validate(found)
+    made = [dataclasses.replace(one, content=b"nothing\n") if one.path.name == damaged else one for one in found]
+    with pytest.raises(settings.GatewayError, match=r"HAProxy refuses the configuration .+; nothing"):
+        files.validate(made)
 
 
 def test_an_engine_without_a_gateway_stays_as_it_is(
