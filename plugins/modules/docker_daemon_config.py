@@ -139,6 +139,26 @@ options:
             description: V(admin) or one of O(gateway.scopes).
             type: str
             required: true
+      accounts:
+        description:
+          - SSH accounts with a limited scope, as M(bulkhead.docker.docker_ssh_access) makes them. Each gets a socket of the gateway that no other
+            account reaches. Where O(gateway.identities) are not given, they are those that the gateway has.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The account.
+            type: str
+            required: true
+          identity:
+            description: Whose it is, for the log. One that is in O(gateway.identities) as well has the same scope there.
+            type: str
+            required: true
+          scope:
+            description: One of O(gateway.scopes).
+            type: str
+            required: true
       scopes:
         description: What identities may do that are no admins.
         type: list
@@ -349,6 +369,7 @@ except ImportError as error:
 
 
 _IDENTITY = {"name": {"type": "str", "required": True}, "scope": {"type": "str", "required": True}}
+_ACCOUNT = {**_IDENTITY, "identity": {"type": "str", "required": True}}
 _SCOPE = {
     "name": {"type": "str", "required": True},
     "rules": {"type": "list", "elements": "str", "required": True},
@@ -356,6 +377,7 @@ _SCOPE = {
 }
 _GATEWAY = {
     "identities": {"type": "list", "elements": "dict", "options": _IDENTITY},
+    "accounts": {"type": "list", "elements": "dict", "default": [], "options": _ACCOUNT},
     "scopes": {"type": "list", "elements": "dict", "default": [], "options": _SCOPE},
     "revocation_lists": {"type": "str", "default": ""},
     "max_connections": {"type": "int", "default": 500},

@@ -10,6 +10,7 @@ short_description: Tells what identities may do through the gateways of Docker e
 version_added: "0.1.0"
 description:
   - Asks gateways from this host, as identities of the user that it runs as, and compares the answers with what their scopes name.
+  - A call with an account goes over SSH, as a Docker client does it; all of an account go over one connection.
   - Requests that a scope does not name are such that dockerd would answer them without a change.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -39,6 +40,9 @@ options:
         description: Its port.
         type: int
         default: 2376
+      ssh_port:
+        description: Port of its sshd. Not set, the user's settings of ssh say it.
+        type: int
       calls:
         description: What is asked.
         type: list
@@ -61,6 +65,9 @@ options:
             description: Whether the scope of the identity names it.
             type: bool
             required: true
+          account:
+            description: The account that the identity logs in to over SSH. Not set, it is asked over TLS.
+            type: str
   timeout:
     description: Seconds that each connection may take.
     type: float
@@ -76,6 +83,7 @@ EXAMPLES = r"""
         calls:
           - {identity: alice, method: GET, path: /containers/json, allowed: true}
           - {identity: alice, method: GET, path: /volumes, allowed: false}
+          - {identity: alice, account: docker-alice, method: GET, path: /volumes, allowed: false}
 """
 
 RETURN = r"""
@@ -104,6 +112,9 @@ endpoints:
         identity:
           description: As whom.
           type: str
+        account:
+          description: The account of a call over SSH; V(null) where it went over TLS.
+          type: str
         method:
           description: Method of the request.
           type: str
@@ -127,11 +138,13 @@ _CALL = {
     "method": {"type": "str", "required": True},
     "path": {"type": "str", "required": True},
     "allowed": {"type": "bool", "required": True},
+    "account": {"type": "str"},
 }
 _ENDPOINT = {
     "name": {"type": "str", "required": True},
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "default": 2376},
+    "ssh_port": {"type": "int"},
     "calls": {"type": "list", "elements": "dict", "required": True, "options": _CALL},
 }
 
@@ -147,7 +160,7 @@ def main() -> None:
     given = module.params
     found = [
         calls.check(
-            (endpoint["name"], endpoint["address"], endpoint["port"]),
+            calls.Endpoint(endpoint["name"], endpoint["address"], endpoint["port"], endpoint["ssh_port"]),
             [calls.Call(folder=f"~/.bulkhead/identities/{call['identity']}", **call) for call in endpoint["calls"]],
             given["timeout"],
         )

@@ -78,6 +78,14 @@ options:
         description: Who it is, for the account's comment field.
         type: str
         default: ""
+      scope:
+        description:
+          - What the account may do. V(admin) speaks to the Docker socket itself, which is root on the host; it is the default.
+          - Any other one speaks to the socket that the gateway of the engine has for this account, and cannot reach the Docker socket. The
+            gateway has to know the account with this scope, by O(bulkhead.docker.docker_daemon_config#module:gateway.accounts).
+          - An account that gets another scope loses its sessions where it becomes an admin or was one.
+        type: str
+        default: ""
       state:
         description: Whether the account exists.
         type: str
@@ -213,6 +221,7 @@ _USER = {
     "allowed_from": {"type": "list", "elements": "str", "default": []},
     "expires": {"type": "str", "default": ""},
     "comment": {"type": "str", "default": ""},
+    "scope": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

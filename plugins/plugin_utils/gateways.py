@@ -31,7 +31,9 @@ def built_in(name: str) -> t.Sequence[str]:
     return built_in_or_none(name) or ()
 
 
-def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -> dict[str, t.Any] | None:
+def gateway(
+    name: str, engine: Values, reader: Reader, clients: t.Mapping[str, Values] | None
+) -> dict[str, t.Any] | None:
     """The gateway of an engine; None without one. A run that knows no ``clients`` leaves identities as they are."""
     values = reader.host(name, _variables.GATEWAY)
     if not values["docker_gateway_enabled"]:
@@ -44,13 +46,16 @@ def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -
     if clients is None:
         return {**limits, "scopes": []}
     further = [(entry["name"], entry["scope"]) for entry in values["docker_gateway_identities"]]
-    identities: dict[str, str] = {}
-    for who, scope in [*_of_clients(clients), *further]:
-        if identities.setdefault(who, scope) != scope:
+    over_tls = [*_of_clients(clients), *further]
+    accounts = _limited_accounts(name, engine, reader, clients)
+    every: dict[str, str] = {}
+    for who, scope in [*over_tls, *((account["identity"], account["scope"]) for account in accounts)]:
+        if every.setdefault(who, scope) != scope:
             reader.say(
-                f"The identity {who!r} has the scopes {identities[who]} and {scope} on {name}; "
-                "docker_client_identities and docker_gateway_identities give it one."
+                f"The identity {who!r} has the scopes {every[who]} and {scope} on {name}; docker_client_identities, "
+                "docker_gateway_identities and docker_ssh_users give it one."
             )
+    identities = dict(over_tls)
     for who in dict(further):
         if not layout.is_name(who):
             reader.say(
@@ -59,14 +64,52 @@ def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -
             )
     made: list[dict[str, t.Any]] = []
     try:
-        made = resolved(identities.values(), values["docker_gateway_scopes"])
+        made = resolved(every.values(), values["docker_gateway_scopes"])
     except scopes.ScopeError as error:
         reader.say(f"On {name}: {error}")
     return {
         **limits,
         "identities": [{"name": who, "scope": scope} for who, scope in sorted(identities.items())],
+        "accounts": accounts,
         "scopes": made,
     }
+
+
+def _limited_accounts(
+    name: str, engine: Values, reader: Reader, clients: t.Mapping[str, Values]
+) -> list[dict[str, str]]:
+    """The SSH accounts of an engine that have a socket of the gateway, and whose each is.
+
+    It is one identity's alone, so that the log can say who it was; one that no identity logs in to has its own name.
+    """
+    declared = {user["name"]: user for user in engine["ssh"]["users"] if user["state"] != "absent"}
+    logins: dict[str, dict[str, str]] = {account: {} for account in declared}
+    for client in clients.values() if engine["ssh"]["enabled"] else ():
+        for identity in client["identities"] if "ssh" in client["transports"] else ():
+            if groups.opens(identity, engine):
+                logins.setdefault(identity["ssh_account"], {})[identity["name"]] = identity["scope"]
+    found = []
+    for account, who in sorted(logins.items()):
+        own = declared.get(account, {})
+        has_keys = bool(own.get("public_keys") or own.get("principals"))
+        given = own.get("scope") or (scopes.ADMIN if has_keys or not who else "")
+        every = sorted({*who.values(), *filter(None, [given])})
+        if every == [scopes.ADMIN]:
+            continue
+        holders = [*sorted(who), *(["docker_ssh_users"] if has_keys and who else [])]
+        if len(holders) > 1:
+            reader.say(
+                f"The account {account} of {name} has a limited scope and several holders, {listed(holders)}, whom its "
+                "gateway could not tell apart. Give each identity an ssh_account of its own."
+            )
+        elif len(every) > 1:
+            reader.say(
+                f"The account {account} of {name} has the scopes {listed(every)}. Leave scope out of docker_ssh_users, "
+                "and it has that of the identity which logs in."
+            )
+        else:
+            found.append({"name": account, "identity": next(iter(who), account), "scope": every[0]})
+    return found
 
 
 def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t.Any]]:
@@ -129,16 +172,23 @@ def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -
             who = f"The identity {identity['name']!r} of {host} has the scope {identity['scope']}"
             if identity["scope"] == scopes.ADMIN:
                 continue
-            without = [name for name, engine in open_to_all.items() if groups.opens(identity, engine)]
-            if without and "tls" in client["transports"]:
+            without = [
+                name
+                for name, engine in open_to_all.items()
+                if groups.opens(identity, engine)
+                and ("tls" in client["transports"] or ("ssh" in client["transports"] and engine["ssh"]["enabled"]))
+            ]
+            if without:
                 yield (
-                    f"{who}, and {listed(without)} {'have' if len(without) > 1 else 'has'} no gateway, where every "
-                    "certificate is root. Set docker_gateway_enabled there, or give the identity the scope admin."
+                    f"{who}, and {listed(without)} {'have' if len(without) > 1 else 'has'} no gateway, where whoever "
+                    "gets in is root. Set docker_gateway_enabled there, or give the identity the scope admin."
                 )
-            if "ssh" in client["transports"]:
+    for name, engine in open_to_all.items():
+        for user in engine["ssh"]["users"]:
+            if user["state"] != "absent" and user["scope"] not in ("", scopes.ADMIN):
                 yield (
-                    f"{who}, which counts over TLS alone, and its SSH account would be root on engines. Leave ssh out "
-                    f"of docker_client_transports of {host}, or give the identity the scope admin."
+                    f"docker_ssh_users of {name} gives {user['name']} the scope {user['scope']}, and {name} has no "
+                    "gateway, where every account is root. Set docker_gateway_enabled there, or take the account out."
                 )
 
 
@@ -167,7 +217,7 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
     if not verifier:
         return []
     who = [
-        identity["name"]
+        identity
         for identity in plan["clients"][verifier["host"]]["identities"]
         if identity["user"] == verifier["user"] and groups.access_of(identity)[0] == groups.DEFAULT
     ]
@@ -175,21 +225,36 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
     for name in names:
         engine = plan["engines"][name]
         gateway = engine["gateway"] or {}
-        has = {one["name"]: one["scope"] for one in gateway.get("identities") or [] if one["name"] in who}
         rules = {
             scope["name"]: [scopes.rule(line, scope["name"]) for line in scope["rules"]]
             for scope in gateway.get("scopes") or []
             if not scope["log_only"]
         }
         asked = [
-            {"identity": one, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
-            for one, scope in has.items()
+            {**whom, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
+            for whom, scope in _asks_as(who, gateway, verifier["transports"])
             if scope in rules
             for method, path in _TRIED
         ]
         if asked:
-            found.append({"name": name, "address": engine["address"], "port": engine["port"], "calls": asked})
+            ssh_port = {"ssh_port": engine["ssh_port"]} if engine["ssh_port"] else {}
+            endpoint = {"name": name, "address": engine["address"], "port": engine["port"], **ssh_port}
+            found.append({**endpoint, "calls": asked})
     return found
+
+
+def _asks_as(
+    identities: t.Sequence[Values], gateway: Values, transports: t.Collection[str]
+) -> t.Iterator[tuple[dict[str, str], str]]:
+    """As whom a gateway is asked, with the scope: identities by certificate, and by their SSH accounts."""
+    names = {identity["name"] for identity in identities}
+    for one in gateway.get("identities") or () if "tls" in transports else ():
+        if one["name"] in names:
+            yield {"identity": one["name"]}, one["scope"]
+    logins = {(identity["ssh_account"], identity["name"]) for identity in identities}
+    for account in gateway.get("accounts") or () if "ssh" in transports else ():
+        if (account["name"], account["identity"]) in logins:
+            yield {"identity": account["identity"], "account": account["name"]}, account["scope"]
 
 
 def _allows(rules: t.Iterable[scopes.Rule], method: str, path: str) -> bool:

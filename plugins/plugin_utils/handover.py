@@ -118,7 +118,11 @@ def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record
         return {}
     revoked = ca.get("revoked") or ()
     identities = gateway.get("identities")
-    known = {} if identities is None else {"identities": [one for one in identities if one["name"] not in revoked]}
+    known: Record = {}
+    if identities is not None:
+        logins = _accounts.logins(plan["clients"])
+        accounts = [one for one in gateway["accounts"] if not logins.get(one["name"], set()) & {*revoked}]
+        known = {"identities": [one for one in identities if one["name"] not in revoked], "accounts": accounts}
     return {**gateway, **known, "revocation_lists": str(ca.get("revocation_lists") or "")}
 
 
@@ -180,6 +184,7 @@ def ssh_users(
             account = identity["ssh_account"]
             user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
             key = clients.get(client, {}).get((identity["name"], identity["user"]), "")
+            user["scope"] = user.get("scope") or identity["scope"]
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
     return list(users.values())

@@ -257,6 +257,7 @@ SSH = (
             Variable("allowed_from", "list", []),
             Variable("expires", "str", ""),
             Variable("comment", "str", ""),
+            Variable("scope", "str", ""),
             Variable("state", "str", "present", choices=("present", "absent")),
         ),
     ),

@@ -96,13 +96,14 @@ def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) ->
         what
         for what, one, other in (
             ("identities", last.identities, declared.identities),
+            ("SSH accounts", last.accounts, declared.accounts),
             ("scopes", last.scopes, declared.scopes),
             ("revocation lists", last.revocation_lists, declared.revocation_lists),
         )
         if one != other
     ]
     problems = (
-        [f"its gateway has other {' and '.join(differs)} than declared; run bulkhead.docker.site"] if differs else []
+        [f"its gateway has other {', '.join(differs)} than declared; run bulkhead.docker.site"] if differs else []
     )
     if not _unit.runs() or not _unit.starts_at_boot():
         problems.append(f"{_unit.NAME} does not run, or would not start at boot; run bulkhead.docker.site")

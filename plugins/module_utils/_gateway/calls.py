@@ -2,17 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asking gateways from outside whether identities may do what their scopes name, and nothing else."""
+"""Asking gateways from outside whether identities may do what their scopes name, and nothing else: over TLS and SSH."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import http.client
+import io
+import math
 import pathlib
 import re
 import socket
 import ssl
 import typing as t
+
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import probe
 
 _AT_ONCE = 16
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
@@ -28,16 +33,39 @@ class Call:
     method: str
     path: str
     allowed: bool
+    account: str | None = None  # over SSH
 
 
-def check(endpoint: tuple[str, str, int], calls: t.Sequence[Call], timeout: float) -> dict[str, t.Any]:
-    """What came of the calls at one gateway, by its name, address and port."""
-    name, host, port = endpoint
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """A gateway; without a port of sshd, the user's settings of ssh say it."""
+
+    name: str
+    address: str
+    port: int
+    ssh_port: int | None = None
+
+
+def check(endpoint: Endpoint, calls: t.Sequence[Call], timeout: float) -> dict[str, t.Any]:
+    """What came of the calls at one gateway."""
+    accounts = dict.fromkeys(call.account for call in calls if call.account)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda call: _status(host, port, call, timeout), calls))
+        over_tls = {
+            call: pool.submit(_status, endpoint.address, endpoint.port, call, timeout)
+            for call in calls
+            if not call.account
+        }
+        over_ssh = {
+            account: pool.submit(_statuses, endpoint, account, [c for c in calls if c.account == account], timeout)
+            for account in accounts
+        }
+    found = {call: future.result() for call, future in over_tls.items()}
+    for future in over_ssh.values():
+        found.update(future.result())
+    answers = [found[call] for call in calls]
     findings = []
     for call, (status, detail) in zip(calls, answers):
-        request = f"{call.identity} and {call.method} {call.path}"
+        request = f"{call.identity}{' over SSH' if call.account else ''} and {call.method} {call.path}"
         if not status:
             findings.append(f"the gateway gave no answer to {request} ({detail})")
         elif call.allowed and (status == _REFUSED or status >= 500):
@@ -45,12 +73,13 @@ def check(endpoint: tuple[str, str, int], calls: t.Sequence[Call], timeout: floa
         elif not call.allowed and status != _REFUSED:
             findings.append(f"the gateway answers {status} to {request}, which the scope does not name")
     return {
-        "name": name,
+        "name": endpoint.name,
         "ok": not findings,
         "findings": findings,
         "calls": [
             {
                 "identity": call.identity,
+                "account": call.account,
                 "method": call.method,
                 "path": call.path,
                 "allowed": call.allowed,
@@ -68,8 +97,7 @@ def _status(host: str, port: int, call: Call, timeout: float) -> tuple[int, str]
         context.load_cert_chain(str(folder / "cert.pem"), str(folder / "key.pem"))
         raw = socket.create_connection((host, port), timeout)
         with raw, context.wrap_socket(raw, server_hostname=host) as connection:
-            head = f"{call.method} {call.path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: 0"
-            connection.sendall(f"{head}\r\n\r\n".encode("ascii"))
+            connection.sendall(_head(call, "close").encode("ascii"))
             answer = b""
             while b"\r\n" not in answer:
                 data = connection.recv(4096)
@@ -80,3 +108,44 @@ def _status(host: str, port: int, call: Call, timeout: float) -> tuple[int, str]
         return 0, getattr(error, "reason", None) or error.strerror or str(error)
     match = _STATUS.match(answer)
     return (int(match[1]), "") if match else (0, "the connection was closed")
+
+
+def _head(call: Call, connection: str) -> str:
+    return (
+        f"{call.method} {call.path} HTTP/1.1\r\nHost: docker\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+def _statuses(
+    endpoint: Endpoint, account: str, calls: t.Sequence[Call], timeout: float
+) -> dict[Call, tuple[int, str]]:
+    """All of an account over one login, since sshd shuts out addresses that open many."""
+    last = calls[-1]
+    requests = "".join(_head(call, "close" if call is last else "keep-alive") for call in calls)
+    at = probe.Endpoint(endpoint.name, endpoint.address, account, endpoint.ssh_port)
+    said, cause = probe.ask(at, requests.encode("ascii"), math.ceil(timeout))
+    stream = _Answers(said)
+    return {call: (status, "" if status else cause) for call in calls for status in [stream.status()]}
+
+
+class _Answers(io.BytesIO):
+    """The answers of one connection, one after the other."""
+
+    def makefile(self, mode: str) -> _Answers:
+        """As http.client wants it of a socket."""
+        del mode
+        return self
+
+    def close(self) -> None:
+        """http.client would, after each of them."""
+
+    def status(self) -> int:
+        """That of the next one; 0 where there is none any more."""
+        response = http.client.HTTPResponse(t.cast(socket.socket, self))
+        try:
+            response.begin()
+            response.read()
+        except (http.client.HTTPException, OSError, ValueError):
+            self.seek(0, io.SEEK_END)
+            return 0
+        return response.status

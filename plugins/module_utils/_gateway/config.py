@@ -7,6 +7,10 @@
 TLS ends in one frontend, which sends each identity to a backend of its own, so that its connections can be ended
 alone. That of an admin is the engine itself, byte for byte. That of anybody else is a frontend of the identity's scope
 behind a socket, which understands HTTP and refuses what no rule of the scope names.
+
+HAProxy cannot ask who is at the other end of a unix socket. So each SSH account with a limited scope has a socket of its
+own, in a folder that only this account can pass, and whoever comes through it is the account's identity. It leads to
+the same backend as the identity's certificate, and through it to the same scope.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.scopes import ADMIN, Scope
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
 
 _NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 # What a backend's name can have of the characters of an identity's; a colon is in no identity's name.
@@ -53,6 +58,14 @@ class Places:
         return self.config / "settings.json"
 
     @property
+    def sockets_program(self) -> pathlib.Path:
+        """What makes the folders of the sockets of SSH accounts."""
+        return self.config / "ssh_sockets.py"
+
+    def socket_of_account(self, name: str) -> pathlib.Path:
+        return gateway_sockets.folder(self.run, name) / "docker.sock"
+
+    @property
     def master(self) -> pathlib.Path:
         return self.run / "master.sock"
 
@@ -68,6 +81,15 @@ class Identity:
     @property
     def backend(self) -> str:
         return backend(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """An SSH account with a limited scope, and whose it is: that is what the log says."""
+
+    name: str
+    identity: str
+    scope: str
 
 
 def backend(name: str) -> str:
@@ -86,10 +108,11 @@ class Config:
     checks_revocation: bool
     max_connections: int  # of each identity
     max_request_rate: int  # requests of an identity with a limited scope within 10 seconds; 0: no limit
+    accounts: tuple[Account, ...] = ()
     places: Places = dataclasses.field(default_factory=Places)
 
     def render(self) -> str:
-        return "\n".join([_NOTICE, *self._global(), *self._outer(), *self._backends(), *self._inner()])
+        return "\n".join([_NOTICE, *self._global(), *self._outer(), *self._accounts(), *self._backends(), *self._inner()])
 
     def _global(self) -> list[str]:
         return [
@@ -143,15 +166,34 @@ class Config:
         yield "    use_backend %[var(sess.identity)]"
         yield ""
 
+    def _accounts(self) -> t.Iterator[str]:
+        for account in self.accounts:
+            yield f"frontend ssh_{account.name}"
+            yield "    mode tcp"
+            # The folder says who gets here. The gate of the account begins with the address that sshd has seen.
+            yield f"    bind unix@{self.places.socket_of_account(account.name)} mode 666 accept-proxy"
+            yield (
+                f'    log-format "connection identity=%{{+Q,+E}}[var(sess.name)] scope={account.scope} '
+                f'account={account.name} src=%ci:%cp state=%ts milliseconds=%Tt sent=%B received=%U"'
+            )
+            # Without an address, HAProxy's own announcement to the scope would lack the identity.
+            yield "    tcp-request session reject unless { src -m found }"
+            yield f"    tcp-request session set-var(sess.name) str({account.identity})"
+            yield "    unique-id-format %[var(sess.name)]"
+            yield f"    default_backend {backend(account.identity)}"
+            yield ""
+
     def _backends(self) -> t.Iterator[str]:
-        for identity in self.identities:
-            yield f"backend {identity.backend}"
+        scopes = {identity.name: identity.scope for identity in self.identities}
+        scopes.update((account.identity, account.scope) for account in self.accounts)
+        for name, scope in scopes.items():
+            yield f"backend {backend(name)}"
             yield "    mode tcp"
             yield f"    tcp-request content reject if {{ be_conn gt {self.max_connections} }}"
-            if identity.scope == ADMIN:
+            if scope == ADMIN:
                 yield f"    server engine unix@{self.socket}"
             else:
-                socket = self.socket_of(identity.scope)
+                socket = self.socket_of(scope)
                 yield f"    server scope unix@{socket} send-proxy-v2 proxy-v2-options unique-id"
             yield ""
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import grp
+import inspect
 import os
 import pathlib
 import re
@@ -21,6 +22,8 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._files import Targ
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh.files import python
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from cryptography.x509.oid import NameOID
@@ -65,13 +68,18 @@ def targets(
         Target(PLACES.server, certificate.encode() + key, 0o440, secret=True, restart=False, group=USER),
         Target(PLACES.haproxy, text.encode(), 0o644, restart=False),
         Target(UNIT, unit(_group_of(engine_socket), port).encode(), 0o644, restart=False),
-        Target(PLACES.settings, settings.dump(listen, port), 0o600, restart=False),
+        Target(PLACES.sockets_program, inspect.getsource(gateway_sockets).encode(), 0o644, restart=False),
+        # The gateway reads from it which accounts have a socket.
+        Target(PLACES.settings, settings.dump(listen, port), 0o640, restart=False, group=USER),
     ]
 
 
 def nothing() -> list[Target]:
     """No gateway."""
-    files = (PLACES.haproxy, PLACES.server, PLACES.ca, PLACES.revocation_lists, UNIT, PLACES.settings)
+    files = (
+        *(PLACES.haproxy, PLACES.server, PLACES.ca, PLACES.revocation_lists, UNIT, PLACES.sockets_program),
+        PLACES.settings,
+    )
     return [Target(path, None, secret=path == PLACES.server, restart=False) for path in files]
 
 
@@ -91,6 +99,7 @@ def configuration(
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,
         max_request_rate=settings.max_request_rate,
+        accounts=settings.accounts,
         places=PLACES,
     )
 
@@ -155,12 +164,13 @@ def unit(group: str, port: int) -> str:
     capability = "CAP_NET_BIND_SERVICE" if port < 1024 else ""
     run = f"{program() or '/usr/sbin/haproxy'} -Ws -f {PLACES.haproxy} -S {PLACES.master},mode,600"
     check = f"{program() or '/usr/sbin/haproxy'} -c -q -f {PLACES.haproxy}"
+    folders = f"{python()} -IS {PLACES.sockets_program} {PLACES.settings} {PLACES.run}"
     return (
         f"{_NOTICE}[Unit]\nDescription=Gateway to the Docker API, which says who may do what\n"
         "Wants=network-online.target\nAfter=network-online.target docker.socket\n"
         "StartLimitIntervalSec=0\n\n"
-        f"[Service]\nType=notify\nExecStartPre={check}\nExecStart={run}\n"
-        f"ExecReload={check}\nExecReload=/bin/kill -USR2 $MAINPID\n"
+        f"[Service]\nType=notify\nExecStartPre={check}\nExecStartPre={folders}\nExecStart={run}\n"
+        f"ExecReload={check}\nExecReload={folders}\nExecReload=/bin/kill -USR2 $MAINPID\n"
         "KillMode=mixed\nSuccessExitStatus=143\nRestart=always\nRestartSec=1\nOOMScoreAdjust=-500\n"
         f"User={USER}\nGroup={USER}\nSupplementaryGroups={group}\n"
         f"RuntimeDirectory={PLACES.run.name}\nRuntimeDirectoryMode=0755\n"

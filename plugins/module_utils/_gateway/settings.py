@@ -12,8 +12,9 @@ import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes as _scopes
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Account, Places
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem
 
 PLACES = Places()
@@ -32,6 +33,7 @@ class Settings:
     revocation_lists: str = ""  # PEM
     max_connections: int = 500
     max_request_rate: int = 0
+    accounts: tuple[Account, ...] = ()  # of SSH, those that are no admins
 
     def completed(self, installed: Installed | None) -> Settings:
         """With the identities that the gateway has, where a run does not know them."""
@@ -43,7 +45,19 @@ class Settings:
                 "playbook bulkhead.docker.site, which knows the client hosts."
             )
         last = installed.settings
-        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes)
+        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes, accounts=last.accounts)
+
+    def without(self, names: t.Collection[str]) -> Settings:
+        """The same for everybody but these identities, with the scopes that are left."""
+        identities = {name: scope for name, scope in (self.identities or {}).items() if name not in names}
+        accounts = tuple(account for account in self.accounts if account.identity not in names)
+        used = {*identities.values(), *(account.scope for account in accounts)}
+        scopes = tuple(scope for scope in self.scopes if scope.name in used)
+        return dataclasses.replace(self, identities=identities, accounts=accounts, scopes=scopes)
+
+    def scope_of(self, account: str) -> str:
+        """What an SSH account may do through the gateway; '' where it has no socket there."""
+        return next((one.scope for one in self.accounts if one.name == account), "")
 
     def changed_for(self, installed: Installed | None) -> list[str]:
         """The identities of the gateway that are gone, or may do something else now."""
@@ -54,7 +68,7 @@ class Settings:
 
     def _powers(self) -> dict[str, t.Any]:
         rules = {scope.name: scope for scope in self.scopes}
-        return {name: rules.get(scope, scope) for name, scope in (self.identities or {}).items()}
+        return {name: rules.get(scope, scope) for name, scope in _scopes_by_name(self.identities, self.accounts)}
 
     def dump(self, listen: t.Sequence[str], port: int) -> bytes:
         record = {
@@ -62,6 +76,7 @@ class Settings:
             "listen": list(listen),
             "port": port,
             "identities": dict(self.identities or {}),
+            "accounts": [dataclasses.asdict(account) for account in self.accounts],
             "scopes": [
                 {"name": scope.name, "rules": [str(rule) for rule in scope.rules], "log_only": scope.log_only}
                 for scope in self.scopes
@@ -101,19 +116,48 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
     """Of the module's option, or of the record of the last time."""
     given = options.get("identities")
     identities = None if given is None else _identities(given)
+    accounts = _accounts(options.get("accounts") or ())
     scopes = tuple(_scope(entry) for entry in options.get("scopes") or ())
     known = {_scopes.ADMIN, *(scope.name for scope in scopes)}
-    for name, scope in (identities or {}).items():
+    found: dict[str, str] = {}
+    for name, scope in _scopes_by_name(identities, accounts):
         if scope not in known:
             raise GatewayError(f"the identity {name} has the scope {scope!r}, which has no rules; give them in scopes.")
-    used = set((identities or {}).values())
+        if found.setdefault(name, scope) != scope:
+            raise GatewayError(f"the identity {name} has several scopes; give it one.")
+    used = set(found.values())
     return Settings(
         identities=identities,
         scopes=tuple(sorted((scope for scope in scopes if scope.name in used), key=lambda scope: scope.name)),
         revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(options.get("revocation_lists") or "")),
         max_connections=int(options.get("max_connections") or 500),
         max_request_rate=int(options.get("max_request_rate") or 0),
+        accounts=accounts,
     )
+
+
+def _scopes_by_name(
+    identities: t.Mapping[str, str] | None, accounts: t.Iterable[Account]
+) -> t.Iterator[tuple[str, str]]:
+    yield from (identities or {}).items()
+    yield from ((account.identity, account.scope) for account in accounts)
+
+
+def _accounts(given: t.Iterable[t.Mapping[str, t.Any]]) -> tuple[Account, ...]:
+    found = [Account(*(str(entry[key]) for key in ("name", "identity", "scope"))) for entry in given]
+    for account in found:
+        if not _users.is_account(account.name) or not layout.is_name(account.identity):
+            raise GatewayError(
+                f"{account.name!r} of {account.identity!r} is not the account of an identity; correct it in accounts."
+            )
+        if account.scope == _scopes.ADMIN:
+            raise GatewayError(
+                f"the account {account.name} has the scope admin, and admins use dockerd's own socket; leave it out of "
+                "accounts."
+            )
+    if len({account.name for account in found}) != len(found):
+        raise GatewayError("an account is in accounts twice; name each once.")
+    return tuple(sorted(found, key=lambda account: account.name))
 
 
 def _identities(given: t.Any) -> dict[str, str]:

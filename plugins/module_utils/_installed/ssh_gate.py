@@ -7,10 +7,14 @@
 It is installed on the engine as that account's login shell and as sshd's ForceCommand, so it stands alone: nothing but
 Python's own library, no other process, no environment but the request that sshd hands over. It never looks at its own
 arguments.
+
+Which API it is, is nothing that anybody asks for: members of one group are admins and get the Docker socket, every
+other account the socket that the gateway has for it alone. Both are what the kernel lets the account reach.
 """
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import select
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     import typing as t
 
 SOCKET = "/run/docker.sock"  # replaced by the engine's own when this file is installed
+ADMINS = "docker-ssh-admin"
+LIMITED = "/run/docker-gateway/ssh-{}/docker.sock"
 
 _REFUSED = 126
 _CHUNK = 65536
@@ -59,6 +65,30 @@ def _complain(sentence: str) -> None:
         os.write(2, f"docker-ssh: {sentence}\n".encode())
     except OSError:
         return  # whoever asked is gone
+
+
+def is_admin() -> bool:
+    try:
+        return grp.getgrnam(ADMINS).gr_gid in os.getgroups()
+    except KeyError:
+        return False
+
+
+def announcement(connection: str) -> bytes:
+    """What the gateway is told first, in HAProxy's PROXY protocol: the addresses of the connection, as sshd has them."""
+    words = connection.split(" ")
+    if len(words) == 4:
+        client, client_port, server, server_port = words
+        client, server = client.partition("%")[0], server.partition("%")[0]  # without a zone
+        for name, family in (("TCP4", socket.AF_INET), ("TCP6", socket.AF_INET6)):
+            try:
+                socket.inet_pton(family, client)
+                socket.inet_pton(family, server)
+            except OSError:
+                continue
+            return f"PROXY {name} {client} {server} {client_port} {server_port}\r\n".encode()
+    # The gateway takes nobody without an address, because HAProxy would lose with it who that is.
+    return b"PROXY TCP6 :: :: 0 0\r\n"
 
 
 def connect(path: str) -> socket.socket | None:
@@ -149,15 +179,19 @@ def _shut(peer: socket.socket) -> None:
 
 def main() -> int:
     asked = os.environ.get("SSH_ORIGINAL_COMMAND")
-    address = os.environ.get("SSH_CONNECTION", "").partition(" ")[0] or "this host"
+    connection = os.environ.get("SSH_CONNECTION", "")
+    address = connection.partition(" ")[0] or "this host"
     os.environ.clear()
     user = pwd.getpwuid(os.getuid()).pw_name
     if asked not in accepted(SOCKET):
         return refuse(asked, user, address)
-    peer = connect(SOCKET)
+    admin = is_admin()
+    peer = connect(SOCKET if admin else LIMITED.format(user))
     if peer is None:
         return 1
     with peer:
+        if not admin:
+            peer.sendall(announcement(connection))
         pipe(peer)
     return 0
 

@@ -18,12 +18,14 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import apply as _apply
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import lock as _lock
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sockets as _sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
@@ -33,6 +35,8 @@ REFUSALS = (
     _locks.LockError,
     _service.ServiceError,
     _plan.AccessError,
+    _sockets.SocketError,
+    _settings.GatewayError,
     _accounts.AccountError,
     _users.UserError,
     _sshd.SshdError,
@@ -88,12 +92,14 @@ def run(
         limits = _plan.limits(desired, via if over_ssh else None, result)
         plan = _plan.make(desired, limits, sshd, service, accounts, users, via, kept)
         result.removed = [account.name for account in plan.leaving]
-        granted = _plan.granted(service.socket_path, accounts.gid)
-        result.changed |= plan.changes or not granted or accounts.gid is None
+        granted = _plan.granted(service.socket_path, accounts.admins_gid)
+        result.changed |= plan.changes or not granted or _plan.admits_all(service.socket_path, accounts.gid)
+        result.changed |= _sockets.differs()
         result.port, result.host_keys = sshd.port_and_host_keys(via)
         result.diff = _plan.diffs(plan, accounts, users, service.socket_path, granted, True, kept)
         if check_mode:
             return result
+        _sockets.check(users)
         _locks.end_if_not_awaited(is_awaited)
         _apply.take_away(plan)
         _apply.give(plan, service)
@@ -140,10 +146,11 @@ def clear(
             cut=[],
         )
         path = service.socket_path if service else _service.DEFAULT_SOCKET
-        granted = _plan.granted(path, accounts.gid)
+        granted = _plan.granted(path, accounts.admins_gid)
         left = [folder for folder in _apply.own_folders() if folder.is_dir()]
         result.removed = [account.name for account in plan.leaving]
-        result.changed |= plan.changes or granted or accounts.gid is not None or bool(left)
+        result.changed |= plan.changes or granted or bool(left)
+        result.changed |= accounts.gid is not None or accounts.admins_gid is not None
         result.diff = _plan.diffs(plan, accounts, (), path, granted, False)
         if check_mode:
             return result
@@ -154,7 +161,8 @@ def clear(
             _commit.begin(sshd, plan.sshd, via)
         else:
             _apply.put(plan.sshd)
-        _apply.remove_rest(plan, service, accounts.gid)
+        _apply.remove_rest(plan, service, accounts)
+        _sockets.follow()
         if sshd:
             _keep(confirm_seconds, over_ssh, via, result)
     return result
@@ -197,6 +205,7 @@ def take(names: t.Collection[str], check_mode: bool = False, is_awaited: Awaited
             _apply.put(keys)
             for account in leaving:
                 _accounts.remove(account)
+            _sockets.follow()
     return result
 
 

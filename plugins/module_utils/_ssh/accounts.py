@@ -4,7 +4,8 @@
 
 """The restricted accounts of an engine: found, made, removed with all that they run.
 
-An account is the role's own when its primary group is the role's and its shell is the gate. Nothing else is recorded.
+An account is the role's own when its primary group is the role's and its shell is the gate. An admin is in a second
+group, which the Docker socket admits; everybody else has what a gateway gives them. Nothing else is recorded.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets, ssh_gate
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import processes as _processes
 
-GROUP = "docker-ssh"
+GROUP = gateway_sockets.GROUP
+ADMINS = ssh_gate.ADMINS
 HOME = pathlib.Path("/var/lib/docker-ssh")
 GATE = pathlib.Path("/usr/local/lib/bulkhead/docker-ssh-gate")
 
@@ -39,6 +42,7 @@ class Account:
     uid: int
     comment: str
     sound: bool  # home, password and further groups are as they were made
+    admin: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +51,17 @@ class Accounts:
 
     gid: int | None
     own: t.Mapping[str, Account]
+    admins_gid: int | None = None
 
     @classmethod
     def gather(cls) -> Accounts:
-        try:
-            group = grp.getgrnam(GROUP)
-        except KeyError:
-            return cls(None, {})
+        group, admins = _group(GROUP), _group(ADMINS)
+        if group is None:
+            return cls(None, {}, admins.gr_gid if admins else None)
         own = {}
         foreign = list(group.gr_mem)
-        supplementary = {name for other in grp.getgrall() if other.gr_gid != group.gr_gid for name in other.gr_mem}
+        ours = {GROUP, ADMINS}
+        supplementary = {name for other in grp.getgrall() if other.gr_name not in ours for name in other.gr_mem}
         for entry in pwd.getpwall():
             if entry.pw_gid != group.gr_gid:
                 continue
@@ -64,14 +69,23 @@ class Accounts:
                 foreign.append(entry.pw_name)
                 continue
             sound = entry.pw_dir == str(HOME) and entry.pw_name not in supplementary and _password(entry.pw_name) == "*"
-            own[entry.pw_name] = Account(entry.pw_name, entry.pw_uid, entry.pw_gecos, sound)
+            admin = admins is not None and entry.pw_name in admins.gr_mem
+            own[entry.pw_name] = Account(entry.pw_name, entry.pw_uid, entry.pw_gecos, sound, admin)
         foreign = sorted(set(foreign) - set(own))
         if foreign:
             raise AccountError(
                 f"the group {GROUP} on this host has members that the role did not make: {', '.join(foreign)}; whoever "
                 "is in it loses shell and file transfer. Take them out of the group."
             )
-        return cls(group.gr_gid, own)
+        if admins:
+            first = {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == admins.gr_gid}
+            foreign = sorted({*admins.gr_mem, *first} - set(own))
+        if foreign:
+            raise AccountError(
+                f"the group {ADMINS} on this host has members that the role did not make: {', '.join(foreign)}; whoever "
+                "is in it is root through the Docker socket. Take them out of the group."
+            )
+        return cls(group.gr_gid, own, admins.gr_gid if admins else None)
 
     def refuse_taken_names(self, names: t.Iterable[str]) -> None:
         taken = [name for name in names if name not in self.own and _exists(name)]
@@ -80,6 +94,13 @@ class Accounts:
                 f"{', '.join(taken)} in docker_ssh_users exists on this host already and would lose its shell; choose "
                 f"another name, such as docker-{taken[0]}."
             )
+
+
+def _group(name: str) -> grp.struct_group | None:
+    try:
+        return grp.getgrnam(name)
+    except KeyError:
+        return None
 
 
 def _exists(name: str) -> bool:
@@ -108,27 +129,30 @@ def _run(*command: str) -> None:
         )
 
 
-def make_group() -> int:
-    try:
-        return grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        _run("groupadd", "--system", GROUP)
-    return grp.getgrnam(GROUP).gr_gid
+def make_groups() -> tuple[int, int]:
+    """The group of all accounts and that of admins."""
+    for name in (GROUP, ADMINS):
+        if _group(name) is None:
+            _run("groupadd", "--system", name)
+    return grp.getgrnam(GROUP).gr_gid, grp.getgrnam(ADMINS).gr_gid
 
 
-def remove_group() -> None:
-    _run("groupdel", GROUP)
+def remove_groups() -> None:
+    for name in (ADMINS, GROUP):
+        if _group(name) is not None:
+            _run("groupdel", name)
 
 
-def make(name: str, comment: str) -> None:
+def make(name: str, comment: str, admin: bool) -> None:
     _run(
         *("useradd", "--system", "--no-user-group", "--gid", GROUP, "--home-dir", str(HOME), "--no-create-home"),
-        *("--shell", str(GATE), "--password", "*", "--comment", comment, name),
+        *("--groups", ADMINS if admin else "", "--shell", str(GATE), "--password", "*", "--comment", comment, name),
     )
 
 
-def repair(name: str, comment: str) -> None:
-    _run("usermod", "--home", str(HOME), "--password", "*", "--groups", "", "--comment", comment, name)
+def repair(name: str, comment: str, admin: bool) -> None:
+    groups = ADMINS if admin else ""
+    _run("usermod", "--home", str(HOME), "--password", "*", "--groups", groups, "--comment", comment, name)
 
 
 def remove(account: Account) -> None:

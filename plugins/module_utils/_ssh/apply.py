@@ -20,6 +20,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sockets as _sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 
@@ -48,18 +49,21 @@ def take_away(plan: _plan.Plan) -> None:
 
 
 def give(plan: _plan.Plan, service: _service.Systemd) -> None:
-    gid = _accounts.make_group()
+    gid, admins_gid = _accounts.make_groups()
     for folder in plan.folders:
         _make_folder(folder)
     put(plan.programs)
     if any(target.path.name == _ssh_files.UNIT_DROP_IN for target in plan.programs):
         service.read_units()
-    if not _plan.granted(service.socket_path, gid):
-        socket_acl.grant(service.socket_path, gid)
+    if not _plan.granted(service.socket_path, admins_gid):
+        socket_acl.grant(service.socket_path, admins_gid)
+    if _plan.admits_all(service.socket_path, gid):
+        socket_acl.revoke(service.socket_path, gid)
     for user in plan.coming:
-        _accounts.make(user.name, user.comment)
+        _accounts.make(user.name, user.comment, user.admin)
     for user in plan.repairs:
-        _accounts.repair(user.name, user.comment)
+        _accounts.repair(user.name, user.comment, user.admin)
+    _sockets.follow()
     put(target for target in plan.keys if target.content is not None)
     for account in plan.cut:
         _accounts.end_processes(account)
@@ -107,22 +111,25 @@ def _undo(plan: _plan.Plan, before: _accounts.Accounts, service: _service.System
     now = _accounts.Accounts.gather()
     for name in sorted(names & set(now.own)):
         _accounts.remove(now.own[name])
+    for user in plan.repairs:
+        if user.admin and not before.own[user.name].admin:
+            _accounts.repair(user.name, user.comment, False)
     if before.gid is None:
         everything = [*_ssh_files.no_programs(), *_ssh_files.key_files((), ())]
         programs = [target for target in everything if target.differs()]
-        remove_rest(dataclasses.replace(plan, programs=programs), service, now.gid)
+        remove_rest(dataclasses.replace(plan, programs=programs), service, now)
 
 
-def remove_rest(plan: _plan.Plan, service: _service.Systemd | None, gid: int | None) -> None:
+def remove_rest(plan: _plan.Plan, service: _service.Systemd | None, accounts: _accounts.Accounts) -> None:
     """Everything that the role put on the host, once nobody has access any more."""
     put(plan.programs)
     if service and any(target.path.name == _ssh_files.UNIT_DROP_IN for target in plan.programs):
         service.read_units()
-    if gid is not None:
-        path = service.socket_path if service else _service.DEFAULT_SOCKET
-        if _plan.granted(path, gid) and pathlib.Path(path).exists():
+    path = service.socket_path if service else _service.DEFAULT_SOCKET
+    for gid in (accounts.gid, accounts.admins_gid):
+        if gid is not None and _plan.granted(path, gid) and pathlib.Path(path).exists():
             socket_acl.revoke(path, gid)
-        _accounts.remove_group()
+    _accounts.remove_groups()
     for folder in (*own_folders(), *{target.path.parent for target in plan.programs}):
         _files.remove_if_empty(folder)
 

@@ -51,7 +51,7 @@ def programs(service: _service.Systemd, per_connection: str) -> list[Target]:
     unit = "docker.socket" if service.uses_socket_unit else "docker.service"
     section = "Socket" if service.uses_socket_unit else "Service"
     # With the minus, Docker starts even if this fails.
-    line = f"ExecStartPost=-{python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.GROUP}\n"
+    line = f"ExecStartPost=-{python()} -IS {SOCKET_PROGRAM} {service.socket_path} {_accounts.ADMINS}\n"
     drop_in = f"{NOTICE}[{section}]\n{line}"
     wanted = {unit: drop_in.encode()}
     if per_connection:

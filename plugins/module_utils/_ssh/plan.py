@@ -155,7 +155,11 @@ def make(
     cut = [
         accounts.own[user.name]
         for user in users
-        if user.name in accounts.own and any(_loses_lines(target) for target in keys if target.path.name == user.name)
+        if user.name in accounts.own
+        and (
+            user.admin != accounts.own[user.name].admin
+            or any(_loses_lines(target) for target in keys if target.path.name == user.name)
+        )
     ]
     return Plan(
         folders=[folder for folder in _ssh_files.folders() if not _is_open_to_all(folder)],
@@ -168,7 +172,10 @@ def make(
             user
             for user in users
             if user.name in accounts.own
-            and (not accounts.own[user.name].sound or accounts.own[user.name].comment != user.comment)
+            and (
+                not accounts.own[user.name].sound
+                or (accounts.own[user.name].comment, accounts.own[user.name].admin) != (user.comment, user.admin)
+            )
         ],
         cut=cut,
     )
@@ -255,13 +262,21 @@ def _sshd_targets(
 
 
 def granted(path: str, gid: int | None) -> bool:
-    """Whether the socket admits the group; one that is not there yet will, by its unit."""
+    """Whether the socket admits a group; one that is not there yet will, by its unit."""
     if gid is None:
         return False
     try:
         return socket_acl.admits(path, gid)
     except FileNotFoundError:
         return True
+
+
+def admits_all(path: str, gid: int | None) -> bool:
+    """Whether the socket admits the group of all accounts, which it never may: some of them are no admins."""
+    try:
+        return gid is not None and socket_acl.admits(path, gid)
+    except FileNotFoundError:
+        return False
 
 
 def _program(content: bytes) -> str:
@@ -279,9 +294,10 @@ def diffs(
 ) -> list[dict[str, str]]:
     programs = (_accounts.GATE, _ssh_files.SOCKET_PROGRAM)
     diffs = [_files.diff(target, _program if target.path in programs else None) for target in plan.targets]
-    comments = {name: accounts.own[name].comment for name in kept} | {user.name: user.comment for user in users}
-    after = "".join(f"{name} ({comment})\n" for name, comment in sorted(comments.items()))
-    access = [f"group {_accounts.GROUP}: {'read, write' if state else 'none'}\n" for state in (granted, present)]
+    shown = {name: _described(accounts.own[name].comment, accounts.own[name].admin) for name in kept}
+    shown.update((user.name, _described(user.comment, user.admin)) for user in users)
+    after = "".join(f"{name} ({text})\n" for name, text in sorted(shown.items()))
+    access = [f"group {_accounts.ADMINS}: {'read, write' if state else 'none'}\n" for state in (granted, present)]
     modes = [f"{folder} ({_mode(folder)})\n" for folder in plan.folders]
     return [
         *diffs,
@@ -297,9 +313,14 @@ def _mode(folder: pathlib.Path) -> str:
 
 def described(accounts: t.Iterable[_accounts.Account]) -> str:
     return "".join(
-        f"{account.name} ({account.comment}){'' if account.sound else ', changed since it was made'}\n"
+        f"{account.name} ({_described(account.comment, account.admin)})"
+        f"{'' if account.sound else ', changed since it was made'}\n"
         for account in sorted(accounts, key=lambda account: account.name)
     )
+
+
+def _described(comment: str, admin: bool) -> str:
+    return comment if admin else f"{comment}, through the gateway".lstrip(", ")
 
 
 def diff(header: str, before: str, after: str) -> list[dict[str, str]]:

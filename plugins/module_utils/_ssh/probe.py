@@ -94,11 +94,10 @@ def check_endpoints(endpoints: t.Sequence[Endpoint], timeout: int) -> dict[str, 
 
 def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
     """Try what is allowed first; where that fails, a refusal shows nothing."""
-    # INFO, since the user's settings may be quieter, and ERROR would leave out that the engine closed the connection.
-    base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none"]
-    base += ["-o", "LogLevel=INFO", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
+    base = _ssh(endpoint, timeout)
     allowed = _try(base, endpoint.address, Attempt("the API", (_DIAL,), stdin=_PING), timeout)
-    if b" 200 OK" not in allowed.stdout:
+    # A gateway that refuses even this is one that the account reaches.
+    if b" 200 OK" not in allowed.stdout and b"the gateway of this engine refuses" not in allowed.stdout:
         cause = _cause(allowed.stderr) or f"no answer, and ssh ended with {allowed.returncode}"
         return _result(endpoint, {}, [f"{endpoint.where} does not reach the Docker API ({cause})"])
     # A forwarding is cleared by the settings of the contexts, so that it would not even be asked for.
@@ -120,6 +119,18 @@ def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
             "a few minutes"
         )
     return _result(endpoint, refused, findings)
+
+
+def ask(endpoint: Endpoint, requests: bytes, timeout: int) -> tuple[bytes, str]:
+    """What the API answers to requests, and otherwise why there is no answer."""
+    done = _try(_ssh(endpoint, timeout), endpoint.address, Attempt("the API", (_DIAL,), stdin=requests), timeout)
+    return done.stdout, _cause(done.stderr) or f"ssh ended with {done.returncode}"
+
+
+def _ssh(endpoint: Endpoint, timeout: int) -> list[str]:
+    # INFO, since the user's settings may be quieter, and ERROR would leave out that the engine closed the connection.
+    base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none"]
+    return [*base, "-o", "LogLevel=INFO", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
 
 
 def _result(endpoint: Endpoint, refused: dict[str, bool], findings: list[str]) -> dict[str, t.Any]:

@@ -14,6 +14,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.scopes import ADMIN
+
 ALL = "all"  # instead of names: every account, so that no account can have this name
 
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -75,6 +77,11 @@ class User:
     allowed_from: tuple[str, ...]
     expires: datetime.datetime | None
     comment: str
+    scope: str = ADMIN
+
+    @property
+    def admin(self) -> bool:
+        return self.scope == ADMIN
 
     def expired(self, now: datetime.datetime) -> bool:
         return self.expires is not None and self.expires <= now
@@ -201,6 +208,7 @@ def users(given: t.Sequence[t.Mapping[str, t.Any]], certificates: bool, keys_lat
             allowed_from=networks(entry["allowed_from"], f"docker_ssh_users: allowed_from of {name}"),
             expires=moment(str(entry["expires"]), name) if entry["expires"] else None,
             comment=comment,
+            scope=str(entry.get("scope") or ADMIN),
         )
         for principal in user.principals:
             if not _PRINCIPAL.fullmatch(principal):

@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, control, scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import ssh_gate
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import gateways
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -101,6 +102,14 @@ class Gateway:
         except (OSError, ssl.SSLError):
             return b""
 
+    def of_account(self, name: str) -> socket.socket:
+        """A connection of an SSH account, as its gate makes it."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(5)
+        connection.connect(str(self.places.socket_of_account(name)))
+        connection.sendall(ssh_gate.announcement("192.0.2.9 40001 192.0.2.1 22"))
+        return connection
+
     def scope_socket(self, name: str, identity: str = "somebody") -> socket.socket:
         """A connection to a scope as the outer backend makes it."""
         connection = socket.socket(socket.AF_UNIX)
@@ -160,8 +169,9 @@ def make(
     own: t.Sequence[scopes.Scope] = (),
     max_connections: int = 100,
     max_request_rate: int = 0,
+    accounts: t.Mapping[str, tuple[str, str]] | None = None,
 ) -> Gateway:
-    """``identities`` are names with their scopes."""
+    """``identities`` are names with their scopes, ``accounts`` those of SSH with identity and scope."""
     places = config.Places(folder / "config", folder / "run")
     places.config.mkdir()
     places.run.mkdir()
@@ -176,7 +186,11 @@ def make(
         port = probe.getsockname()[1]
     daemon = Daemon(folder / "docker.sock")
     known = {one.name: one for one in own}
-    used = dict.fromkeys(name for name in identities.values() if name != scopes.ADMIN)
+    found = tuple(config.Account(name, *of) for name, of in (accounts or {}).items())
+    of_all = [*identities.values(), *(account.scope for account in found)]
+    used = dict.fromkeys(name for name in of_all if name != scopes.ADMIN)
+    for account in found:
+        places.socket_of_account(account.name).parent.mkdir()
     made = config.Config(
         binds=config.binds(["127.0.0.1"], port, False),
         socket=str(daemon.path),
@@ -187,6 +201,7 @@ def make(
         checks_revocation=True,
         max_connections=max_connections,
         max_request_rate=max_request_rate,
+        accounts=found,
         places=places,
     )
     gateway = Gateway(folder, daemon, authority, port, made)

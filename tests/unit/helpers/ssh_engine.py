@@ -12,6 +12,8 @@ import typing as t
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import socket_acl, sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -25,7 +27,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import patter
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
 
-GID = 990
+GID, ADMINS = 990, 991
 DEFAULTS = {
     "permituserenvironment": "no",
     "maxstartups": "10:30:100",
@@ -150,7 +152,8 @@ class Engine:
             "root": self._entry("root", 0, 0, "/root", "/bin/bash"),
             "ops": self._entry("ops", 1000, 1000, "/home/ops", "/bin/bash"),
         }
-        self.group = False
+        self.groups: set[str] = set()
+        self.admins: list[str] = []
         self.admitted: set[int] = set()
         self.timers: dict[str, int] = {}
         self.loaded = ""  # the drop-in that sshd has read
@@ -186,18 +189,25 @@ class Engine:
         options = dict(zip(command[1::1], command[2::1]))
         name = command[-1]
         if command[0] == "groupadd":
-            self.group = True
+            self.groups.add(name)
         elif command[0] == "groupdel":
             assert not any(user.pw_gid == GID for user in self.users.values())
-            self.group = False
+            self.groups.remove(name)
         elif command[0] == "useradd":
             given = (options["--home-dir"], options["--shell"], options["--comment"])
             self.users[name] = self._entry(name, 900 + len(self.users), GID, *given)
+            self._join(name, options["--groups"])
         elif command[0] == "usermod":
             user = self.users[name]
             user.pw_dir, user.pw_gecos, user.password = options["--home"], options["--comment"], options["--password"]
+            self._join(name, options["--groups"])
         else:
             del self.users[name]
+            self._join(name, "")
+
+    def _join(self, name: str, group: str) -> None:
+        assert group in ("", _accounts.ADMINS)
+        self.admins = [other for other in self.admins if other != name] + ([name] if group else [])
 
     def system_command(self, command: t.Sequence[str], **_: t.Any) -> types.SimpleNamespace:
         self.step(" ".join(command))
@@ -240,7 +250,7 @@ class Engine:
             for path in sorted(self.root.rglob("*"))
             if path.is_file() and path != _lock.LOCK
         }
-        return {**found, "accounts": " ".join(sorted(self.users)), "group": str(self.group)}
+        return {**found, "accounts": " ".join(sorted(self.users)), "groups": str(sorted(self.groups)), "admins": str(sorted(self.admins))}
 
 
 def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
@@ -250,7 +260,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     for folder in (etc / "sshd_config.d", root / "systemd", root / "pam.d"):
         folder.mkdir(parents=True)
     (root / "docker.sock").touch()
-    places: list[tuple[t.Any, str, pathlib.Path]] = [
+    places: list[tuple[t.Any, str, pathlib.Path | Places]] = [
         (_sshd, "CONFIG", etc / "sshd_config"),
         (_sshd, "DROP_IN", etc / "sshd_config.d/00-docker-ssh.conf"),
         (sshd_restore, "JOURNAL", state / "journal.json"),
@@ -268,6 +278,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         (_ssh_files, "SOCKET_PROGRAM", root / "lib/docker-ssh-socket"),
         (_ssh_files, "UNITS", root / "systemd"),
         (_lock, "LOCK", root / "lock"),
+        (_settings, "PLACES", Places(root / "gateway", root / "run")),
         (_pam, "ACCESS", root / "access.conf"),
     ]
     for module, name, path in places:
@@ -283,9 +294,10 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         return engine.users[name]
 
     def group(name: str) -> types.SimpleNamespace:
-        if not engine.group or name != _accounts.GROUP:
+        if name not in engine.groups:
             raise KeyError(name)
-        return types.SimpleNamespace(gr_gid=GID, gr_mem=[])
+        admins = name == _accounts.ADMINS
+        return types.SimpleNamespace(gr_gid=ADMINS if admins else GID, gr_mem=list(engine.admins) if admins else [])
 
     monkeypatch.setattr(_accounts, "grp", types.SimpleNamespace(getgrnam=group, getgrall=lambda: []))
     users = types.SimpleNamespace(getpwall=lambda: list(engine.users.values()), getpwnam=named)

@@ -95,7 +95,7 @@ def _ours() -> list[str]:
     return sorted(path.name for folder in folders if folder.exists() for path in folder.iterdir())
 
 
-WHOLE = ["ca.pem", "docker-gateway.service", "haproxy.cfg", "server.pem", "settings.json"]
+WHOLE = ["ca.pem", "docker-gateway.service", "haproxy.cfg", "server.pem", "settings.json", "ssh_sockets.py"]
 
 
 def test_dockerd_gives_its_endpoint_to_the_gateway_and_gets_it_back(daemon: base.Daemon, unit: Unit) -> None:

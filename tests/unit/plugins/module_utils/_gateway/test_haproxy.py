@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -15,6 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control, scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._installed import ssh_gate
 from helpers import docker_api, odd_http, pki, recording_daemon
 from helpers import gateway as _gateway
 
@@ -227,6 +229,113 @@ def test_an_identity_has_so_many_connections_and_requests(tmp_path: pathlib.Path
         assert b"200 OK" in gateway.ask(files["other"])
         for connection in held:
             connection.close()
+
+
+# -- over SSH --------------------------------------------------------------------------------------------------------
+
+ACCOUNTS = {"docker-alice": ("alice", "status"), "docker-bob": ("bob@example.com", "operate"), "ci": ("ci", "own")}
+
+
+@pytest.fixture(scope="module")
+def with_accounts(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[_gateway.Gateway]:
+    """alice has a certificate, too, and the others have an account alone."""
+    own = scopes.Scope("own", (scopes.rule("GET /info", "own"),))
+    identities = {"root": "admin", "alice": "status"}
+    with _started(tmp_path_factory.mktemp("ssh"), identities, own=[own], accounts=ACCOUNTS) as made:
+        yield made
+
+
+def _over_ssh(gateway: _gateway.Gateway, account: str, method: str, path: str) -> bytes:
+    with gateway.of_account(account) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n".encode())
+        return _gateway.received(connection)
+
+
+@pytest.mark.parametrize("account", ["docker-alice", "docker-bob"])
+def test_every_endpoint_of_every_version_has_the_same_verdict_over_ssh(
+    with_accounts: _gateway.Gateway, account: str
+) -> None:
+    verdicts = docker_api.verdicts(ACCOUNTS[account][1])
+    with_accounts.daemon.requests.clear()
+    found = docker_api.statuses(verdicts, lambda: with_accounts.of_account(account))
+    assert found == docker_api.expected(verdicts)
+    reached = [f"{method} {path}" for method, path in with_accounts.daemon.requests]
+    assert reached == [line for line, allowed in verdicts.items() if allowed]
+
+
+def test_an_account_that_no_identity_logs_in_to_has_a_scope_of_its_own(with_accounts: _gateway.Gateway) -> None:
+    assert b" 200 OK" in _over_ssh(with_accounts, "ci", "GET", "/info")
+    assert b" 403 " in _over_ssh(with_accounts, "ci", "GET", "/version")
+
+
+def test_the_log_says_whose_account_it_is_and_where_the_login_came_from(with_accounts: _gateway.Gateway) -> None:
+    _over_ssh(with_accounts, "docker-bob", "GET", "/volumes?name=secret")
+    line = next(line for line in reversed(with_accounts.log) if "request" in line)
+    assert re.fullmatch(
+        r'<6>request identity="bob@example\.com" scope=operate src=192\.0\.2\.9:40001 verdict=refused status=403 '
+        r'method="GET" path="/volumes" state=\S+',
+        line,
+    )
+    end = time.monotonic() + 5
+    said = 'connection identity="bob@example.com" scope=operate account=docker-bob src=192.0.2.9:40001 state='
+    while not any(said in line for line in with_accounts.log):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_an_account_is_known_whatever_its_address(with_accounts: _gateway.Gateway) -> None:
+    """Each request is logged with its identity, or refused."""
+    path = str(with_accounts.places.socket_of_account("docker-alice"))
+    for connection in ("fe80::1%eth0 40000 fe80::2%eth0 22", ""):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(path)
+            client.sendall(ssh_gate.announcement(connection) + b"GET /swarm HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert b" 403 " in _gateway.received(client)
+        line = next(line for line in reversed(with_accounts.log) if "request" in line)
+        assert 'request identity="alice" scope=status' in line
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(path)
+        client.sendall(b"PROXY UNKNOWN\r\nGET /_ping HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert _gateway.received(client) == b""
+
+
+def test_what_an_account_says_of_itself_is_nothing(with_accounts: _gateway.Gateway) -> None:
+    """A second announcement, or one with another identity, is no request."""
+    with_accounts.daemon.requests.clear()
+    for claim in (b"PROXY TCP4 192.0.2.7 192.0.2.1 1 22\r\n", _gateway.proxy_header("root")):
+        with with_accounts.of_account("docker-alice") as connection:
+            connection.sendall(claim + b"GET /info HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert not _gateway.received(connection).startswith(b"HTTP/1.1 200")
+    assert with_accounts.daemon.requests == []
+
+
+def test_an_identity_is_cut_over_ssh_as_well_and_others_are_not(with_accounts: _gateway.Gateway) -> None:
+    streams = {name: with_accounts.of_account(name) for name in ("docker-alice", "docker-bob")}
+    for stream in streams.values():
+        stream.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert stream.recv(1000).startswith(b"HTTP/1.1 200")
+    assert control.cut(with_accounts.places.master, ["alice"]) == 1
+    assert _gateway.received(streams["docker-alice"]) == b""
+    streams["docker-bob"].sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+    assert streams["docker-bob"].recv(1000).startswith(b"HTTP/1.1 200")
+    for stream in streams.values():
+        stream.close()
+
+
+def test_an_account_is_there_after_a_reload_and_after_it_was_away(tmp_path: pathlib.Path) -> None:
+    with _started(tmp_path, {"root": "admin"}, accounts={"docker-alice": ("alice", "status")}) as gateway:
+        stays = gateway.config
+        for accounts, answers in ((stays.accounts, True), ((), False), (stays.accounts, True)):
+            gateway.config = dataclasses.replace(stays, accounts=accounts)
+            gateway.write()
+            gateway.reload()
+            if answers:
+                assert b" 200 OK" in _over_ssh(gateway, "docker-alice", "GET", "/_ping")
+            else:
+                with contextlib.suppress(OSError):
+                    assert b"" == _over_ssh(gateway, "docker-alice", "GET", "/_ping")
 
 
 # -- revocation ------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pathlib
+import pwd
 import socket
 import subprocess
 import sys
@@ -110,13 +112,17 @@ def test_it_ends_when_the_client_is_gone_although_the_api_says_nothing() -> None
 
 
 def gate(
-    asked: str | None, path: str, tmp_path: pathlib.Path, stdin: bytes = b""
+    asked: str | None, path: str, tmp_path: pathlib.Path, stdin: bytes = b"", admin: bool = True
 ) -> subprocess.CompletedProcess[bytes]:
-    """The gate as it is installed."""
+    """The gate as it is installed, for an admin or for an account that the gateway limits."""
     program = tmp_path / "gate"
-    program.write_text(
-        SOURCE.read_text(encoding="utf-8").replace('"/run/docker.sock"', f'"{path}"', 1), encoding="utf-8"
-    )
+    text = SOURCE.read_text(encoding="utf-8").replace('"/run/docker.sock"', f'"{path}"', 1)
+    if admin:
+        text = text.replace('"docker-ssh-admin"', f'"{grp.getgrgid(os.getgid()).gr_name}"', 1)
+        text = text.replace("in os.getgroups()", "in [os.getgid(), *os.getgroups()]", 1)
+    else:
+        text = text.replace('"/run/docker-gateway/ssh-{}/docker.sock"', f'"{tmp_path}/ssh-{{}}"', 1)
+    program.write_text(text, encoding="utf-8")
     environment = {"SSH_CONNECTION": "192.0.2.1 1 192.0.2.2 22", "DOCKER_HOST": "tcp://elsewhere"}
     return subprocess.run(
         [sys.executable, "-IS", str(program), "-c", "id"],
@@ -128,9 +134,12 @@ def gate(
     )
 
 
-def test_installed_it_speaks_to_its_socket_only(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("admin", [True, False])
+def test_installed_it_speaks_to_its_socket_only(tmp_path: pathlib.Path, admin: bool) -> None:
+    """Whoever is no admin has one of the gateway's, which is told first where the login came from."""
+    own = tmp_path / ("api.sock" if admin else f"ssh-{pwd.getpwuid(os.getuid()).pw_name}")
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "api.sock"))
+        server.bind(str(own))
         server.listen()
         server.settimeout(5)
 
@@ -141,8 +150,23 @@ def test_installed_it_speaks_to_its_socket_only(tmp_path: pathlib.Path) -> None:
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        done = gate("docker system dial-stdio", str(tmp_path / "api.sock"), tmp_path, b"hello")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"you said hello", b"")
+        done = gate("docker system dial-stdio", str(tmp_path / "api.sock"), tmp_path, b"hello", admin)
+    first = b"" if admin else b"PROXY TCP4 192.0.2.1 192.0.2.2 1 22\r\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"you said " + first + b"hello", b"")
+
+
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [
+        ("192.0.2.1 40000 192.0.2.2 22", b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 22\r\n"),
+        ("2001:db8::1 40000 2001:db8::2 2222", b"PROXY TCP6 2001:db8::1 2001:db8::2 40000 2222\r\n"),
+        ("fe80::1%eth0 40000 fe80::2%eth0 22", b"PROXY TCP6 fe80::1 fe80::2 40000 22\r\n"),
+        ("UNKNOWN 65535 UNKNOWN 65535", b"PROXY TCP6 :: :: 0 0\r\n"),
+        ("", b"PROXY TCP6 :: :: 0 0\r\n"),
+    ],
+)
+def test_the_gateway_is_told_where_a_login_comes_from(connection: str, told: bytes) -> None:
+    assert ssh_gate.announcement(connection) == told
 
 
 @pytest.mark.parametrize("asked", [None, "", "id", "docker system dial-stdio ", "docker system dial-stdio\nid"])

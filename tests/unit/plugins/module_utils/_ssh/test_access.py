@@ -7,14 +7,16 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sockets as _sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
-from helpers.ssh_engine import ED25519, GID, OTHER, Engine, Killed, desired, give, keep, user
+from helpers.ssh_engine import ADMINS, ED25519, GID, OTHER, Engine, Killed, desired, give, keep, user
 
 
 def drop_in() -> str:
@@ -38,7 +40,7 @@ def test_a_first_run_gives_access_and_a_second_one_changes_nothing(engine: Engin
     assert (result.changed, result.users, result.logins) == (True, ["docker-alice"], ["docker-alice"])
     assert engine.users["docker-alice"].pw_shell == str(_accounts.GATE)
     assert (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8").endswith(f"{ED25519}\n")
-    assert engine.admitted == {GID}
+    assert engine.admitted == {ADMINS}
     assert engine.loaded == drop_in()
     assert "ForceCommand" in engine.loaded
     assert not engine.timers
@@ -141,7 +143,7 @@ def test_a_login_that_fails_leaves_those_alone_who_had_access_before(engine: Eng
     with pytest.raises(_plan.AccessError, match="docker-bob"):
         give(user("docker-alice"), user("docker-bob", OTHER), max_sessions=7)
     assert engine.files() == before
-    assert engine.admitted == {GID}
+    assert engine.admitted == {ADMINS}
 
 
 def test_no_login_is_tried_where_nobody_wants_it_or_nothing_changed(engine: Engine) -> None:
@@ -377,3 +379,77 @@ def test_limits_are_raised_and_never_lowered(engine: Engine) -> None:
 def test_options_that_cannot_be_are_refused_in_a_sentence(options: dict[str, t.Any], sentence: str) -> None:
     with pytest.raises(_plan.AccessError, match=sentence):
         desired(**options)
+
+
+# -- scopes ------------------------------------------------------------------------------------------------------------
+
+
+def _gateway_knows(**scopes: str) -> None:
+    """What the engine's gateway was set up with: accounts with their scopes."""
+    wanted = _settings.read(
+        {
+            "identities": [],
+            "accounts": [{"name": name, "identity": "alice", "scope": scope} for name, scope in scopes.items()],
+            "scopes": [{"name": scope, "rules": ["GET /_ping"]} for scope in set(scopes.values())],
+        }
+    )
+    _settings.PLACES.config.mkdir(exist_ok=True)
+    _settings.PLACES.settings.write_bytes(wanted.dump(["127.0.0.1"], 2376))
+
+
+def test_an_account_with_a_limited_scope_is_not_let_to_the_docker_socket(engine: Engine) -> None:
+    _gateway_knows(limited="status")
+    assert give(user("docker-alice"), user("limited", OTHER, scope="status")).changed
+    assert engine.admins == ["docker-alice"]
+    assert engine.admitted == {ADMINS}
+    assert engine.users["limited"].pw_gid == GID
+    assert not give(user("docker-alice"), user("limited", OTHER, scope="status")).changed
+
+
+def test_the_group_of_all_accounts_is_not_let_to_the_docker_socket(engine: Engine) -> None:
+    give()
+    engine.admitted.add(GID)
+    assert give().changed
+    assert engine.admitted == {ADMINS}
+
+
+@pytest.mark.parametrize("known", [{}, {"docker-bob": "status"}, {"docker-alice": "other"}])
+def test_a_limited_account_needs_a_gateway_that_knows_it_so(engine: Engine, known: dict[str, str]) -> None:
+    if known:
+        _gateway_knows(**known)
+    before = engine.files()
+    with pytest.raises(_sockets.SocketError, match="docker-alice has the scope status, and the gateway of this host"):
+        give(user("docker-alice", scope="status"))
+    assert engine.files() == before
+
+
+def test_another_scope_moves_the_account_and_ends_what_it_runs(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(_accounts, "end_processes", lambda account: ended.append(account.name))
+    give()
+    _gateway_knows(**{"docker-alice": "status"})
+    for scope, admins in (("status", []), ("admin", ["docker-alice"])):
+        ended.clear()
+        result = give(user("docker-alice", scope=scope))
+        assert result.changed
+        assert "through the gateway" in str(result.diff)
+        assert (engine.admins, ended) == (admins, ["docker-alice"])
+        assert not give(user("docker-alice", scope=scope)).changed
+
+
+def test_an_account_that_was_made_an_admin_and_cannot_log_in_is_none_again(engine: Engine) -> None:
+    _gateway_knows(**{"docker-alice": "status"})
+    give(user("docker-alice", scope="status"))
+    engine.login_problem["docker-alice"] = "Connection closed"
+    with pytest.raises(_plan.AccessError, match="nobody can log in"):
+        give(user("docker-alice"))
+    assert engine.admins == []
+
+
+def test_somebody_else_in_the_group_of_admins_is_refused(engine: Engine) -> None:
+    give()
+    engine.admins.append("ops")
+    with pytest.raises(_accounts.AccountError, match=r"members that the role did not make: ops; whoever is in it is root"):
+        give()
