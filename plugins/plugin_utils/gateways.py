@@ -99,13 +99,13 @@ def _limited_accounts(
         holders = [*sorted(who), *(["docker_ssh_users"] if has_keys and who else [])]
         if len(holders) > 1:
             reader.say(
-                f"The account {account} of {name} has a limited scope and several holders, {listed(holders)}, whom its "
+                f"The account {account} of {name} has a limited scope and several holders ({listed(holders)}), whom its "
                 "gateway could not tell apart. Give each identity an ssh_account of its own."
             )
         elif len(every) > 1:
             reader.say(
-                f"The account {account} of {name} has the scopes {listed(every)}. Leave scope out of docker_ssh_users, "
-                "and it has that of the identity which logs in."
+                f"The account {account} of {name} has several scopes ({listed(every)}). Leave scope out of "
+                "docker_ssh_users, and it has that of the identity which logs in."
             )
         else:
             found.append({"name": account, "identity": next(iter(who), account), "scope": every[0]})

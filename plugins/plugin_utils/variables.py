@@ -364,6 +364,7 @@ ROLE_INPUTS = frozenset(
         "docker_engine_foreign_names",
         "docker_engine_gateway",
         "docker_engine_retired_cas",
+        "docker_gateway_accounts",
         "docker_gateway_revocation_lists",
         "docker_gateway_revoked_names",
         "docker_ssh_absent_names",

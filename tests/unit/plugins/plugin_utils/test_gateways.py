@@ -43,13 +43,83 @@ def test_an_engine_without_a_gateway_has_none() -> None:
 
 def test_a_limited_identity_is_root_nowhere() -> None:
     hosts = {"web1": ON, "build1": {"docker_client_identities": [{"name": "alice", "scope": "status"}]}}
-    with pytest.raises(plan.PlanError, match="web2 has no gateway, where every certificate is root"):
+    with pytest.raises(plan.PlanError, match="web2 has no gateway, where whoever gets in is root"):
         plan.make(inventory(hosts, GROUPS), "site")
 
 
-def test_a_limited_identity_has_no_ssh_account() -> None:
-    said = _problem([{"name": "alice", "scope": "status"}], docker_client_transports=["tls", "ssh"])
-    assert "its SSH account would be root on engines" in said
+@pytest.mark.parametrize("transports", [["ssh"], ["tls", "ssh"]])
+def test_a_limited_identity_is_root_nowhere_over_ssh_either(transports: list[str]) -> None:
+    client = {
+        "docker_client_identities": [{"name": "admin"}, {"name": "alice", "scope": "status"}],
+        "docker_client_transports": transports,
+    }
+    with pytest.raises(plan.PlanError, match="web2 has no gateway, where whoever gets in is root"):
+        plan.make(inventory({"web1": ON, "build1": client}, GROUPS), "site")
+    if transports == ["ssh"]:  # where there is no account, either
+        hosts = {"web1": ON, "web2": {"docker_ssh_enabled": False}, "build1": client}
+        assert plan.make(inventory(hosts, GROUPS), "site")["gateways"] == ["web1"]
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"
+OVER_SSH = {"docker_client_transports": ["tls", "ssh"]}
+
+
+def test_a_gateway_has_a_socket_for_each_account_with_a_limited_scope() -> None:
+    users = [
+        {"name": "docker-bob", "public_keys": [KEY]},
+        {"name": "ci", "public_keys": [KEY], "scope": "operate"},
+        {"name": "docker-alice", "expires": "2030-12-31"},
+        {"name": "gone", "public_keys": [KEY], "scope": "status", "state": "absent"},
+    ]
+    identities = [{"name": "admin"}, {"name": "alice", "scope": "status"}]
+    made = _made(identities, engine={**ON, "docker_ssh_users": users}, **OVER_SSH)
+    gateway = made["engines"]["web1"]["gateway"]
+    assert gateway["accounts"] == [
+        {"name": "ci", "identity": "ci", "scope": "operate"},
+        {"name": "docker-alice", "identity": "alice", "scope": "status"},
+    ]
+    assert [scope["name"] for scope in gateway["scopes"]] == ["operate", "status"]
+    assert [one["name"] for one in gateway["identities"]] == ["admin", "alice"]
+    scopes = {user["name"]: user.get("scope") or "admin" for user in handover.ssh_users(made, "web1")}
+    assert scopes == {
+        **{"docker-bob": "admin", "ci": "operate", "docker-alice": "status", "gone": "status"},
+        "docker-admin": "admin",
+    }
+
+
+def test_no_socket_is_there_for_whom_the_engine_has_no_account() -> None:
+    identities = [{"name": "admin"}, {"name": "alice", "scope": "status"}]
+    assert _made(identities)["engines"]["web1"]["gateway"]["accounts"] == []
+    off = {**ON, "docker_ssh_enabled": False}
+    assert _made(identities, engine=off, **OVER_SSH)["engines"]["web1"]["gateway"]["accounts"] == []
+
+
+def test_a_declared_account_with_a_limited_scope_is_root_nowhere() -> None:
+    user = {"name": "ci", "public_keys": [KEY], "scope": "status"}
+    said = _problem([{"name": "admin"}], engine={"docker_ssh_users": [user]})
+    assert "docker_ssh_users of web1 gives ci the scope status, and web1 has no gateway" in said
+    _made([{"name": "admin"}], engine={"docker_ssh_users": [{**user, "state": "absent"}]})
+
+
+def test_an_account_with_a_limited_scope_is_one_identity_s_alone() -> None:
+    alice, bob = ({"name": name, "scope": "status", "ssh_account": "team"} for name in ("alice", "bob"))
+    said = _problem([alice, bob], engine=ON, **OVER_SSH)
+    assert "The account team of web1 has a limited scope and several holders (alice, bob), whom" in said
+    with_keys = {**ON, "docker_ssh_users": [{"name": "team", "public_keys": [KEY]}]}
+    assert "holders (alice, docker_ssh_users), whom" in _problem([alice], engine=with_keys, **OVER_SSH)
+    admins = [{**one, "scope": "admin"} for one in (alice, bob)]
+    assert _made(admins, engine=ON, **OVER_SSH)["engines"]["web1"]["gateway"]["accounts"] == []
+
+
+def test_an_account_has_one_scope() -> None:
+    alice = {"name": "alice", "scope": "status"}
+    other = {**ON, "docker_ssh_users": [{"name": "docker-alice", "scope": "operate"}]}
+    said = _problem([alice], engine=other, **OVER_SSH)
+    assert "The account docker-alice of web1 has several scopes (operate, status)" in said
+    unknown = {**ON, "docker_ssh_users": [{"name": "ci", "public_keys": [KEY], "scope": "stats"}]}
+    assert "there is no scope 'stats'" in _problem([alice], engine=unknown)
+    named = {**ON, "docker_ssh_users": [{"name": "alice", "public_keys": [KEY], "scope": "operate"}]}
+    assert "The identity 'alice' has the scopes status and operate on web1" in _problem([alice], engine=named)
 
 
 def test_a_scope_has_to_be_there() -> None:
@@ -100,6 +170,16 @@ def test_whoever_was_revoked_is_left_out() -> None:
     assert gateway["revocation_lists"] == "lists"
 
 
+def test_the_account_of_whoever_was_revoked_has_no_socket() -> None:
+    """Another account of that name stays."""
+    users = [{"name": "alice", "public_keys": [KEY], "scope": "status"}]
+    made = _made(
+        [{"name": "admin"}, {"name": "alice", "scope": "status"}], engine={**ON, "docker_ssh_users": users}, **OVER_SSH
+    )
+    gateway = handover.engine_gateway(made, "web1", {"revoked": ["alice"]})
+    assert [account["name"] for account in gateway["accounts"]] == ["alice"]
+
+
 def _playbook(name: str, engine: dict[str, t.Any], identities: list[dict[str, t.Any]], **play: t.Any) -> plan.Plan:
     hosts: dict[str, dict[str, t.Any]] = {"web1": engine, "build1": {"docker_client_identities": identities}}
     groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}
@@ -134,6 +214,25 @@ def test_gateways_are_asked_what_scopes_name_and_what_they_do_not() -> None:
     assert not asked["GET", "//containers/json"]
     assert sum(asked.values()) == 2
     assert gateways.calls(plan.make(inventory({}, GROUPS), "site"), ["web1"]) == []
+
+
+@pytest.mark.parametrize("transports", [["ssh"], ["tls", "ssh"]])
+def test_gateways_are_asked_the_same_over_ssh(transports: list[str]) -> None:
+    identities = [{"name": "admin"}, {"name": "alice", "scope": "status"}]
+    made = _made(identities, docker_client_transports=transports, engine={**ON, "ansible_port": 2222})
+    (web1,) = gateways.calls(made, ["web1"])
+    assert web1["ssh_port"] == 2222
+    over = {
+        transport: [
+            (call["method"], call["path"], call["allowed"])
+            for call in web1["calls"]
+            if call.get("account") == ("docker-alice" if transport == "ssh" else None)
+        ]
+        for transport in transports
+    }
+    assert all(asked == over["ssh"] for asked in over.values())
+    assert len(web1["calls"]) == len(transports) * len(over["ssh"])
+    assert ("GET", "/containers/json", True) in over["ssh"]
 
 
 def test_an_admin_verifies_the_engines() -> None:

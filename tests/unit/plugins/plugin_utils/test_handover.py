@@ -40,7 +40,7 @@ def client(*identities: dict[str, str], transports: tuple[str, ...] = ("ssh",)) 
     return {"identities": list(identities), "transports": list(transports)}
 
 
-ALICE = {"name": "alice", "user": "", "ssh_account": "docker-alice"}
+ALICE = {"name": "alice", "user": "", "ssh_account": "docker-alice", "scope": "admin"}
 
 
 def answer(*keys: dict[str, str], user: str = "") -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_check_mode_has_no_key_yet() -> None:
 
 
 def test_one_os_user_cannot_speak_for_another_s_identity() -> None:
-    deploy = {"name": "deploy", "user": "jenkins", "ssh_account": "docker-deploy"}
+    deploy = {"name": "deploy", "user": "jenkins", "ssh_account": "docker-deploy", "scope": "admin"}
     hostvars = {"build1": answer({"name": "deploy", "account": "docker-deploy", "public_key": KEY}, user="bob")}
 
     users = handover.ssh_users(plan(build1=client(deploy)), "web2", hostvars)
@@ -187,7 +187,7 @@ def test_an_engine_that_is_switched_off_has_no_account() -> None:
 
 
 def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None:
-    made = plan(build1=client({"name": "dave", "user": "", "ssh_account": "docker-carol"}))
+    made = plan(build1=client({"name": "dave", "user": "", "ssh_account": "docker-carol", "scope": "admin"}))
     made["engines"]["web1"]["ssh"]["users"].append({"name": "docker-carol", "public_keys": [KEY], "state": "present"})
 
     users = handover.ssh_users(made, "web1", {"build1": answer()}, revoked=["carol"])
@@ -200,7 +200,7 @@ def test_an_account_that_the_inventory_declares_ends_with_its_identity() -> None
 
 def test_a_declared_account_of_somebody_else_stays() -> None:
     """Of the same name as an identity that logs in to another account."""
-    made = plan(build1=client({"name": "ops", "user": "", "ssh_account": "ci"}))
+    made = plan(build1=client({"name": "ops", "user": "", "ssh_account": "ci", "scope": "admin"}))
     made["engines"]["web1"]["ssh"]["users"].append({"name": "docker-ops", "public_keys": [KEY], "state": "present"})
     users = handover.ssh_users({**made, "playbook": "site"}, "web1", {"build1": answer()}, revoked=["ops"])
     assert [user["name"] for user in users] == ["ops", "docker-ops"]
