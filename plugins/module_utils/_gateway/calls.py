@@ -125,7 +125,7 @@ def _statuses(
     at = probe.Endpoint(endpoint.name, endpoint.address, account, endpoint.ssh_port)
     said, cause = probe.ask(at, requests.encode("ascii"), math.ceil(timeout))
     stream = _Answers(said)
-    return {call: (status, "" if status else cause) for call in calls for status in [stream.status()]}
+    return {call: (status, "" if status else cause) for call in calls for status in [stream.status(call.method)]}
 
 
 class _Answers(io.BytesIO):
@@ -139,9 +139,9 @@ class _Answers(io.BytesIO):
     def close(self) -> None:
         """http.client would, after each of them."""
 
-    def status(self) -> int:
+    def status(self, method: str) -> int:
         """That of the next one; 0 where there is none any more."""
-        response = http.client.HTTPResponse(t.cast(socket.socket, self))
+        response = http.client.HTTPResponse(t.cast(socket.socket, self), method=method)
         try:
             response.begin()
             response.read()

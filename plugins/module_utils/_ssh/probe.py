@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import os
 import re
 import subprocess
+import threading
 import typing as t
 
 _DIAL = "docker system dial-stdio"
@@ -122,9 +125,26 @@ def check_endpoint(endpoint: Endpoint, timeout: int) -> dict[str, t.Any]:
 
 
 def ask(endpoint: Endpoint, requests: bytes, timeout: int) -> tuple[bytes, str]:
-    """What the API answers to requests, and otherwise why there is no answer."""
-    done = _try(_ssh(endpoint, timeout), endpoint.address, Attempt("the API", (_DIAL,), stdin=requests), timeout)
+    """What the API answers to requests, and otherwise why there is no answer. The last one has to close the connection.
+
+    The client's direction stays open until then: HAProxy 3.2 answers the first request alone of one that is closed.
+    """
+    reader, writer = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(writer, requests), daemon=True)
+    feeder.start()
+    try:
+        done = _try(_ssh(endpoint, timeout), endpoint.address, Attempt("the API", (_DIAL,)), timeout, reader)
+    finally:
+        os.close(reader)
+        feeder.join()
+        os.close(writer)
     return done.stdout, _cause(done.stderr) or f"ssh ended with {done.returncode}"
+
+
+def _feed(pipe: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # ssh has ended before it read all
+        while data:
+            data = data[os.write(pipe, data) :]
 
 
 def _ssh(endpoint: Endpoint, timeout: int) -> list[str]:
@@ -144,10 +164,13 @@ def _result(endpoint: Endpoint, refused: dict[str, bool], findings: list[str]) -
     }
 
 
-def _try(base: t.Sequence[str], address: str, attempt: Attempt, timeout: int) -> subprocess.CompletedProcess[bytes]:
+def _try(
+    base: t.Sequence[str], address: str, attempt: Attempt, timeout: int, stdin: int | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = [*base, *attempt.options, "--", address, *attempt.command]
+    source: dict[str, t.Any] = {"input": attempt.stdin} if stdin is None else {"stdin": stdin}
     try:
-        return subprocess.run(command, input=attempt.stdin, capture_output=True, check=False, timeout=timeout + 10)
+        return subprocess.run(command, **source, capture_output=True, check=False, timeout=timeout + 10)
     except subprocess.TimeoutExpired as error:
         said = (error.stderr or b"") + f"\nssh did not end within {timeout + 10} seconds".encode()
         return subprocess.CompletedProcess(command, 0, error.stdout or b"", said)

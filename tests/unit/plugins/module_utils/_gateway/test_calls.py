@@ -90,6 +90,8 @@ exec {sys.executable} -IS {gate}
 
 
 ASKED = (
+    ("HEAD", "/_ping", True),
+    ("HEAD", "/info", False),
     ("GET", "/containers/json", True),
     ("GET", "//containers/json", False),
     ("GET", "/containers/%6ason", False),

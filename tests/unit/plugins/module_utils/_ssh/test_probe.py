@@ -163,3 +163,20 @@ def test_four_endpoints_are_asked_at_the_same_time_and_no_more(monkeypatch: pyte
     result = probe.check_endpoints([endpoint(str(number)) for number in range(12)], 30)
     assert [entry["name"] for entry in result["endpoints"]] == [str(number) for number in range(12)]
     assert (result["ok"], most) == (True, 4)
+
+
+def test_requests_are_sent_whole_and_the_client_s_direction_stays_open(ssh: Ssh) -> None:
+    """More than a pipe holds, and an API that answers nothing to a client that has closed its direction."""
+    requests = b"x" * 300_000
+    ssh(f"head -c {len(requests)} | wc -c; timeout 0.2 cat >/dev/null; echo $?")
+    assert probe.ask(endpoint(), requests, 30)[0].split() == [b"300000", b"124"]
+    ssh("echo 'Permission denied (publickey).' >&2; exit 255")
+    assert probe.ask(endpoint(), requests, 30) == (b"", "Permission denied (publickey)")
+
+
+def test_a_gateway_that_refuses_to_answer_a_ping_is_reached(ssh: Ssh) -> None:
+    refusal = '{"message": "the gateway of this engine refuses this request, because the scope own has no rule for it"}'
+    ssh(RIGHT.replace("HTTP/1.0 200 OK\\r\\n\\r\\nOK", f"HTTP/1.0 403 Forbidden\\r\\n\\r\\n{refusal}"))
+    assert probe.check_endpoint(endpoint(), 30)["findings"] == []
+    ssh(RIGHT.replace("HTTP/1.0 200 OK\\r\\n\\r\\nOK", "HTTP/1.0 403 Forbidden\\r\\n\\r\\nno"))
+    assert "does not reach the Docker API" in probe.check_endpoint(endpoint(), 30)["findings"][0]
