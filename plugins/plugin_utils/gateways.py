@@ -99,8 +99,8 @@ def _limited_accounts(
         holders = [*sorted(who), *(["docker_ssh_users"] if has_keys and who else [])]
         if len(holders) > 1:
             reader.say(
-                f"The account {account} of {name} has a limited scope and several holders ({listed(holders)}), whom its "
-                "gateway could not tell apart. Give each identity an ssh_account of its own."
+                f"The account {account} of {name} has a limited scope and several holders ({listed(holders)}), whom "
+                "its gateway could not tell apart. Give each identity an ssh_account of its own."
             )
         elif len(every) > 1:
             reader.say(

@@ -107,9 +107,7 @@ def test_a_renewal_restarts_no_dockerd_and_cuts_nobody(
     served = [_served(lab, engine) for engine in ENGINES]
     following = streams("alice", "frank")
     with others(lab) as loop:
-        done = lab.playbook(
-            "bulkhead.docker.renew", "-e", "docker_renew_force=true", "-e", "docker_client_hosts=localhost"
-        )
+        done = lab.playbook("bulkhead.docker.renew", "-e", "docker_renew_force=true")
     assert done.returncode == 0, lab.said(done)
     assert loop.failures == {}
     assert loop.fewest > 50
@@ -172,7 +170,7 @@ def test_the_verification_succeeds(lab: Lab) -> None:
 
 
 def test_the_gateway_goes_by_a_variable_and_dockerd_listens_again(lab: Lab) -> None:
-    everybody = '{"docker_client_identities": [{"name": "admin"}]}'
+    everybody = '{"docker_client_identities": [{"name": "admin"}], "docker_ssh_users": []}'
     arguments = ("--limit", "g13,localhost", "-e", "docker_gateway_enabled=false", "-e", everybody)
     done = lab.playbook("bulkhead.docker.site", *arguments)
     assert done.returncode == 0, lab.said(done)

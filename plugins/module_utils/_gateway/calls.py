@@ -116,9 +116,7 @@ def _head(call: Call, connection: str) -> str:
     )
 
 
-def _statuses(
-    endpoint: Endpoint, account: str, calls: t.Sequence[Call], timeout: float
-) -> dict[Call, tuple[int, str]]:
+def _statuses(endpoint: Endpoint, account: str, calls: t.Sequence[Call], timeout: float) -> dict[Call, tuple[int, str]]:
     """All of an account over one login, since sshd shuts out addresses that open many."""
     last = calls[-1]
     requests = "".join(_head(call, "close" if call is last else "keep-alive") for call in calls)

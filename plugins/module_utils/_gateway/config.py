@@ -8,9 +8,9 @@ TLS ends in one frontend, which sends each identity to a backend of its own, so 
 alone. That of an admin is the engine itself, byte for byte. That of anybody else is a frontend of the identity's scope
 behind a socket, which understands HTTP and refuses what no rule of the scope names.
 
-HAProxy cannot ask who is at the other end of a unix socket. So each SSH account with a limited scope has a socket of its
-own, in a folder that only this account can pass, and whoever comes through it is the account's identity. It leads to
-the same backend as the identity's certificate, and through it to the same scope.
+HAProxy cannot ask who is at the other end of a unix socket. So each SSH account with a limited scope has a socket of
+its own, in a folder that only this account can pass, and whoever comes through it is the account's identity. It leads
+to the same backend as the identity's certificate, and through it to the same scope.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Config:
     places: Places = dataclasses.field(default_factory=Places)
 
     def render(self) -> str:
-        return "\n".join([_NOTICE, *self._global(), *self._outer(), *self._accounts(), *self._backends(), *self._inner()])
+        return "\n".join(
+            [_NOTICE, *self._global(), *self._outer(), *self._accounts(), *self._backends(), *self._inner()]
+        )
 
     def _global(self) -> list[str]:
         return [

@@ -75,7 +75,7 @@ def is_admin() -> bool:
 
 
 def announcement(connection: str) -> bytes:
-    """What the gateway is told first, in HAProxy's PROXY protocol: the addresses of the connection, as sshd has them."""
+    """What the gateway is told first, in the PROXY protocol: the addresses of the connection, as sshd has them."""
     words = connection.split(" ")
     if len(words) == 4:
         client, client_port, server, server_port = words

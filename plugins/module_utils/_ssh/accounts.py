@@ -82,8 +82,8 @@ class Accounts:
             foreign = sorted({*admins.gr_mem, *first} - set(own))
         if foreign:
             raise AccountError(
-                f"the group {ADMINS} on this host has members that the role did not make: {', '.join(foreign)}; whoever "
-                "is in it is root through the Docker socket. Take them out of the group."
+                f"the group {ADMINS} on this host has members that the role did not make: {', '.join(foreign)}; "
+                "whoever is in it is root through the Docker socket. Take them out of the group."
             )
         return cls(group.gr_gid, own, admins.gr_gid if admins else None)
 

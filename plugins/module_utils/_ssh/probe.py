@@ -148,9 +148,10 @@ def _feed(pipe: int, data: bytes) -> None:
 
 
 def _ssh(endpoint: Endpoint, timeout: int) -> list[str]:
-    # INFO, since the user's settings may be quieter, and ERROR would leave out that the engine closed the connection.
     base = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={timeout}", "-o", "ControlPath=none"]
-    return [*base, "-o", "LogLevel=INFO", "-l", endpoint.account, *(["-p", str(endpoint.port)] if endpoint.port else [])]
+    # INFO, since the user's settings may be quieter, and ERROR would leave out that the engine closed the connection.
+    base += ["-o", "LogLevel=INFO", "-l", endpoint.account]
+    return [*base, *(["-p", str(endpoint.port)] if endpoint.port else [])]
 
 
 def _result(endpoint: Endpoint, refused: dict[str, bool], findings: list[str]) -> dict[str, t.Any]:

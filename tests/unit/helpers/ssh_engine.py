@@ -250,7 +250,12 @@ class Engine:
             for path in sorted(self.root.rglob("*"))
             if path.is_file() and path != _lock.LOCK
         }
-        return {**found, "accounts": " ".join(sorted(self.users)), "groups": str(sorted(self.groups)), "admins": str(sorted(self.admins))}
+        return {
+            **found,
+            "accounts": " ".join(sorted(self.users)),
+            "groups": str(sorted(self.groups)),
+            "admins": str(sorted(self.admins)),
+        }
 
 
 def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:

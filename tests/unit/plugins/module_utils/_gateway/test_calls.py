@@ -71,7 +71,9 @@ def ssh(gateway: _gateway.Gateway, tmp_path: pathlib.Path, monkeypatch: pytest.M
     gate = tmp_path / "gate"
     path = str(gateway.places.socket_of_account("{}"))
     text = pathlib.Path(ssh_gate.__file__).read_text(encoding="utf-8")
-    text = text.replace(f'"{ssh_gate.LIMITED}"', f'"{path}"').replace("LIMITED.format(user)", 'LIMITED.format("docker-alice")')
+    text = text.replace(f'"{ssh_gate.LIMITED}"', f'"{path}"').replace(
+        "LIMITED.format(user)", 'LIMITED.format("docker-alice")'
+    )
     gate.write_text(text, encoding="utf-8")
     program = tmp_path / "ssh"
     log = tmp_path / "log"

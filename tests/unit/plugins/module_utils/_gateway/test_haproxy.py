@@ -335,7 +335,7 @@ def test_an_account_is_there_after_a_reload_and_after_it_was_away(tmp_path: path
                 assert b" 200 OK" in _over_ssh(gateway, "docker-alice", "GET", "/_ping")
             else:
                 with contextlib.suppress(OSError):
-                    assert b"" == _over_ssh(gateway, "docker-alice", "GET", "/_ping")
+                    assert _over_ssh(gateway, "docker-alice", "GET", "/_ping") == b""
 
 
 # -- revocation ------------------------------------------------------------------------------------------------------

@@ -423,9 +423,7 @@ def test_a_limited_account_needs_a_gateway_that_knows_it_so(engine: Engine, know
     assert engine.files() == before
 
 
-def test_another_scope_moves_the_account_and_ends_what_it_runs(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_scope_moves_the_account_and_ends_what_it_runs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
     monkeypatch.setattr(_accounts, "end_processes", lambda account: ended.append(account.name))
     give()
@@ -451,5 +449,7 @@ def test_an_account_that_was_made_an_admin_and_cannot_log_in_is_none_again(engin
 def test_somebody_else_in_the_group_of_admins_is_refused(engine: Engine) -> None:
     give()
     engine.admins.append("ops")
-    with pytest.raises(_accounts.AccountError, match=r"members that the role did not make: ops; whoever is in it is root"):
+    with pytest.raises(
+        _accounts.AccountError, match=r"members that the role did not make: ops; whoever is in it is root"
+    ):
         give()

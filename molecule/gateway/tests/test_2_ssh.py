@@ -5,28 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
-import re
+import socket
 import subprocess
-import sys
+import tempfile
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
+from helpers import docker_api
+from test_2_scopes import recorded
 
 if t.TYPE_CHECKING:
     from conftest import Lab
 
-# Of the unit tests; every endpoint with the scopes that may use it.
-API = pathlib.Path(__file__).parents[3] / "tests/unit/plugins/module_utils/_gateway/docker_api.txt"
 CONNECT = "import socket, sys; print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))"
 ACCOUNTS = {
-    "docker-alice": "read-only",
-    "docker-bob": "operate",
-    "docker-carol": "status",
-    "docker-dave": "watch-logs",
-    "ci": "status",
+    "docker-anna": "read-only",
+    "docker-ben": "operate",
+    "docker-clara": "status",
+    "docker-dora": "watch-logs",
+    "scope-status": "status",
 }
 UNIT = "docker-gateway.service"
 
@@ -82,46 +82,53 @@ def ticking(lab: Lab) -> t.Iterator[None]:
         loop.wait(30)
 
 
-def _calls(scope: str) -> list[dict[str, t.Any]]:
-    """Every endpoint but the streams, of objects that are not there, in the first and the last version of the API."""
-    found = []
-    for line in API.read_text(encoding="utf-8").splitlines():
-        words = line.partition("#")[0].split()
-        if words and words[1] != "/events":
-            method, path, scopes = words[0], words[1], words[3:]
-            allowed = scope in scopes or (
-                scope == "watch-logs" and ("status" in scopes or path == "/containers/keep/logs")
-            )
-            # What is there would be stopped, and so on.
-            path = re.sub(r"/(keep|data|busybox)(?=/|$)", "/nothing", path)
-            found += [
-                {"method": method, "path": f"{version}{path}", "allowed": allowed} for version in ("", "/v1.24", "/v1.41")
-            ]
-            found.append({"method": method, "path": f"/v1.23{path}", "allowed": False})
-    return found
+class Login:
+    """A login with an account of a scope, over which every connection is a session of its own."""
+
+    def __init__(self, lab: Lab, engine: str, scope: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="login")
+        known_hosts = f"UserKnownHostsFile={lab.folder}/known_hosts"
+        self._ssh = (
+            *("ssh", "-F", "none", "-o", f"ControlPath={self._folder.name}/%h", "-o", known_hosts),
+            *("-i", f"{lab.folder}/id_ed25519", "-l", f"scope-{scope}"),
+        )
+        self._address = lab.address(engine)
+        self._sessions: list[subprocess.Popen[bytes]] = []
+        subprocess.run((*self._ssh, "-f", "-N", "-M", self._address), check=True, capture_output=True)
+
+    def connect(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(60)
+        command = (*self._ssh, self._address, "docker system dial-stdio")
+        with theirs:
+            self._sessions.append(subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL))
+        return ours
+
+    def __enter__(self) -> Login:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run((*self._ssh, "-O", "exit", self._address), check=True, capture_output=True)
+        for session in self._sessions:
+            session.wait(20)
+        self._folder.cleanup()
 
 
-@pytest.mark.parametrize("identity", ["alice", "bob", "carol", "dave"])
-def test_every_endpoint_has_its_verdict_over_ssh(lab: Lab, client: str, identity: str) -> None:
-    scope = ACCOUNTS[f"docker-{identity}"]
-    calls = [{"identity": identity, "account": f"docker-{identity}", **call} for call in _calls(scope)]
-    endpoints = [{"name": engine, "address": lab.address(engine), "calls": calls} for engine in lab.engines]
-    program = str(pathlib.Path(sys.executable).parent / "ansible")
-    options = json.dumps({"endpoints": endpoints, "timeout": 30})
-    done = lab.run(
-        *(program, "-i", str(lab.folder / "inventory.yml"), client),
-        *("-m", "bulkhead.docker.docker_gateway_info", "-a", options),
-        ANSIBLE_CALLBACK_RESULT_FORMAT="json",
-    )
-    assert done.returncode == 0, lab.said(done)
-    answer = json.loads(done.stdout.partition("=>")[2])
-    for endpoint in answer["endpoints"]:
-        assert endpoint["findings"] == []
-        statuses = {call["allowed"]: 0 for call in endpoint["calls"]}
-        for call in endpoint["calls"]:
-            statuses[call["allowed"]] += 1
-        assert statuses[True] > 10
-        assert statuses[False] > 200
+@pytest.mark.parametrize("scope", ["status", "read-only", "inspect", "operate", "traefik", "prometheus"])
+def test_every_endpoint_of_every_version_has_its_verdict_over_ssh(lab: Lab, scope: str) -> None:
+    verdicts = docker_api.verdicts(scope)
+
+    def test(engine: str) -> None:
+        with recorded(lab, engine) as record, Login(lab, engine, scope) as login:
+            statuses = docker_api.statuses(verdicts, login.connect)
+        expected = docker_api.expected(verdicts)
+        assert {line: status for line, status in statuses.items() if status != expected[line]} == {}, engine
+        assert statuses.keys() == verdicts.keys()
+        reached = {f"{method} {target}" for method, target in record["requests"]}
+        assert reached == {line for line, allowed in verdicts.items() if allowed}, engine
+
+    with ThreadPoolExecutor(len(lab.engines)) as pool:
+        list(pool.map(test, lab.engines))
 
 
 def test_the_docker_cli_does_what_the_scope_names(lab: Lab, client: str) -> None:
@@ -129,9 +136,9 @@ def test_the_docker_cli_does_what_the_scope_names(lab: Lab, client: str) -> None
         lab.run(*_words(lab, engine, "docker", "rm", "-f", "spare"))
         _on(lab, engine, "docker", "run", "-d", "--name", "spare", "bulkhead/busybox")
         may = {
-            "alice": {"ps": True, "images": True, "restart": False, "exec": False},
-            "bob": {"ps": True, "images": True, "restart": True, "exec": False},
-            "carol": {"ps": True, "images": False, "restart": False, "exec": False},
+            "anna": {"ps": True, "images": True, "restart": False, "exec": False},
+            "ben": {"ps": True, "images": True, "restart": True, "exec": False},
+            "clara": {"ps": True, "images": False, "restart": False, "exec": False},
             "ops": {"ps": True, "images": True, "restart": True, "exec": True},
         }
         commands = {
@@ -169,25 +176,25 @@ def test_an_account_reaches_its_own_socket_and_nothing_else(lab: Lab) -> None:
 
 def test_the_journal_says_who_came_over_ssh_and_from_where(lab: Lab, client: str) -> None:
     for engine in lab.engines:
-        assert _docker(lab, client, engine, "carol", "volume", "ls").returncode != 0
+        assert _docker(lab, client, engine, "clara", "volume", "ls").returncode != 0
         said = _on(lab, engine, "journalctl", f"--unit={UNIT}", "--output=cat", "--no-pager")
-        requests = [line for line in said.splitlines() if 'request identity="carol" scope=status' in line]
+        requests = [line for line in said.splitlines() if 'request identity="clara" scope=status' in line]
         assert f" src={lab.address(client)}:" in requests[-1]
         assert "verdict=refused status=403" in requests[-1]
         assert "/volumes" in requests[-1]
-        assert 'connection identity="carol" scope=status account=docker-carol' in said
+        assert 'connection identity="clara" scope=status account=docker-clara' in said
         assert "docker-ops" not in said
 
 
 def test_a_hole_is_found_by_the_verification_and_mended_by_the_next_run(lab: Lab, client: str) -> None:
     """An account that somebody has made an admin on the engine."""
-    _on(lab, client, "usermod", "--append", "--groups", "docker-ssh-admin", "docker-carol")
+    _on(lab, client, "usermod", "--append", "--groups", "docker-ssh-admin", "docker-clara")
     done = lab.playbook("bulkhead.docker.verify")
     assert done.returncode != 0
-    assert "the gateway answers 200 to carol over SSH and GET /info, which the scope does not name" in lab.said(done)
+    assert "the gateway answers 200 to clara over SSH and GET /info, which the scope does not name" in lab.said(done)
     done = lab.playbook("bulkhead.docker.site")
     assert done.returncode == 0, lab.said(done)
-    assert _docker(lab, client, client, "carol", "images").returncode != 0
+    assert _docker(lab, client, client, "clara", "images").returncode != 0
     done = lab.playbook("bulkhead.docker.verify")
     assert done.returncode == 0, lab.said(done)
 
@@ -195,38 +202,38 @@ def test_a_hole_is_found_by_the_verification_and_mended_by_the_next_run(lab: Lab
 def test_a_gateway_that_was_killed_serves_accounts_again(lab: Lab, client: str) -> None:
     for engine in lab.engines:
         _on(lab, engine, "systemctl", "kill", "--signal=KILL", UNIT)
-        _wait(lambda engine=engine: _docker(lab, client, engine, "carol", "ps").returncode == 0)  # type: ignore[misc]
-    assert _docker(lab, client, client, "carol", "images").returncode != 0
+        _wait(lambda engine=engine: _docker(lab, client, engine, "clara", "ps").returncode == 0)  # type: ignore[misc]
+    assert _docker(lab, client, client, "clara", "images").returncode != 0
 
 
 @pytest.mark.usefixtures("ticking")
 def test_another_scope_ends_the_streams_of_the_identity_and_of_nobody_else(lab: Lab, client: str) -> None:
-    with _streams(lab, client, "alice", "carol") as streams, _identities(lab) as change:
-        change({"alice": "status"})
+    with _streams(lab, client, "anna", "clara") as streams, _identities(lab) as change:
+        change({"anna": "status"})
         done = lab.playbook("bulkhead.docker.site")
         assert done.returncode == 0, lab.said(done)
-        _ends_alone(streams, "alice")
+        _ends_alone(streams, "anna")
         for engine in lab.engines:
-            assert _docker(lab, client, engine, "alice", "ps").returncode == 0
-            assert "the scope status has no rule" in _docker(lab, client, engine, "alice", "images").stderr
-    with _streams(lab, client, "alice", "carol") as streams, _identities(lab) as change:
-        change({"alice": "admin"})
+            assert _docker(lab, client, engine, "anna", "ps").returncode == 0
+            assert "the scope status has no rule" in _docker(lab, client, engine, "anna", "images").stderr
+    with _streams(lab, client, "anna", "clara") as streams, _identities(lab) as change:
+        change({"anna": "admin"})
         done = lab.playbook("bulkhead.docker.site")
         assert done.returncode == 0, lab.said(done)
-        _ends_alone(streams, "alice")
+        _ends_alone(streams, "anna")
         for engine in lab.engines:
-            assert _docker(lab, client, engine, "alice", "info").returncode == 0
-    with _streams(lab, client, "alice", "carol") as streams:
+            assert _docker(lab, client, engine, "anna", "info").returncode == 0
+    with _streams(lab, client, "anna", "clara") as streams:
         done = lab.playbook("bulkhead.docker.site")
         assert done.returncode == 0, lab.said(done)
-        _ends_alone(streams, "alice")
+        _ends_alone(streams, "anna")
         for engine in lab.engines:
-            assert "the scope read-only has no rule" in _docker(lab, client, engine, "alice", "volume", "ls").stderr
+            assert "the scope read-only has no rule" in _docker(lab, client, engine, "anna", "volume", "ls").stderr
 
 
 @pytest.mark.usefixtures("ticking")
 def test_a_revoked_identity_is_refused_and_cut_over_ssh_and_nobody_else(lab: Lab, client: str) -> None:
-    with _streams(lab, client, "heidi", "carol") as streams:
+    with _streams(lab, client, "heidi", "clara") as streams:
         done = lab.playbook("bulkhead.docker.revoke_client", "-e", "docker_revoke_name=heidi")
         assert done.returncode == 0, lab.said(done)
         _ends_alone(streams, "heidi")
@@ -242,7 +249,7 @@ def test_no_account_becomes_root_without_the_gateway(lab: Lab) -> None:
     said = lab.said(done)
     assert "has the scope operate, and" in said
     assert "no gateway, where whoever gets in is root" in said
-    assert "gives ci the scope status, and" in said
+    assert "gives scope-status the scope status, and" in said
 
 
 @contextlib.contextmanager
