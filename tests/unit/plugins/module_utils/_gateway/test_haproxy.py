@@ -324,8 +324,9 @@ def test_an_identity_is_cut_over_ssh_as_well_and_others_are_not(with_accounts: _
         stream.close()
 
 
-def test_an_account_is_there_after_a_reload_and_after_it_was_away(tmp_path: pathlib.Path) -> None:
-    with _started(tmp_path, {"root": "admin"}, accounts={"docker-alice": ("alice", "status")}) as gateway:
+def test_an_account_is_there_after_a_reload_and_after_it_was_away(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("ssh")  # a path of a socket has to be short
+    with _started(folder, {"root": "admin"}, accounts={"docker-alice": ("alice", "status")}) as gateway:
         stays = gateway.config
         for accounts, answers in ((stays.accounts, True), ((), False), (stays.accounts, True)):
             gateway.config = dataclasses.replace(stays, accounts=accounts)
