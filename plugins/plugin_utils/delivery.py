@@ -92,6 +92,11 @@ def deploy(
         reader.say("docker_deploy_wait_timeout has to be 1 or more, in seconds.")
     client = clients[host]
     identity, transport = _identity(reader, fleet, host, client), _transport(reader, fleet, host, client)
+    if identity["ended"]:
+        reader.say(
+            f"The day of the identity {identity['name']} of {host} is over (expires {identity['expires']}); name "
+            "another one in docker_deploy_identity."
+        )
     if identity["scope"] != "admin":
         reader.say(
             f"The identity {identity['name']} of {host} has the scope {identity['scope']}, and only an admin may "

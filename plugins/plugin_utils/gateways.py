@@ -78,7 +78,9 @@ def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t
 def _of_clients(clients: t.Mapping[str, Values]) -> t.Iterator[tuple[str, str]]:
     for client in clients.values():
         if "tls" in client["transports"]:
-            yield from ((identity["name"], identity["scope"]) for identity in client["identities"])
+            yield from (
+                (identity["name"], identity["scope"]) for identity in client["identities"] if not identity["ended"]
+            )
 
 
 def _scope(name: str, known: t.Mapping[str, Values]) -> dict[str, t.Any]:
@@ -127,7 +129,7 @@ def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -
     for host, client in clients.items():
         for identity in client["identities"]:
             who = f"The identity {identity['name']!r} of {host} has the scope {identity['scope']}"
-            if identity["scope"] == scopes.ADMIN:
+            if identity["scope"] == scopes.ADMIN or identity["ended"]:
                 continue
             without = [name for name, engine in open_to_all.items() if groups.opens(identity, engine)]
             if without and "tls" in client["transports"]:

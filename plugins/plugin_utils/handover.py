@@ -179,6 +179,7 @@ def ssh_users(
         for identity in identities:
             account = identity["ssh_account"]
             user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
+            user.update({"expires": identity["expires"]} if identity["expires"] else {})
             key = clients.get(client, {}).get((identity["name"], identity["user"]), "")
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
@@ -200,7 +201,16 @@ def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Recor
             "account out of the list, or take the mark away with the playbook bulkhead.docker.revoke_client, "
             f"-e docker_revoke_name={name} -e docker_revoke_state=absent."
         )
-    return [user for user in declared if user["name"] not in still]
+    gone = {*still, *_ended_accounts(plan, declared)}
+    return [user for user in declared if user["name"] not in gone]
+
+
+def _ended_accounts(plan: Plan, declared: t.Iterable[Record]) -> set[str]:
+    """Those that have no keys of their own, and whose identities have all ended."""
+    going_on = _accounts.logins(plan["clients"], ended=False)
+    everybody = _accounts.logins(plan["clients"])
+    own = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}
+    return {name for name in everybody if name not in going_on and name not in own}
 
 
 def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any], revoked: t.Collection[str]) -> bool:
@@ -241,7 +251,7 @@ def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_m
 def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Record]]:
     """By client host, the identities that log in to engines from there."""
     found = {
-        client: [identity for identity in planned["identities"] if identity["name"] not in revoked]
+        client: [one for one in planned["identities"] if one["name"] not in revoked and not one["ended"]]
         for client, planned in plan["clients"].items()
         if "ssh" in planned["transports"] and client not in plan["rotate"]["exclude"]
     }

@@ -10,6 +10,7 @@ docs/playbooks.md and the roles' argument specs say the same to operators; a tes
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 import typing as t
@@ -307,6 +308,7 @@ CLIENT = (
             Variable("ssh_private_key", "path"),
             Variable("certificate_path", "path"),
             Variable("private_key_path", "path"),
+            Variable("expires", "str", ""),
         ),
     ),
     Variable("docker_client_transports", "list", ["tls"], choices=("tls", "ssh")),
@@ -465,6 +467,8 @@ def _text(value: t.Any, what: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()  # which YAML makes of a date without quotes
     raise VariableError(f"{what} is {shown(value)}; it has to be text, in quotes where YAML reads something else.")
 
 
