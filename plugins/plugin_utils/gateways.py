@@ -31,7 +31,9 @@ def built_in(name: str) -> t.Sequence[str]:
     return built_in_or_none(name) or ()
 
 
-def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -> dict[str, t.Any] | None:
+def gateway(
+    name: str, reader: Reader, engine: Values, clients: t.Mapping[str, Values] | None
+) -> dict[str, t.Any] | None:
     """The gateway of an engine; None without one. A run that knows no ``clients`` leaves identities as they are."""
     values = reader.host(name, _variables.GATEWAY)
     if not values["docker_gateway_enabled"]:
@@ -43,15 +45,17 @@ def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -
     }
     if clients is None:
         return {**limits, "scopes": []}
-    further = [(entry["name"], entry["scope"]) for entry in values["docker_gateway_identities"]]
+    further = [_further(name, reader, engine, entry) for entry in values["docker_gateway_identities"]]
     identities: dict[str, str] = {}
-    for who, scope in [*_of_clients(clients), *further]:
+    access: dict[str, set[str]] = {}
+    for who, scope, theirs in [*_of_clients(clients, engine), *further]:
+        access.setdefault(who, set()).update(theirs)
         if identities.setdefault(who, scope) != scope:
             reader.say(
                 f"The identity {who!r} has the scopes {identities[who]} and {scope} on {name}; "
                 "docker_client_identities and docker_gateway_identities give it one."
             )
-    for who in dict(further):
+    for who in dict.fromkeys(one[0] for one in further):
         if not layout.is_name(who):
             reader.say(
                 f"docker_gateway_identities of {name} has {_variables.shown(who)}, which no identity can be called; "
@@ -62,9 +66,13 @@ def gateway(name: str, reader: Reader, clients: t.Mapping[str, Values] | None) -
         made = resolved(identities.values(), values["docker_gateway_scopes"])
     except scopes.ScopeError as error:
         reader.say(f"On {name}: {error}")
+    has_groups = groups.access_of(engine) != [groups.DEFAULT]
     return {
         **limits,
-        "identities": [{"name": who, "scope": scope} for who, scope in sorted(identities.items())],
+        "identities": [
+            {"name": who, "scope": scope, **({"access": sorted(access[who])} if has_groups else {})}
+            for who, scope in sorted(identities.items())
+        ],
         "scopes": made,
     }
 
@@ -75,12 +83,24 @@ def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t
     return [_scope(name, known) for name in sorted(set(used)) if name != scopes.ADMIN]
 
 
-def _of_clients(clients: t.Mapping[str, Values]) -> t.Iterator[tuple[str, str]]:
+def _of_clients(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[tuple[str, str, set[str]]]:
+    """Each that the engine lets in, with its scope and the groups that it has in common with the engine."""
     for client in clients.values():
-        if "tls" in client["transports"]:
-            yield from (
-                (identity["name"], identity["scope"]) for identity in client["identities"] if not identity["ended"]
-            )
+        for identity in client["identities"] if "tls" in client["transports"] else ():
+            common = {*groups.access_of(identity)} & {*groups.access_of(engine)}
+            if common and not identity["ended"]:
+                yield identity["name"], identity["scope"], common
+
+
+def _further(name: str, reader: Reader, engine: Values, entry: Values) -> tuple[str, str, set[str]]:
+    """One of docker_gateway_identities, whose certificate is of no client host."""
+    wanted, has = groups.access_of(entry), groups.access_of(engine)
+    if not {*wanted} & {*has}:
+        reader.say(
+            f"docker_gateway_identities of {name}: the access of {entry['name']} is {listed(wanted)}, and "
+            f"docker_engine_access is {listed(has)}, so that it would not get in. Give it one of these groups."
+        )
+    return entry["name"], entry["scope"], {*wanted} & {*has}
 
 
 def _scope(name: str, known: t.Mapping[str, Values]) -> dict[str, t.Any]:
@@ -119,12 +139,6 @@ def _limit_problems(name: str, values: Values) -> t.Iterator[str]:
 
 def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -> t.Iterator[str]:
     """Identities that would be root although they have a scope, because nothing stands between them and dockerd."""
-    for name, engine in engines.items():
-        if engine["gateway"] is not None and groups.access_of(engine) != [groups.DEFAULT]:
-            yield (
-                f"docker_engine_access of {name} is {listed(groups.access_of(engine))}, and a gateway knows the group "
-                "default alone. Leave docker_engine_access away there, or docker_gateway_enabled."
-            )
     open_to_all = {name: engine for name, engine in engines.items() if engine["gateway"] is None}
     for host, client in clients.items():
         for identity in client["identities"]:
@@ -168,15 +182,17 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
     verifier = plan["verifier"]
     if not verifier:
         return []
-    who = [
-        identity["name"]
+    theirs = {
+        identity["name"]: identity
         for identity in plan["clients"][verifier["host"]]["identities"]
-        if identity["user"] == verifier["user"] and groups.access_of(identity)[0] == groups.DEFAULT
-    ]
+        if identity["user"] == verifier["user"]
+    }
     found = []
     for name in names:
         engine = plan["engines"][name]
         gateway = engine["gateway"] or {}
+        # Which pair of each opens the engine.
+        who = {one: pair for one, identity in theirs.items() if (pair := groups.pair_for(identity, engine)) is not None}
         has = {one["name"]: one["scope"] for one in gateway.get("identities") or [] if one["name"] in who}
         rules = {
             scope["name"]: [scopes.rule(line, scope["name"]) for line in scope["rules"]]
@@ -184,7 +200,13 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
             if not scope["log_only"]
         }
         asked = [
-            {"identity": one, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
+            {
+                "identity": one,
+                "group": who[one],
+                "method": method,
+                "path": path,
+                "allowed": _allows(rules[scope], method, path),
+            }
             for one, scope in has.items()
             if scope in rules
             for method, path in _TRIED

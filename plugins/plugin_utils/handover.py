@@ -119,7 +119,20 @@ def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record
     revoked = ca.get("revoked") or ()
     identities = gateway.get("identities")
     known = {} if identities is None else {"identities": [one for one in identities if one["name"] not in revoked]}
-    return {**gateway, **known, "revocation_lists": str(ca.get("revocation_lists") or "")}
+    return {**gateway, **known, **_of_groups(plan, engine, ca)}
+
+
+def _of_groups(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record:
+    """The revocation lists of the CAs that an engine trusts, and with access groups which CA is whose."""
+    access, states = groups.access_of(plan["engines"][engine]), groups.states(ca)
+    lists = "".join(str(states.get(group, {}).get("revocation_lists") or "") for group in access)
+    if access == [groups.DEFAULT]:
+        return {"revocation_lists": lists}
+    cas = {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
+    return {
+        "revocation_lists": lists,
+        "groups": [{"name": group, "ca_certificate": cas[group]} for group in access],
+    }
 
 
 def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any], engine: str = "") -> str:

@@ -79,7 +79,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False, now: dateti
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
     clients = {name: _clients.client(name, reader, force, now) for name in client_names}
     for name, engine in engines.items():
-        engine["gateway"] = _gateways.gateway(name, reader, clients if playbook != "engines" else None)
+        engine["gateway"] = _gateways.gateway(name, reader, engine, clients if playbook != "engines" else None)
     reader.say(*_gateways.problems(engines, clients))
     accounts = set(_accounts.logins(clients))
     reader.say(*_engines.collisions(engines))

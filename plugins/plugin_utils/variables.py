@@ -277,7 +277,11 @@ GATEWAY = (
         "docker_gateway_identities",
         "list",
         [],
-        options=(Variable("name", "str", required=True), Variable("scope", "str", "admin")),
+        options=(
+            Variable("name", "str", required=True),
+            Variable("scope", "str", "admin"),
+            Variable("access", "list"),
+        ),
     ),
     Variable(
         "docker_gateway_scopes",

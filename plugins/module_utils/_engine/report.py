@@ -97,6 +97,7 @@ def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) ->
         for what, one, other in (
             ("identities", last.identities, declared.identities),
             ("scopes", last.scopes, declared.scopes),
+            ("access groups", (last.groups, last.access), (declared.groups, declared.access)),
             ("revocation lists", last.revocation_lists, declared.revocation_lists),
         )
         if one != other

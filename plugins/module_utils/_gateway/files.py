@@ -83,17 +83,38 @@ def is_ours(path: pathlib.Path) -> bool:
 def configuration(
     settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str, places: Places | None = None
 ) -> _config.Config:
-    issuers = tuple(dict.fromkeys(_subject(entry) for entry in _trusted(ca)))
     return _config.Config(
         binds=_config.binds(listen, port, socket.has_dualstack_ipv6()),
         socket=engine_socket,
-        identities=tuple(_config.Identity(name, scope, issuers) for name, scope in (settings.identities or {}).items()),
+        identities=tuple(_identities(settings, ca)),
         scopes=settings.scopes,
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,
         max_request_rate=settings.max_request_rate,
         places=places or PLACES,
     )
+
+
+def _identities(settings: Settings, ca: str) -> t.Iterator[_config.Identity]:
+    """Each with the CAs that count for it. Of the others a certificate with its name is somebody else's."""
+    every = _names(ca)
+    of_groups = {group: _names(pem) for group, pem in settings.groups.items()}
+    known = [name for names in of_groups.values() for name in names]
+    for name in known:
+        if known.count(name) > 1:
+            raise GatewayError(
+                f"several access groups have a CA with the name {name}, so that the gateway cannot tell their clients "
+                "apart; give each group a CA of its own."
+            )
+    for name, scope in (settings.identities or {}).items():
+        theirs = [issuer for group in settings.groups_of(name) for issuer in of_groups.get(group, ())]
+        issuers = theirs if settings.groups else every
+        if issuers:
+            yield _config.Identity(name, scope, tuple(issuers))
+
+
+def _names(ca: str) -> list[str]:
+    return [*dict.fromkeys(_subject(entry) for entry in _trusted(ca))]
 
 
 def _trusted(ca: str) -> list[x509.Entry]:

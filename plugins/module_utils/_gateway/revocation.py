@@ -61,12 +61,9 @@ def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Res
 def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> list[Target]:
     last = installed.settings
     wanted = dataclasses.replace(
-        last,
-        identities={name: scope for name, scope in (last.identities or {}).items() if name not in revoked},
+        last.without(revoked),
         revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(lists)) or last.revocation_lists,
     )
-    used = set((wanted.identities or {}).values())
-    wanted = dataclasses.replace(wanted, scopes=tuple(scope for scope in last.scopes if scope.name in used))
     ca, server = _read(PLACES.ca).decode("ascii"), _read(PLACES.server).decode("ascii")
     certificate = "".join(f"{block}\n" for block in pem.certificates(server))
     key, socket = pem.private_key(server).encode(), _service.service().socket_path

@@ -32,6 +32,9 @@ class Settings:
     revocation_lists: str = ""  # PEM
     max_connections: int = 500
     max_request_rate: int = 0
+    # With access groups: by group the CAs of its clients, PEM, and by identity its groups.
+    groups: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    access: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def completed(self, installed: Installed | None) -> Settings:
         """With the identities that the gateway has, where a run does not know them."""
@@ -43,7 +46,22 @@ class Settings:
                 "playbook bulkhead.docker.site, which knows the client hosts."
             )
         last = installed.settings
-        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes)
+        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes, access=last.access)
+
+    def without(self, names: t.Collection[str]) -> Settings:
+        """The same, and nothing of these identities."""
+        staying = {name: scope for name, scope in (self.identities or {}).items() if name not in names}
+        used = set(staying.values())
+        return dataclasses.replace(
+            self,
+            identities=staying,
+            scopes=tuple(scope for scope in self.scopes if scope.name in used),
+            access={name: groups for name, groups in self.access.items() if name in staying},
+        )
+
+    def groups_of(self, name: str) -> tuple[str, ...]:
+        """The access groups of an identity; none where there are no groups, and every CA is that of all identities."""
+        return self.access.get(name, (layout.DEFAULT_GROUP,)) if self.groups else ()
 
     def changed_for(self, installed: Installed | None) -> list[str]:
         """The identities of the gateway that are gone, or may do something else now."""
@@ -54,7 +72,9 @@ class Settings:
 
     def _powers(self) -> dict[str, t.Any]:
         rules = {scope.name: scope for scope in self.scopes}
-        return {name: rules.get(scope, scope) for name, scope in (self.identities or {}).items()}
+        return {
+            name: (rules.get(scope, scope), self.groups_of(name)) for name, scope in (self.identities or {}).items()
+        }
 
     def dump(self, listen: t.Sequence[str], port: int) -> bytes:
         record = {
@@ -69,6 +89,8 @@ class Settings:
             "max_connections": self.max_connections,
             "max_request_rate": self.max_request_rate,
         }
+        if self.groups:
+            record.update(groups=dict(self.groups), access={name: list(one) for name, one in self.access.items()})
         return (json.dumps(record, indent=1) + "\n").encode()
 
 
@@ -107,12 +129,15 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
         if scope not in known:
             raise GatewayError(f"the identity {name} has the scope {scope!r}, which has no rules; give them in scopes.")
     used = set((identities or {}).values())
+    groups = _groups(options.get("groups") or ())
     return Settings(
         identities=identities,
         scopes=tuple(sorted((scope for scope in scopes if scope.name in used), key=lambda scope: scope.name)),
         revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(options.get("revocation_lists") or "")),
         max_connections=int(options.get("max_connections") or 500),
         max_request_rate=int(options.get("max_request_rate") or 0),
+        groups=groups,
+        access=_access(options, identities or {}) if groups else {},
     )
 
 
@@ -125,6 +150,25 @@ def _identities(given: t.Any) -> dict[str, str]:
         if found.setdefault(str(name), str(scope)) != scope:
             raise GatewayError(f"the identity {name} has several scopes; give it one.")
     return dict(sorted(found.items()))
+
+
+def _groups(given: t.Any) -> dict[str, str]:
+    pairs = given.items() if isinstance(given, t.Mapping) else [(one["name"], one["ca_certificate"]) for one in given]
+    found = {str(name): str(ca) for name, ca in pairs}
+    for name in found:
+        if not layout.is_group(name):
+            raise GatewayError(f"{name!r} is not the name of an access group; correct it in groups.")
+    return found
+
+
+def _access(options: t.Mapping[str, t.Any], identities: t.Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Of the module's option, where each identity has it, or of the record."""
+    of_record, given = options.get("access"), options.get("identities") or ()
+    pairs = (
+        of_record.items() if isinstance(of_record, t.Mapping) else ((one["name"], one.get("access")) for one in given)
+    )
+    found = {str(name): tuple(map(str, groups)) for name, groups in pairs if groups}
+    return {name: found[name] for name in identities if name in found}
 
 
 def _scope(entry: t.Mapping[str, t.Any]) -> _scopes.Scope:
