@@ -22,6 +22,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import co
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from cryptography import x509 as cx509
 from cryptography.x509.oid import NameOID
@@ -97,8 +98,7 @@ def configuration(
 
 def _identities(settings: Settings, ca: str) -> t.Iterator[_config.Identity]:
     """Each with the CAs that count for it. Of the others a certificate with its name is somebody else's."""
-    every = _names(ca)
-    of_groups = {group: _names(pem) for group, pem in settings.groups.items()}
+    of_groups = {group: _names(pem) for group, pem in (settings.groups or {layout.DEFAULT_GROUP: ca}).items()}
     known = [name for names in of_groups.values() for name in names]
     for name in known:
         if known.count(name) > 1:
@@ -107,8 +107,7 @@ def _identities(settings: Settings, ca: str) -> t.Iterator[_config.Identity]:
                 "apart; give each group a CA of its own."
             )
     for name, scope in (settings.identities or {}).items():
-        theirs = [issuer for group in settings.groups_of(name) for issuer in of_groups.get(group, ())]
-        issuers = theirs if settings.groups else every
+        issuers = [issuer for group in settings.groups_of(name) for issuer in of_groups[group]]
         if issuers:
             yield _config.Identity(name, scope, tuple(issuers))
 

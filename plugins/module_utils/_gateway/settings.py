@@ -60,8 +60,9 @@ class Settings:
         )
 
     def groups_of(self, name: str) -> tuple[str, ...]:
-        """The access groups of an identity; none where there are no groups, and every CA is that of all identities."""
-        return self.access.get(name, (layout.DEFAULT_GROUP,)) if self.groups else ()
+        """The access groups of the engine that an identity is in; without groups the one for all."""
+        default = (layout.DEFAULT_GROUP,)
+        return tuple(group for group in self.access.get(name, default) if group in (self.groups or default))
 
     def changed_for(self, installed: Installed | None) -> list[str]:
         """The identities of the gateway that are gone, or may do something else now."""

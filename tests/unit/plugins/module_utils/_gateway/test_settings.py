@@ -162,6 +162,13 @@ def test_who_leaves_a_group_is_cut() -> None:
     assert settings.read(after).changed_for(_installed(before)) == ["ann"]
 
 
+def test_who_was_in_before_there_were_groups_is_not_cut() -> None:
+    before = {"identities": [{"name": name, "scope": "admin"} for name in ("ann", "bob")]}
+    after = _of_groups(ann=["default"], bob=["staging"])[0]
+    after["groups"].append({"name": "default", "ca_certificate": pki.Authority("bulkhead.docker CA").pem})
+    assert settings.read(after).changed_for(_installed(before)) == ["bob"]
+
+
 def test_groups_that_cannot_be_told_apart_are_refused() -> None:
     given, cas = _of_groups(ann=["staging"])
     given["groups"][0]["ca_certificate"] = given["groups"][1]["ca_certificate"]
