@@ -313,7 +313,7 @@ def test_an_identity_ends_on_its_day(lab: t.Any, tmp_path: pathlib.Path) -> None
     assert not lets_in(lab, GATEWAY, tmp_path)
     assert lets_in(lab, "a11", tmp_path)  # until the day that was set first, as the report says
     assert all("docker-eve" not in root(lab, engine, "getent passwd") for engine in lab.engines)
-    assert root(lab, CLIENT, "find /home/fay/.bulkhead /home/fay/.docker -name '*eve*' -o -name '*.pem'") == ""
+    assert root(lab, CLIENT, "find /home/fay -name '*eve*' -o -name '*.pem'") == ""
     assert outside("fay", "docker context ls --quiet").stdout.split() == ["default"]
     succeeds(lab.playbook(VERIFY))
     assert "nothing to change" in succeeds(lab.playbook(SITE))
