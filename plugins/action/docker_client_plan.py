@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
         key = key_types.label(given["key_type"], given["key_size"])
         identities, failed, other_ca = client_host.statuses(settings, given["answers"])
         due = [identity for identity in identities if identity["reasons"] and not identity["paths"]]
-        requested, without = client_host.requested(due, given["requests"], key)
+        requested, without = client_host.requested(due, given["requests"], key, settings.new_keys)
         left_out = sorted({entry["name"] for entry in settings.identities} & set(settings.revoked))
         if left_out:
             result["warnings"] = [

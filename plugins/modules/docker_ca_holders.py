@@ -55,6 +55,30 @@ options:
         type: str
         choices: ["", tls, ssh]
         default: ""
+  absent:
+    description: Entries that go, because what they are about was removed. One that is not there is no error.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: As in O(present[].kind).
+        type: str
+        choices: [engine, client, export]
+        required: true
+      host:
+        description: As in O(present[].host).
+        type: str
+        default: ""
+      identity:
+        description: As in O(present[].identity).
+        type: str
+        default: ""
+      transport:
+        description: As in O(present[].transport).
+        type: str
+        choices: ["", tls, ssh]
+        default: ""
   absent_hosts:
     description: Hosts whose entries go, whatever they are. One without an entry is no error.
     type: list
@@ -105,21 +129,20 @@ else:
     CRYPTOGRAPHY_ERROR = ""
 
 
+_HOLDER = {
+    "kind": {"type": "str", "choices": ["engine", "client", "export"], "required": True},
+    "host": {"type": "str", "default": ""},
+    "identity": {"type": "str", "default": ""},
+    "transport": {"type": "str", "choices": ["", "tls", "ssh"], "default": ""},
+}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
-            "present": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "kind": {"type": "str", "choices": ["engine", "client", "export"], "required": True},
-                    "host": {"type": "str", "default": ""},
-                    "identity": {"type": "str", "default": ""},
-                    "transport": {"type": "str", "choices": ["", "tls", "ssh"], "default": ""},
-                },
-            },
+            "present": {"type": "list", "elements": "dict", "default": [], "options": _HOLDER},
+            "absent": {"type": "list", "elements": "dict", "default": [], "options": _HOLDER},
             "absent_hosts": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -128,8 +151,8 @@ def main() -> None:
     given = module.params
     try:
         directory = ca.open_directory(given["dir"])
-        present = [holders.Holder(**one) for one in given["present"]]
-        written = holders.record(directory, present, given["absent_hosts"], module.check_mode)
+        present, absent = ([holders.Holder(**one) for one in given[kind]] for kind in ("present", "absent"))
+        written = holders.record(directory, present, given["absent_hosts"], module.check_mode, absent)
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

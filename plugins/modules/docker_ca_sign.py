@@ -93,6 +93,11 @@ options:
           directory keeps that, so that nobody takes its identity for one that an inventory has lost.
         type: bool
         default: false
+      expires:
+        description: >-
+          The day on which the certificate ends at the latest, in UTC, such as V(2030-12-31). Nothing is signed once it is over.
+        type: str
+        default: ""
 seealso:
   - module: bulkhead.docker.docker_ca_info
 """
@@ -197,6 +202,7 @@ def main() -> None:
                     "certificate": {"type": "str", "default": ""},
                     "reason": {"type": "str", "default": ""},
                     "exported": {"type": "bool", "default": False},
+                    "expires": {"type": "str", "default": ""},
                 },
             },
         },
@@ -211,6 +217,7 @@ def main() -> None:
             key=one["key"],
             group=one["group"],
             exported=one["exported"],
+            expires=one["expires"],
         )
         for one in given["requests"]
     ]

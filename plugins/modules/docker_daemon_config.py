@@ -139,6 +139,11 @@ options:
             description: V(admin) or one of O(gateway.scopes).
             type: str
             required: true
+          access:
+            description: Its access groups, of O(gateway.groups). Without any it is in the group V(default).
+            type: list
+            elements: str
+            default: []
       accounts:
         description:
           - SSH accounts with a limited scope, as M(bulkhead.docker.docker_ssh_access) makes them. Each gets a socket of the gateway that no other
@@ -157,6 +162,22 @@ options:
             required: true
           scope:
             description: One of O(gateway.scopes).
+            type: str
+            required: true
+      groups:
+        description:
+          - The access groups of the engine. An identity gets in with a certificate of the CAs of its groups alone.
+          - Without any, each identity gets in with a certificate of any CA of O(ca_certificate).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Its name.
+            type: str
+            required: true
+          ca_certificate:
+            description: The CAs of its clients in PEM format, which are in O(ca_certificate), too.
             type: str
             required: true
       scopes:
@@ -368,8 +389,13 @@ except ImportError as error:
     TRACEBACK = traceback.format_exc()
 
 
-_IDENTITY = {"name": {"type": "str", "required": True}, "scope": {"type": "str", "required": True}}
-_ACCOUNT = {**_IDENTITY, "identity": {"type": "str", "required": True}}
+_IDENTITY = {
+    "name": {"type": "str", "required": True},
+    "scope": {"type": "str", "required": True},
+    "access": {"type": "list", "elements": "str", "default": []},
+}
+_ACCOUNT = {name: {"type": "str", "required": True} for name in ("name", "identity", "scope")}
+_GROUP = {"name": {"type": "str", "required": True}, "ca_certificate": {"type": "str", "required": True}}
 _SCOPE = {
     "name": {"type": "str", "required": True},
     "rules": {"type": "list", "elements": "str", "required": True},
@@ -378,6 +404,7 @@ _SCOPE = {
 _GATEWAY = {
     "identities": {"type": "list", "elements": "dict", "options": _IDENTITY},
     "accounts": {"type": "list", "elements": "dict", "default": [], "options": _ACCOUNT},
+    "groups": {"type": "list", "elements": "dict", "default": [], "options": _GROUP},
     "scopes": {"type": "list", "elements": "dict", "default": [], "options": _SCOPE},
     "revocation_lists": {"type": "str", "default": ""},
     "max_connections": {"type": "int", "default": 500},

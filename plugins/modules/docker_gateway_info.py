@@ -53,6 +53,12 @@ options:
             description: As whom.
             type: str
             required: true
+          group:
+            description: >-
+              The access group whose pair of certificate and key it shows, in a folder of that name below that of the identity. Empty for the pair in
+              that folder itself.
+            type: str
+            default: ""
           method:
             description: Method of the request.
             type: str
@@ -129,12 +135,15 @@ endpoints:
           type: int
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import calls
 
 _CALL = {
     "identity": {"type": "str", "required": True},
+    "group": {"type": "str", "default": ""},
     "method": {"type": "str", "required": True},
     "path": {"type": "str", "required": True},
     "allowed": {"type": "bool", "required": True},
@@ -149,6 +158,11 @@ _ENDPOINT = {
 }
 
 
+def _call(identity: str, group: str, **of_request: t.Any) -> calls.Call:
+    folder = "/".join(filter(None, ("~/.bulkhead/identities", identity, group)))
+    return calls.Call(identity, folder, **of_request)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -161,7 +175,7 @@ def main() -> None:
     found = [
         calls.check(
             calls.Endpoint(endpoint["name"], endpoint["address"], endpoint["port"], endpoint["ssh_port"]),
-            [calls.Call(folder=f"~/.bulkhead/identities/{call['identity']}", **call) for call in endpoint["calls"]],
+            [_call(**call) for call in endpoint["calls"]],
             given["timeout"],
         )
         for endpoint in given["endpoints"]

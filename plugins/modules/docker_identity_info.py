@@ -58,6 +58,11 @@ options:
       private_key_path:
         description: Where its private key is. Needed with C(certificate_path).
         type: path
+      expires:
+        description: >-
+          The day on which the identity ends, such as V(2030-12-31). A certificate that lasts longer is due; one that ends on that day is not.
+        type: str
+        default: ""
   ca_certificate:
     description: The trust bundle in PEM format; its first certificate is the one that signs. Empty where there is no CA yet.
     type: str
@@ -208,7 +213,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import ending, layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 try:
@@ -240,6 +245,10 @@ def refusal(given: t.Mapping[str, t.Any]) -> str:
                 f"The identity {identity['name']!r} would be valid for {identity['valid_days']} days, which renew_days "
                 f"({given['renew_days']}) renews in every run; choose a smaller window or a longer validity."
             )
+        try:
+            ending.end(identity["expires"])
+        except ending.DayError as error:
+            return f"expires of the identity {identity['name']!r} is wrong: {error}."
     problem = key_types.problem(given["key_type"], given["key_size"])
     if problem:
         return problem
@@ -274,6 +283,7 @@ def main() -> None:
                     "client_ca": {"type": "str"},
                     "certificate_path": {"type": "path"},
                     "private_key_path": {"type": "path", "no_log": False},
+                    "expires": {"type": "str", "default": ""},
                 },
             },
             "ca_certificate": {"type": "str", "default": ""},
@@ -297,7 +307,8 @@ def main() -> None:
         for identity in given["identities"]:
             paths = [identity["certificate_path"], identity["private_key_path"]]
             source = status.Source(*map(pathlib.Path, paths)) if all(paths) else None
-            theirs = dataclasses.replace(rule, client_ca=identity["client_ca"])
+            last = ending.end(identity["expires"])
+            theirs = dataclasses.replace(rule, client_ca=identity["client_ca"], last=last)
             where = layout.Layout(home, identity["name"], identity["group"])
             found.append(status.status(where, theirs, source, identity["groups"]))
     module.exit_json(changed=False, home=str(home), user=account(), identities=found)

@@ -13,12 +13,13 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users 
 Clients = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
-def logins(clients: Clients) -> dict[str, set[str]]:
-    """By account, the identities that log in to it from client hosts of the plan."""
+def logins(clients: Clients, ended: bool = True) -> dict[str, set[str]]:
+    """By account, the identities that log in to it from client hosts; without ``ended`` those that go on."""
     found: dict[str, set[str]] = {}
     for client in clients.values():
         for identity in client["identities"] if "ssh" in client["transports"] else ():
-            found.setdefault(identity["ssh_account"], set()).add(identity["name"])
+            if ended or not identity["ended"]:
+                found.setdefault(identity["ssh_account"], set()).add(identity["name"])
     return found
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import options as _contexts
-from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import ending, layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
@@ -85,6 +85,12 @@ class Settings:
         found[0].update({"groups": list(access[1:])} if len(access) > 1 else {})
         return found
 
+    @property
+    def left_out(self) -> set[str]:
+        """Those that get nothing and have nothing: they were revoked, or their day is over."""
+        over = {identity["name"] for identity in self.identities if ending.is_over(str(identity.get("expires") or ""))}
+        return {*self.revoked, *over}
+
     def by_user(self) -> dict[str, list[Data]]:
         found: dict[str, list[Data]] = {}
         for identity in self.identities:
@@ -95,6 +101,8 @@ class Settings:
 def problems(settings: Settings) -> list[str]:
     """What an argument spec cannot say about the variables, one sentence each."""
     found = [*_identity_problems(settings)]
+    if any(ending_problem(f"the identity {one['name']!r}", one) for one in settings.identities):
+        return found
     revoked = [identity["name"] for identity in settings.identities if identity["name"] in settings.revoked]
     if revoked and not settings.skip_revoked:
         found.append(
@@ -104,6 +112,15 @@ def problems(settings: Settings) -> list[str]:
         )
     found += _engine_problems(settings.engines)
     return found or [*_context_problems(settings)]
+
+
+def ending_problem(who: str, identity: Data) -> str:
+    """A sentence where the end of an identity cannot be read."""
+    try:
+        ending.end(str(identity.get("expires") or ""))
+    except ending.DayError as error:
+        return f"expires of {who} has to be a day: {error}."
+    return ""
 
 
 def _identity_problems(settings: Settings) -> t.Iterator[str]:
@@ -123,6 +140,8 @@ def _identity_problems(settings: Settings) -> t.Iterator[str]:
                 f"The identity {name!r} has several access groups and a certificate_path, which can hold the "
                 "certificate of one group alone; give it one group."
             )
+        if wrong_end := ending_problem(f"the identity {name!r}", identity):
+            yield wrong_end
         if len(_paths(identity)) == 1:
             yield f"The identity {name!r} needs both certificate_path and private_key_path, or none of them."
         if not layout.is_name(name):
@@ -185,15 +204,16 @@ def _context_problems(settings: Settings) -> t.Iterator[str]:
 def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[str], check_mode: bool) -> list[Record]:
     """Each OS user with what the tasks do as that user.
 
-    Identities that were revoked are left out, and the names of the others' contexts are the same as with them. A user
-    without any other is not asked: that one could keep a rotation from ending what was revoked. While a rotation
-    evicts an identity, neither is one who has others, but for the connecting user, who is Ansible itself.
+    Identities that were revoked or have ended are left out, and the names of the others' contexts are the same as with
+    them. A user without any other is not asked: that one could keep a rotation from ending what was revoked. While a
+    rotation evicts an identity, neither is one who has others, but for the connecting user, who is Ansible itself.
     ``statuses`` say what has to be done, and in check mode where the files of this run would be.
     """
     of_user = {(status["user"], status["name"], status["group"]): status for status in statuses}
+    left_out = settings.left_out
     found = []
     for user, identities in settings.by_user().items():
-        staying = [identity for identity in identities if identity["name"] not in settings.revoked]
+        staying = [identity for identity in identities if identity["name"] not in left_out]
         if not staying or (user and any(identity["name"] in settings.evicted for identity in identities)):
             continue
         ahead = {
@@ -202,13 +222,14 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
             for pair in settings.pairs(identity)
         }
         every = list(_contexts_of(settings, identities, ahead if check_mode else {}))
-        contexts = [context for name, context in every if name not in settings.revoked]
+        contexts = [context for name, context in every if name not in left_out]
         theirs = [context["name"] for context in contexts]
         asked = [
             {
                 "name": identity["name"],
                 "valid_days": int(identity.get("valid_days") or settings.valid_days),
                 **_paths(identity),
+                **({"expires": identity["expires"]} if identity.get("expires") else {}),
                 **{key: value for key, value in pair.items() if key != "access" and (value or key == "client_ca")},
             }
             for identity in staying
@@ -300,10 +321,12 @@ def statuses(settings: Settings, answers: t.Iterable[Data]) -> tuple[list[Record
         for entry, status in zip(asked, told):
             paths = {key: entry[key] for key in _PATHS if entry.get(key)}
             record = {"name": entry["name"], "user": user, "become": bool(user), "valid_days": entry["valid_days"]}
+            record["expires"] = entry.get("expires", "")
             record.update(paths=paths, access=access.get((entry["name"], user, entry.get("group", "")), ""))
             new_key = status["new_key"] or (settings.new_keys and bool(status["reasons"]))
             found.append({**record, **{key: status[key] for key in _STATUS}, "new_key": new_key})
-    return [record for record in found if record["name"] not in settings.revoked], failed, other_cas
+    left_out = settings.left_out
+    return [record for record in found if record["name"] not in left_out], failed, other_cas
 
 
 def _other_ca(settings: Settings, user: str, asked: t.Iterable[Data], told: t.Sequence[Data]) -> str:
@@ -330,11 +353,13 @@ def _way_out(asked: t.Iterable[Data], others: t.Iterable[Data]) -> str:
     return "Point docker_ca_host and docker_ca_dir at that CA, or bring its directory back from a backup"
 
 
-def requested(due: t.Iterable[Data], answers: t.Iterable[Data], key: str = "") -> tuple[list[Record], list[str]]:
+def requested(
+    due: t.Iterable[Data], answers: t.Iterable[Data], key: str = "", whole_days: bool = False
+) -> tuple[list[Record], list[str]]:
     """The identities that have a request, with what docker_ca_sign takes, and a sentence for each that has none.
 
     ``answers`` are what docker_identity said to each user; one of a user who failed is a failure already. ``key`` is
-    the type of key that was asked for.
+    the type of key that was asked for. A CA elsewhere knows ``whole_days`` alone.
     """
     by_user = {str((answer.get("item") or {}).get("user") or ""): answer for answer in answers}
     found, missing = [], []
@@ -349,7 +374,11 @@ def requested(due: t.Iterable[Data], answers: t.Iterable[Data], key: str = "") -
         if isinstance(request, str) and request:
             sign = {"name": identity["name"], "usage": "client", "names": [], "key": key}
             sign.update({"group": identity["access"]} if identity["access"] != layout.DEFAULT_GROUP else {})
-            found.append({**identity, "sign": {**sign, "valid_days": identity["valid_days"], "request": request}})
+            sign.update({"expires": identity["expires"]} if identity.get("expires") else {})
+            days = identity["valid_days"]
+            if whole_days and (left := ending.days_left(str(identity.get("expires") or ""))) is not None:
+                days = min(days, left)
+            found.append({**identity, "sign": {**sign, "valid_days": days, "request": request}})
         elif not answer.get("skipped") and not answer.get("failed") and not answer.get("unreachable"):
             missing.append(
                 f"The identity {identity['name']} of {identity['user'] or 'the connecting user'} has no certificate "

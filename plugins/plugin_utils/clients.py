@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import ending, layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import client_host, groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import engines as _engines
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Reader, listed
 
@@ -19,12 +20,13 @@ Client = dict[str, t.Any]
 Identity = dict[str, t.Any]
 
 
-def client(name: str, reader: Reader, renew_force: bool) -> Client:
-    """One client host. What is wrong with its variables is said to the reader."""
+def client(name: str, reader: Reader, renew_force: bool, now: datetime.datetime | None = None) -> Client:
+    """One client host as of ``now``. What is wrong with its variables is said to the reader."""
+    now = now or datetime.datetime.now(datetime.timezone.utc)
     values = reader.host(name, _variables.CLIENT)
     connects_as = _connects_as(name, reader)
     found = {
-        "identities": [_identity(entry, values, connects_as) for entry in values["docker_client_identities"]],
+        "identities": [_identity(entry, values, connects_as, now) for entry in values["docker_client_identities"]],
         "transports": list(dict.fromkeys(values["docker_client_transports"])),
         "context_name": values["docker_client_context_name"],
         "current": values["docker_client_current"],
@@ -102,7 +104,9 @@ def _contexts(
             yield f"{name}-ssh", engine, True
 
 
-def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str) -> Identity:
+def _identity(
+    entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], connects_as: str, now: datetime.datetime
+) -> Identity:
     """One of the connecting user has no user, whether it names that user or not."""
     days, user, access = entry.get("valid_days"), entry.get("user") or "", entry.get("access")
     return {
@@ -115,7 +119,38 @@ def _identity(entry: t.Mapping[str, t.Any], values: t.Mapping[str, t.Any], conne
         "ssh_private_key": entry.get("ssh_private_key") or "",
         "certificate_path": entry.get("certificate_path") or "",
         "private_key_path": entry.get("private_key_path") or "",
+        "expires": entry.get("expires") or "",
+        "ended": not client_host.ending_problem("", entry) and ending.is_over(entry.get("expires") or "", now),
     }
+
+
+def ending_problems(clients: t.Mapping[str, Client], engines: t.Mapping[str, _engines.Engine]) -> t.Iterator[str]:
+    """Ends that contradict each other: a name is one identity, and sshd ends an account as a whole."""
+    ends: dict[str, dict[str, str]] = {}
+    accounts: dict[str, dict[str, str]] = {}
+    for host, client in clients.items():
+        for identity in client["identities"]:
+            ends.setdefault(identity["name"], {}).setdefault(identity["expires"], host)
+            if "ssh" in client["transports"]:
+                accounts.setdefault(identity["ssh_account"], {}).setdefault(identity["expires"], identity["name"])
+    for name, found in ends.items():
+        if len(found) > 1:
+            said = listed([f"{end or 'none'} on {host}" for end, host in found.items()])
+            yield f"The identity {name!r} has several ends (expires): {said}. It is one identity; give it one."
+    for account, theirs in accounts.items():
+        if len(theirs) > 1 and len({*theirs.values()}) > 1:
+            said = listed([f"{name} ({end or 'none'})" for end, name in theirs.items()])
+            yield (
+                f"The account {account} is for identities with different ends (expires): {said}. sshd ends an account "
+                "as a whole; give them one end, or accounts of their own."
+            )
+        for engine, values in engines.items():
+            declared = next((user for user in values["ssh"]["users"] if user["name"] == account), None)
+            if declared and any(theirs) and [declared["expires"]] != list(theirs):
+                yield (
+                    f"docker_ssh_users of {engine} has {account} with another end (expires) than the identities that "
+                    f"log in to it, {listed(sorted({*theirs.values()}))}; give both the same."
+                )
 
 
 def _connects_as(name: str, reader: Reader) -> str:
@@ -163,6 +198,9 @@ def _identity_problems(name: str, identity: Identity, found: Client) -> t.Iterat
             f"{who} would log in to engines as {identity['ssh_account']!r}, which cannot be an account; set its "
             "ssh_account."
         )
+    wrong_end = client_host.ending_problem(f"the identity {identity['name']!r} of {name}", identity)
+    if wrong_end:
+        yield wrong_end
     paths = [identity["certificate_path"], identity["private_key_path"]]
     if any(paths) and len(identity["access"]) > 1:
         yield (

@@ -105,6 +105,11 @@ def _client(reader: Reader, fleet: t.Mapping[str, t.Any], wanted: Wanted) -> tup
             f"{wanted.client} has no identity {wanted.identity!r}. {unknown(wanted.identity, names)} "
             "docker_client_identities declares them."
         )
+    if found[0]["ended"]:
+        raise NoEngineError(
+            f"The day of the identity {found[0]['name']} of {wanted.client} is over (expires {found[0]['expires']}), "
+            "so that no engine lets it in; name another one with identity, or give it a later day."
+        )
     return client, found[0]
 
 

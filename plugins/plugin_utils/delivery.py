@@ -50,10 +50,11 @@ def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> d
                 f"docker_export_engines has {other!r}, which does not let in the access group {group!r}. Name another "
                 f"docker_export_group; {other} has {listed(engines[other]['access'])}."
             )
-        elif name not in _let_in(engines[other], name):
+        elif name not in _let_in(engines[other], name, group):
             reader.say(
                 f"The gateway of {other} does not know {name!r}, and would refuse it. Declare it there in "
-                "docker_gateway_identities, with a scope, and run the playbook bulkhead.docker.site first."
+                "docker_gateway_identities, with a scope and its access group, and run the playbook "
+                "bulkhead.docker.site first."
             )
     if engines and not opened:
         known = {one for engine in engines.values() for one in engine["access"]}
@@ -72,10 +73,12 @@ def export(reader: Reader, fleet: Values, engines: Values, clients: Values) -> d
     }
 
 
-def _let_in(engine: Values, name: str) -> list[str]:
-    """Whom an engine lets in; without a gateway, whoever has a certificate."""
+def _let_in(engine: Values, name: str, group: str) -> list[str]:
+    """Whom an engine lets in with a certificate of the access group; without a gateway, whoever has one."""
     gateway = engine["gateway"]
-    return [entry["name"] for entry in gateway["identities"]] if gateway else [name]
+    if not gateway:
+        return [name]
+    return [entry["name"] for entry in gateway["identities"] if group in groups.access_of(entry)]
 
 
 def deploy(
@@ -92,6 +95,11 @@ def deploy(
         reader.say("docker_deploy_wait_timeout has to be 1 or more, in seconds.")
     client = clients[host]
     identity, transport = _identity(reader, fleet, host, client), _transport(reader, fleet, host, client)
+    if identity["ended"]:
+        reader.say(
+            f"The day of the identity {identity['name']} of {host} is over (expires {identity['expires']}); name "
+            "another one in docker_deploy_identity."
+        )
     if identity["scope"] != "admin":
         reader.say(
             f"The identity {identity['name']} of {host} has the scope {identity['scope']}, and only an admin may "

@@ -42,6 +42,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     return {
         "ca": _ca_is_due(plan, ca),
         "holders": [] if plan["check_mode"] else record.unrecorded(plan, ca),
+        "ended": record.ended(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
         "engines": [] if waits else changed,

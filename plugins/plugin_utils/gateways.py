@@ -45,18 +45,21 @@ def gateway(
     }
     if clients is None:
         return {**limits, "scopes": []}
-    further = [(entry["name"], entry["scope"]) for entry in values["docker_gateway_identities"]]
-    over_tls = [*_of_clients(clients), *further]
+    further = [_further(name, reader, engine, entry) for entry in values["docker_gateway_identities"]]
+    over_tls = [*_of_clients(clients, engine), *further]
     accounts = _limited_accounts(name, engine, reader, clients)
+    access: dict[str, set[str]] = {}
+    for who, _scope_of_theirs, theirs in over_tls:
+        access.setdefault(who, set()).update(theirs)
+    identities = {one[0]: one[1] for one in over_tls}
     every: dict[str, str] = {}
-    for who, scope in [*over_tls, *((account["identity"], account["scope"]) for account in accounts)]:
+    for who, scope in [*(one[:2] for one in over_tls), *((one["identity"], one["scope"]) for one in accounts)]:
         if every.setdefault(who, scope) != scope:
             reader.say(
                 f"The identity {who!r} has the scopes {every[who]} and {scope} on {name}; docker_client_identities, "
                 "docker_gateway_identities and docker_ssh_users give it one."
             )
-    identities = dict(over_tls)
-    for who in dict(further):
+    for who in dict.fromkeys(one[0] for one in further):
         if not layout.is_name(who):
             reader.say(
                 f"docker_gateway_identities of {name} has {_variables.shown(who)}, which no identity can be called; "
@@ -67,9 +70,13 @@ def gateway(
         made = resolved(every.values(), values["docker_gateway_scopes"])
     except scopes.ScopeError as error:
         reader.say(f"On {name}: {error}")
+    has_groups = groups.access_of(engine) != [groups.DEFAULT]
     return {
         **limits,
-        "identities": [{"name": who, "scope": scope} for who, scope in sorted(identities.items())],
+        "identities": [
+            {"name": who, "scope": scope, **({"access": sorted(access[who])} if has_groups else {})}
+            for who, scope in sorted(identities.items())
+        ],
         "accounts": accounts,
         "scopes": made,
     }
@@ -86,7 +93,7 @@ def _limited_accounts(
     logins: dict[str, dict[str, str]] = {account: {} for account in declared}
     for client in clients.values() if engine["ssh"]["enabled"] else ():
         for identity in client["identities"] if "ssh" in client["transports"] else ():
-            if groups.opens(identity, engine):
+            if groups.opens(identity, engine) and not identity["ended"]:
                 logins.setdefault(identity["ssh_account"], {})[identity["name"]] = identity["scope"]
     found = []
     for account, who in sorted(logins.items()):
@@ -118,10 +125,24 @@ def resolved(used: t.Iterable[str], own: t.Iterable[Values]) -> list[dict[str, t
     return [_scope(name, known) for name in sorted(set(used)) if name != scopes.ADMIN]
 
 
-def _of_clients(clients: t.Mapping[str, Values]) -> t.Iterator[tuple[str, str]]:
+def _of_clients(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[tuple[str, str, set[str]]]:
+    """Each that the engine lets in, with its scope and the groups that it has in common with the engine."""
     for client in clients.values():
-        if "tls" in client["transports"]:
-            yield from ((identity["name"], identity["scope"]) for identity in client["identities"])
+        for identity in client["identities"] if "tls" in client["transports"] else ():
+            common = {*groups.access_of(identity)} & {*groups.access_of(engine)}
+            if common and not identity["ended"]:
+                yield identity["name"], identity["scope"], common
+
+
+def _further(name: str, reader: Reader, engine: Values, entry: Values) -> tuple[str, str, set[str]]:
+    """One of docker_gateway_identities, whose certificate is of no client host."""
+    wanted, has = groups.access_of(entry), groups.access_of(engine)
+    if not {*wanted} & {*has}:
+        reader.say(
+            f"docker_gateway_identities of {name}: the access of {entry['name']} is {listed(wanted)}, and "
+            f"docker_engine_access is {listed(has)}, so that it would not get in. Give it one of these groups."
+        )
+    return entry["name"], entry["scope"], {*wanted} & {*has}
 
 
 def _scope(name: str, known: t.Mapping[str, Values]) -> dict[str, t.Any]:
@@ -160,17 +181,11 @@ def _limit_problems(name: str, values: Values) -> t.Iterator[str]:
 
 def problems(engines: t.Mapping[str, Values], clients: t.Mapping[str, Values]) -> t.Iterator[str]:
     """Identities that would be root although they have a scope, because nothing stands between them and dockerd."""
-    for name, engine in engines.items():
-        if engine["gateway"] is not None and groups.access_of(engine) != [groups.DEFAULT]:
-            yield (
-                f"docker_engine_access of {name} is {listed(groups.access_of(engine))}, and a gateway knows the group "
-                "default alone. Leave docker_engine_access away there, or docker_gateway_enabled."
-            )
     open_to_all = {name: engine for name, engine in engines.items() if engine["gateway"] is None}
     for host, client in clients.items():
         for identity in client["identities"]:
             who = f"The identity {identity['name']!r} of {host} has the scope {identity['scope']}"
-            if identity["scope"] == scopes.ADMIN:
+            if identity["scope"] == scopes.ADMIN or identity["ended"]:
                 continue
             without = [
                 name
@@ -216,15 +231,17 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
     verifier = plan["verifier"]
     if not verifier:
         return []
-    who = [
-        identity
+    theirs = {
+        identity["name"]: identity
         for identity in plan["clients"][verifier["host"]]["identities"]
-        if identity["user"] == verifier["user"] and groups.access_of(identity)[0] == groups.DEFAULT
-    ]
+        if identity["user"] == verifier["user"]
+    }
     found = []
     for name in names:
         engine = plan["engines"][name]
         gateway = engine["gateway"] or {}
+        # Which pair of each opens the engine.
+        who = {one: pair for one, identity in theirs.items() if (pair := groups.pair_for(identity, engine)) is not None}
         rules = {
             scope["name"]: [scopes.rule(line, scope["name"]) for line in scope["rules"]]
             for scope in gateway.get("scopes") or []
@@ -232,7 +249,7 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
         }
         asked = [
             {**whom, "method": method, "path": path, "allowed": _allows(rules[scope], method, path)}
-            for whom, scope in _asks_as(who, gateway, verifier["transports"])
+            for whom, scope in _asks_as(theirs, who, gateway, verifier["transports"])
             if scope in rules
             for method, path in _TRIED
         ]
@@ -244,14 +261,16 @@ def calls(plan: Values, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
 
 
 def _asks_as(
-    identities: t.Sequence[Values], gateway: Values, transports: t.Collection[str]
+    identities: t.Mapping[str, Values], pairs: t.Mapping[str, str], gateway: Values, transports: t.Collection[str]
 ) -> t.Iterator[tuple[dict[str, str], str]]:
-    """As whom a gateway is asked, with the scope: identities by certificate, and by their SSH accounts."""
-    names = {identity["name"] for identity in identities}
+    """As whom a gateway is asked, with the scope: identities by certificate, and by their SSH accounts.
+
+    ``pairs`` are those of the identities that open the engine, by the access group in whose folder they are.
+    """
     for one in gateway.get("identities") or () if "tls" in transports else ():
-        if one["name"] in names:
-            yield {"identity": one["name"]}, one["scope"]
-    logins = {(identity["ssh_account"], identity["name"]) for identity in identities}
+        if one["name"] in pairs:
+            yield {"identity": one["name"], "group": pairs[one["name"]]}, one["scope"]
+    logins = {(identities[name]["ssh_account"], name) for name in pairs}
     for account in gateway.get("accounts") or () if "ssh" in transports else ():
         if (account["name"], account["identity"]) in logins:
             yield {"identity": account["identity"], "account": account["name"]}, account["scope"]

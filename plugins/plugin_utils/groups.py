@@ -152,6 +152,25 @@ def concerned(plan: Plan, kind: str, name: str, names: t.Collection[str]) -> boo
     return DEFAULT in names or any({*access_of(one)} & {*names} for one in members)
 
 
+def outlasted(plan: Plan, ca: Values) -> str:
+    """For the report: whose day is over, and who holds a certificate that was signed before that day was set."""
+    ended = {one["name"] for client in plan["clients"].values() for one in client["identities"] if one["ended"]}
+    found: dict[str, str] = {}
+    for _group, entry in issued(ca):
+        name = str(entry.get("name"))
+        valid = not entry.get("revoked") and entry.get("issuer") and int(entry.get("days_left") or 0) >= 0
+        if entry.get("usage") == "client" and valid and name in ended:
+            found[name] = max(str(entry.get("not_after"))[:10], found.get(name, ""))
+    if not found or all(engine["gateway"] for engine in plan["engines"].values()):
+        return ""
+    said = listed([f"{name} (until {end})" for name, end in found.items()])
+    return (
+        f"Engines without a gateway accept a certificate of {said}, which was signed before that end was set. "
+        f"bulkhead.docker.revoke_client -e docker_revoke_name={next(iter(found))} -e docker_revoke_by_rotation=true "
+        "ends that now."
+    )
+
+
 def still_open(plan: Plan, ca: Values) -> str:
     """For the report: who has left a group and holds a certificate of it, which the group's engines accept."""
     access: dict[str, set[str]] = {}

@@ -123,7 +123,20 @@ def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record
         logins = _accounts.logins(plan["clients"])
         accounts = [one for one in gateway["accounts"] if not logins.get(one["name"], set()) & {*revoked}]
         known = {"identities": [one for one in identities if one["name"] not in revoked], "accounts": accounts}
-    return {**gateway, **known, "revocation_lists": str(ca.get("revocation_lists") or "")}
+    return {**gateway, **known, **_of_groups(plan, engine, ca)}
+
+
+def _of_groups(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record:
+    """The revocation lists of the CAs that an engine trusts, and with access groups which CA is whose."""
+    access, states = groups.access_of(plan["engines"][engine]), groups.states(ca)
+    lists = "".join(str(states.get(group, {}).get("revocation_lists") or "") for group in access)
+    if access == [groups.DEFAULT]:
+        return {"revocation_lists": lists}
+    cas = {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
+    return {
+        "revocation_lists": lists,
+        "groups": [{"name": group, "ca_certificate": cas[group]} for group in access],
+    }
 
 
 def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any], engine: str = "") -> str:
@@ -183,6 +196,7 @@ def ssh_users(
         for identity in identities:
             account = identity["ssh_account"]
             user = users.setdefault(account, {"name": account, "comment": f"identity {identity['name']}"})
+            user.update({"expires": identity["expires"]} if identity["expires"] else {})
             key = clients.get(client, {}).get((identity["name"], identity["user"]), "")
             user["scope"] = user.get("scope") or identity["scope"]
             known = list(user.get("public_keys") or [])
@@ -205,7 +219,16 @@ def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Recor
             "account out of the list, or take the mark away with the playbook bulkhead.docker.revoke_client, "
             f"-e docker_revoke_name={name} -e docker_revoke_state=absent."
         )
-    return [user for user in declared if user["name"] not in still]
+    gone = {*still, *_ended_accounts(plan, declared)}
+    return [user for user in declared if user["name"] not in gone]
+
+
+def _ended_accounts(plan: Plan, declared: t.Iterable[Record]) -> set[str]:
+    """Those that have no keys of their own, and whose identities have all ended."""
+    going_on = _accounts.logins(plan["clients"], ended=False)
+    everybody = _accounts.logins(plan["clients"])
+    own = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}
+    return {name for name in everybody if name not in going_on and name not in own}
 
 
 def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any], revoked: t.Collection[str]) -> bool:
@@ -246,7 +269,7 @@ def public_key_problems(asked: t.Sequence[tuple[str, str]], told: t.Any, check_m
 def _ssh_identities(plan: Plan, revoked: t.Collection[str]) -> dict[str, list[Record]]:
     """By client host, the identities that log in to engines from there."""
     found = {
-        client: [identity for identity in planned["identities"] if identity["name"] not in revoked]
+        client: [one for one in planned["identities"] if one["name"] not in revoked and not one["ended"]]
         for client, planned in plan["clients"].items()
         if "ssh" in planned["transports"] and client not in plan["rotate"]["exclude"]
     }

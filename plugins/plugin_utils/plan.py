@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import typing as t
 
@@ -38,8 +39,12 @@ class PlanError(Exception):
         self.problems = list(problems)
 
 
-def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
-    """The plan, or PlanError with all that stands against it. A playbook that ``rotates`` becomes rotate_ca."""
+def make(inventory: Inventory, playbook: str, rotates: bool = False, now: datetime.datetime | None = None) -> Plan:
+    """The plan, or PlanError with all that stands against it. A playbook that ``rotates`` becomes rotate_ca.
+
+    It is as of ``now``, all through the run.
+    """
+    now = now or datetime.datetime.now(datetime.timezone.utc)
     if playbook not in _variables.PLAYBOOKS:
         raise PlanError([f"The playbook {playbook!r} is none of {', '.join(_variables.PLAYBOOKS)}."])
     of_slice = _checks.sliced_template(inventory.extra)
@@ -72,7 +77,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     )
     force = fleet["docker_renew_force"] and not rotates
     engines = {name: _engines.engine(name, reader, force) for name in engine_names}
-    clients = {name: _clients.client(name, reader, force) for name in client_names}
+    clients = {name: _clients.client(name, reader, force, now) for name in client_names}
     for name, engine in engines.items():
         engine["gateway"] = _gateways.gateway(name, engine, reader, clients if playbook != "engines" else None)
     reader.say(*_gateways.problems(engines, clients))
@@ -80,7 +85,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False) -> Plan:
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
         reader.say(*_engines.ssh_problems(name, engine["ssh"], accounts))
-    reader.say(*_groups.problems(engines, clients))
+    reader.say(*_groups.problems(engines, clients), *_clients.ending_problems(clients, engines))
     groups = _groups.further(engines, clients)
     for name, client in clients.items():
         reader.say(*_clients.context_problems(name, client, engines))
@@ -244,22 +249,29 @@ def _verifier(
     reader: Reader, clients: Values, excluded: t.Sequence[str], revoke: Values, plain_ports: t.Sequence[int]
 ) -> dict[str, t.Any]:
     """Who asks the engines from outside: the first client host, as its first identity that is not being revoked."""
-    host = next((name for name in clients if name not in excluded), "")
+    hosts = [name for name in clients if name not in excluded]
+    # Whoever has ended verifies nothing, wherever there is somebody else.
+    host = next((name for name in hosts if not all(one["ended"] for one in clients[name]["identities"])), "")
     if not host:
-        if clients:
+        if clients and not hosts:
             reader.say("docker_rotate_exclude names every client host; one has to be left to verify the engines.")
+        elif any(clients[name]["identities"] for name in hosts):
+            reader.say(
+                "The day of every identity is over (expires), so that nobody could use or verify the engines. Give one "
+                "a later day, or declare another one in docker_client_identities."
+            )
         return {}
     client = clients[host]
     leaving = revoke["name"] if revoke["state"] == "present" else ""
     candidates = [
         _candidate(identity)
         for identity in sorted(client["identities"], key=lambda one: bool(one["scope"] != "admin"))
-        if identity["name"] != leaving
+        if identity["name"] != leaving and not identity["ended"]
     ]
     # A rotation does not ask whoever loses an identity by it, unless nobody else could verify the engines.
     candidates.sort(key=lambda candidate: candidate["user"] in _holders(client, leaving))
     if not candidates:
-        if client["identities"]:
+        if leaving:
             reader.say(
                 f"{leaving} is the only identity of {host}, from where engines are verified when they have changed. "
                 "Give that host another one in docker_client_identities first, or nobody could use the engines."
@@ -297,7 +309,7 @@ def _verifiers(
         for host, client in clients.items()
         if host not in excluded
         for identity in client["identities"]
-        if identity["name"] != leaving
+        if identity["name"] != leaving and not identity["ended"]
     ]
     others.sort(key=lambda one: one["user"] in _holders(clients[one["host"]], leaving))
     found = [{key: first[key] for key in others[0]}]
@@ -312,7 +324,18 @@ def _verifiers(
                 f"{leaving} is the only identity that opens {name}, which nobody could use any more. Give another "
                 f"one a group of docker_engine_access of {name} first: {listed(engine['access'])}."
             )
+        elif any(one["ended"] and _groups.opens(one, engine) for one in _identities(clients)):
+            reader.say(
+                f"The day of every identity that opens {name} is over (expires), so that nobody could use or verify "
+                f"it. Give one a later day, or another one a group of its docker_engine_access: "
+                f"{listed(engine['access'])}."
+            )
     return found
+
+
+def _identities(clients: Values) -> t.Iterator[Values]:
+    for client in clients.values():
+        yield from client["identities"]
 
 
 def _holders(client: Values, name: str) -> set[str]:
@@ -476,6 +499,7 @@ def _kept(
         and "tls" in client["transports"]
         and host not in excluded
         and identity["name"] != leaving
+        and not identity["ended"]
     )
     return {name: groups for name, groups in found.items() if not rotated or {*groups} & {*rotated}}
 

@@ -146,9 +146,25 @@ def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
             _holder("client", host, identity["name"], transport)
             for identity in client["identities"]
             for transport in client["transports"]
-            if identity["name"] not in revoked
+            if identity["name"] not in revoked and not identity["ended"]
         ]
     return [one for number, one in enumerate(wanted) if one not in there and one not in wanted[:number]]
+
+
+def ended(plan: Plan, ca: t.Any) -> dict[str, list[dict[str, str]]]:
+    """By client host that `site` reaches, what the record has of identities whose day is over: it is to be removed."""
+    if plan["playbook"] != "site":
+        return {}
+    found = {}
+    for host in plan["asked"]["clients"]:
+        over = {identity["name"] for identity in plan["clients"][host]["identities"] if identity["ended"]}
+        held = [
+            _holder("client", host, str(one.get("identity")), str(one.get("transport")))
+            for one in _entries(ca, "holders")
+            if one.get("kind") == "client" and one.get("host") == host and one.get("identity") in over
+        ]
+        found.update({host: held} if held else {})
+    return found
 
 
 def _holder(kind: str, host: str, identity: str = "", transport: str = "") -> dict[str, str]:
@@ -171,7 +187,7 @@ def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
     if plan["playbook"] == "revoke_client":
         ended = {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
         return _with_accounts(name for name in strangers if _accounts.named_after(name) not in ended)
-    identities = [identity for client in plan["clients"].values() for identity in client["identities"]]
+    identities = [one for client in plan["clients"].values() for one in client["identities"] if not one["ended"]]
     shared = {
         identity["ssh_account"]
         for identity in identities

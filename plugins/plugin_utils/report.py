@@ -80,14 +80,14 @@ def make(plan: Values, engines: t.Any, clients: t.Any, ca: t.Any) -> Report:
     for name in plan["clients"]:
         if name in plan["asked"]["clients"] or name in said_by_clients:
             rows += _client(name, said_by_clients.get(name), check)
-    rows += [*_left_behind(plan), *_elsewhere(plan, ca)]
+    rows += [*_ended(plan, check), *_left_behind(plan), *_elsewhere(plan, ca)]
     rows += _ca(plan, ca)
     with_groups = bool(plan["ca"]["groups"])
     rows = [{key: row.get(key, "") for key in ("access", *row) if key != "access" or with_groups} for row in rows]
     # A host that failed as an engine and as a client has one sentence.
     problems = list(dict.fromkeys(f"{row['name']}: {'; '.join(row['findings'])}." for row in rows if row["findings"]))
     summary = _summary(rows, check)
-    lines = [*_tables(rows, check), "", *_access(plan, ca), *_left_out(plan)]
+    lines = [*_tables(rows, check), "", *_access(plan, ca), *_ends(plan), *_left_out(plan)]
     lines += [
         *_still_valid(plan, ca),
         *_unknown(ca),
@@ -179,6 +179,41 @@ def _client(name: str, said: t.Any, check: bool) -> list[Row]:
         row = _identity_row(f"{who}@{name}", name, user, days, contexts, changed, found, "", check)
         rows.append({**row, "access": identity.text("access")})
     return rows
+
+
+def _ended(plan: Values, check: bool) -> list[Row]:
+    """The identities that have ended, of which the run has asked nothing."""
+    return [
+        {
+            **_identity_row(f"{identity['name']}@{host}", host, identity["user"], None, None, False, [], "", check),
+            "access": ", ".join(groups.access_of(identity)),
+            "state": "ended",
+        }
+        for host in plan["asked"]["clients"]
+        for identity in plan["clients"][host]["identities"]
+        if identity["ended"] and plan["playbook"] != "remove"
+    ]
+
+
+def _ends(plan: Values) -> list[str]:
+    """The days on which identities end, or have ended."""
+    days = {
+        ended: {
+            identity["name"]: identity["expires"]
+            for client in plan["clients"].values()
+            for identity in client["identities"]
+            if identity["expires"] and identity["ended"] is ended
+        }
+        for ended in (False, True)
+    }
+    said = {ended: listed([f"{name} ({day})" for name, day in found.items()], 20) for ended, found in days.items()}
+    lines = _wrapped(f"Identities with an end: {said[False]}") if days[False] else []
+    if days[True]:
+        gone = "They have no certificate, SSH account, key or context any more."
+        if plan["playbook"] != "site":
+            gone = "They get no certificate any more, and bulkhead.docker.site removes what they have."
+        lines += _wrapped(f"Ended: {said[True]}. {gone} Take them out of docker_client_identities.")
+    return lines
 
 
 def _left_behind(plan: Values) -> list[Row]:
@@ -368,7 +403,7 @@ def _access(plan: Values, ca: t.Any) -> list[str]:
         for client in plan["clients"].values()
         if "ssh" in client["transports"]
         for identity in client["identities"]
-        if identity["name"] not in revoked
+        if identity["name"] not in revoked and not identity["ended"]
     ]
     engines: dict[tuple[str, ...], list[str]] = {}
     for name, engine in plan["engines"].items():

@@ -417,6 +417,7 @@ def _notes(plan: Plan, state: Values) -> t.Iterator[str]:
         yield _record.note(plan, state)
     if plan["playbook"] in ("site", "renew", "verify"):
         yield _groups.still_open(plan, state)
+        yield _groups.outlasted(plan, state)
 
 
 def _of_groups(plan: Plan, state: Values) -> list[Record]:

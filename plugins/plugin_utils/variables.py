@@ -10,6 +10,7 @@ docs/playbooks.md and the roles' argument specs say the same to operators; a tes
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 import typing as t
@@ -277,7 +278,11 @@ GATEWAY = (
         "docker_gateway_identities",
         "list",
         [],
-        options=(Variable("name", "str", required=True), Variable("scope", "str", "admin")),
+        options=(
+            Variable("name", "str", required=True),
+            Variable("scope", "str", "admin"),
+            Variable("access", "list"),
+        ),
     ),
     Variable(
         "docker_gateway_scopes",
@@ -308,6 +313,7 @@ CLIENT = (
             Variable("ssh_private_key", "path"),
             Variable("certificate_path", "path"),
             Variable("private_key_path", "path"),
+            Variable("expires", "str", ""),
         ),
     ),
     Variable("docker_client_transports", "list", ["tls"], choices=("tls", "ssh")),
@@ -467,6 +473,8 @@ def _text(value: t.Any, what: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()  # which YAML makes of a date without quotes
     raise VariableError(f"{what} is {shown(value)}; it has to be text, in quotes where YAML reads something else.")
 
 

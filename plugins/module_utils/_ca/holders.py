@@ -94,14 +94,20 @@ def remove(directory: ca.Directory, ended: t.Callable[[Holder], bool], check_mod
 
 
 def record(
-    directory: ca.Directory, present: t.Sequence[Holder], absent_hosts: t.Collection[str], check_mode: bool = False
+    directory: ca.Directory,
+    present: t.Sequence[Holder],
+    absent_hosts: t.Collection[str],
+    check_mode: bool = False,
+    absent: t.Collection[Holder] = (),
 ) -> list[str]:
-    """Write entries and remove those of hosts that have nothing any more; the files that changed."""
+    """Write entries, and remove those of hosts and of identities that have nothing any more; the files that changed."""
     if not present and not directory.certificate.exists():
         return []
     with ca.lock_existing(directory, shared=check_mode):
         written = add(directory, present, check_mode)
-        return written + remove(directory, lambda one: bool(one.host) and one.host in absent_hosts, check_mode)
+        return written + remove(
+            directory, lambda one: one in absent or (bool(one.host) and one.host in absent_hosts), check_mode
+        )
 
 
 def _shown(directory: ca.Directory, path: pathlib.Path) -> str:

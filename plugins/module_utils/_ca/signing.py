@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import directory as ca
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import holders, issued
-from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import ending, layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import request as requests
 from cryptography import x509 as cx509
@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _CURVES = ("secp256r1", "secp384r1")
 _RSA_SIZES = range(2048, 8193)  # Go's TLS refuses larger ones
+_LAST = datetime.datetime(9999, 12, 1, tzinfo=datetime.timezone.utc)  # nothing is valid longer
 _LIMIT = 32768  # characters; a request with an RSA key of 8192 bits has 3,000
 
 
@@ -44,6 +45,7 @@ class Request:
     key: str = ""  # the type that its key shall have, such as P-256 or RSA 3072; '' for any that is accepted
     exported: bool = False  # whether it is for a server that is no host of an inventory
     group: str = layout.DEFAULT_GROUP  # the access group whose CA signs
+    expires: str = ""  # the day on which it ends at the latest, such as 2030-12-31
 
     def __str__(self) -> str:
         return f"the {self.usage} '{self.name}'"
@@ -148,11 +150,11 @@ def _sign(
     if check_mode:
         if directory.certificate.exists():
             _load_issuer(directory, passphrase, now)
-        return [answer for request in wanted if (answer := _refused(directory, request))]
+        return [answer for request in wanted if (answer := _refused(directory, request, now))]
     with ca.lock_existing(directory):
         issuer = _load_issuer(directory, passphrase, now)
         sign_one = _issued_elsewhere if directory.is_elsewhere else _certificate
-        answers = [_refused(directory, request) or sign_one(issuer, request) for request in wanted]
+        answers = [_refused(directory, request, now) or sign_one(issuer, request) for request in wanted]
         known = [path.read_text(encoding="ascii") for path in directory.issued.glob("*.pem")]
         signed = [answer for answer in answers if isinstance(answer, Certificate)]
         _record(directory, [answer for answer in signed if answer.pem not in known], now)
@@ -187,7 +189,7 @@ def _issued_elsewhere(issuer: _Issuer, request: Request) -> Certificate | Refusa
             "when there is one.",
         )
     names, public = _general_names(request), _public_key(request)
-    end = issuer.now + datetime.timedelta(days=request.valid_days) + x509.CLOCK_SKEW
+    end = min(_wanted_end(issuer, request) + x509.CLOCK_SKEW, ending.end(request.expires) or _LAST)
     found = issued.problems(
         request.certificate, issuer.entry, public, request.name, request.usage, names, end, issuer.now
     )
@@ -202,9 +204,9 @@ def _issued_elsewhere(issuer: _Issuer, request: Request) -> Certificate | Refusa
     return Certificate(request, entry.certificate, limited, _sent_along(issuer))
 
 
-def _refused(directory: ca.Directory, request: Request) -> Refusal | None:
+def _refused(directory: ca.Directory, request: Request, now: datetime.datetime) -> Refusal | None:
     try:
-        _validate(request)
+        _validate(request, now)
         _refuse_other_key(request)
         names = _general_names(request)
         if directory.is_elsewhere and issued.asks_for_more(
@@ -249,7 +251,7 @@ def _load_issuer(directory: ca.Directory, passphrase: str, now: datetime.datetim
     return _Issuer(entry, key, now)
 
 
-def _validate(request: Request) -> None:
+def _validate(request: Request, now: datetime.datetime) -> None:
     if request.usage == "client" and not layout.is_name(request.name):
         raise _refusal(
             request, "has no name for a client: 1 to 64 letters, digits and @ . _ + -, the first one a letter or digit"
@@ -258,6 +260,11 @@ def _validate(request: Request) -> None:
         raise _refusal(request, "has no name for a certificate: 1 to 64 characters without control characters")
     if request.valid_days < 1:
         raise _refusal(request, f"is for {request.valid_days} days; valid_days is at least 1")
+    try:
+        if ending.is_over(request.expires, now):
+            raise _refusal(request, f"is for a client whose access ended on {request.expires}")
+    except ending.DayError as error:
+        raise _refusal(request, f"has an end that cannot be read: {error}") from error
 
 
 def _public_key(request: Request) -> t.Any:
@@ -306,11 +313,17 @@ def _general_name(request: Request, name: str) -> cx509.GeneralName:
         ) from error
 
 
+def _wanted_end(issuer: _Issuer, request: Request) -> datetime.datetime:
+    """When the certificate ends, unless its CA does before."""
+    days = min(request.valid_days, (_LAST - issuer.now).days)
+    return min(issuer.now + datetime.timedelta(days=days), ending.end(request.expires) or _LAST)
+
+
 def _certificate(issuer: _Issuer, request: Request) -> Certificate:
     key, names = _public_key(request), _general_names(request)
-    remaining = issuer.entry.not_after - issuer.now
-    limited = request.valid_days * 86400 > remaining.total_seconds()
-    end = issuer.entry.not_after if limited else issuer.now + datetime.timedelta(days=request.valid_days)
+    wanted = _wanted_end(issuer, request)
+    limited = wanted > issuer.entry.not_after
+    end = min(wanted, issuer.entry.not_after)
     usage = x509.key_usage("digital_signature")
     builder = (
         cx509.CertificateBuilder()

@@ -98,6 +98,7 @@ def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) ->
             ("identities", last.identities, declared.identities),
             ("SSH accounts", last.accounts, declared.accounts),
             ("scopes", last.scopes, declared.scopes),
+            ("access groups", (last.groups, last.access), (declared.groups, declared.access)),
             ("revocation lists", last.revocation_lists, declared.revocation_lists),
         )
         if one != other

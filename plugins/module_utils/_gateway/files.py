@@ -22,6 +22,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._files import Targ
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh.files import python
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
@@ -90,11 +91,10 @@ def is_ours(path: pathlib.Path) -> bool:
 def configuration(
     settings: Settings, listen: t.Sequence[str], port: int, ca: str, engine_socket: str
 ) -> _config.Config:
-    issuers = tuple(dict.fromkeys(_subject(entry) for entry in _trusted(ca)))
     return _config.Config(
         binds=_config.binds(listen, port, socket.has_dualstack_ipv6()),
         socket=engine_socket,
-        identities=tuple(_config.Identity(name, scope, issuers) for name, scope in (settings.identities or {}).items()),
+        identities=tuple(_identities(settings, ca)),
         scopes=settings.scopes,
         checks_revocation=bool(settings.revocation_lists),
         max_connections=settings.max_connections,
@@ -102,6 +102,26 @@ def configuration(
         accounts=settings.accounts,
         places=PLACES,
     )
+
+
+def _identities(settings: Settings, ca: str) -> t.Iterator[_config.Identity]:
+    """Each with the CAs that count for it. Of the others a certificate with its name is somebody else's."""
+    of_groups = {group: _names(pem) for group, pem in (settings.groups or {layout.DEFAULT_GROUP: ca}).items()}
+    known = [name for names in of_groups.values() for name in names]
+    for name in known:
+        if known.count(name) > 1:
+            raise GatewayError(
+                f"several access groups have a CA with the name {name}, so that the gateway cannot tell their clients "
+                "apart; give each group a CA of its own."
+            )
+    for name, scope in (settings.identities or {}).items():
+        issuers = [issuer for group in settings.groups_of(name) for issuer in of_groups[group]]
+        if issuers:
+            yield _config.Identity(name, scope, tuple(issuers))
+
+
+def _names(ca: str) -> list[str]:
+    return [*dict.fromkeys(_subject(entry) for entry in _trusted(ca))]
 
 
 def _trusted(ca: str) -> list[x509.Entry]:

@@ -34,6 +34,9 @@ class Settings:
     max_connections: int = 500
     max_request_rate: int = 0
     accounts: tuple[Account, ...] = ()  # of SSH, those that are no admins
+    # With access groups: by group the CAs of its clients, PEM, and by identity its groups.
+    groups: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    access: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def completed(self, installed: Installed | None) -> Settings:
         """With the identities that the gateway has, where a run does not know them."""
@@ -45,19 +48,31 @@ class Settings:
                 "playbook bulkhead.docker.site, which knows the client hosts."
             )
         last = installed.settings
-        return dataclasses.replace(self, identities=last.identities, scopes=last.scopes, accounts=last.accounts)
+        return dataclasses.replace(
+            self, identities=last.identities, scopes=last.scopes, accounts=last.accounts, access=last.access
+        )
 
     def without(self, names: t.Collection[str]) -> Settings:
         """The same for everybody but these identities, with the scopes that are left."""
         identities = {name: scope for name, scope in (self.identities or {}).items() if name not in names}
         accounts = tuple(account for account in self.accounts if account.identity not in names)
         used = {*identities.values(), *(account.scope for account in accounts)}
-        scopes = tuple(scope for scope in self.scopes if scope.name in used)
-        return dataclasses.replace(self, identities=identities, accounts=accounts, scopes=scopes)
+        return dataclasses.replace(
+            self,
+            identities=identities,
+            accounts=accounts,
+            scopes=tuple(scope for scope in self.scopes if scope.name in used),
+            access={name: groups for name, groups in self.access.items() if name in identities},
+        )
 
     def scope_of(self, account: str) -> str:
         """What an SSH account may do through the gateway; '' where it has no socket there."""
         return next((one.scope for one in self.accounts if one.name == account), "")
+
+    def groups_of(self, name: str) -> tuple[str, ...]:
+        """The access groups of the engine that an identity is in; without groups the one for all."""
+        default = (layout.DEFAULT_GROUP,)
+        return tuple(group for group in self.access.get(name, default) if group in (self.groups or default))
 
     def changed_for(self, installed: Installed | None) -> list[str]:
         """The identities of the gateway that are gone, or may do something else now."""
@@ -68,7 +83,10 @@ class Settings:
 
     def _powers(self) -> dict[str, t.Any]:
         rules = {scope.name: scope for scope in self.scopes}
-        return {name: rules.get(scope, scope) for name, scope in _scopes_by_name(self.identities, self.accounts)}
+        return {
+            name: (rules.get(scope, scope), self.groups_of(name))
+            for name, scope in _scopes_by_name(self.identities, self.accounts)
+        }
 
     def dump(self, listen: t.Sequence[str], port: int) -> bytes:
         record = {
@@ -84,6 +102,8 @@ class Settings:
             "max_connections": self.max_connections,
             "max_request_rate": self.max_request_rate,
         }
+        if self.groups:
+            record.update(groups=dict(self.groups), access={name: list(one) for name, one in self.access.items()})
         return (json.dumps(record, indent=1) + "\n").encode()
 
 
@@ -126,6 +146,7 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
         if found.setdefault(name, scope) != scope:
             raise GatewayError(f"the identity {name} has several scopes; give it one.")
     used = set(found.values())
+    groups = _groups(options.get("groups") or ())
     return Settings(
         identities=identities,
         scopes=tuple(sorted((scope for scope in scopes if scope.name in used), key=lambda scope: scope.name)),
@@ -133,6 +154,8 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
         max_connections=int(options.get("max_connections") or 500),
         max_request_rate=int(options.get("max_request_rate") or 0),
         accounts=accounts,
+        groups=groups,
+        access=_access(options, identities or {}) if groups else {},
     )
 
 
@@ -169,6 +192,25 @@ def _identities(given: t.Any) -> dict[str, str]:
         if found.setdefault(str(name), str(scope)) != scope:
             raise GatewayError(f"the identity {name} has several scopes; give it one.")
     return dict(sorted(found.items()))
+
+
+def _groups(given: t.Any) -> dict[str, str]:
+    pairs = given.items() if isinstance(given, t.Mapping) else [(one["name"], one["ca_certificate"]) for one in given]
+    found = {str(name): str(ca) for name, ca in pairs}
+    for name in found:
+        if not layout.is_group(name):
+            raise GatewayError(f"{name!r} is not the name of an access group; correct it in groups.")
+    return found
+
+
+def _access(options: t.Mapping[str, t.Any], identities: t.Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Of the module's option, where each identity has it, or of the record."""
+    of_record, given = options.get("access"), options.get("identities") or ()
+    pairs = (
+        of_record.items() if isinstance(of_record, t.Mapping) else ((one["name"], one.get("access")) for one in given)
+    )
+    found = {str(name): tuple(map(str, groups)) for name, groups in pairs if groups}
+    return {name: found[name] for name in identities if name in found}
 
 
 def _scope(entry: t.Mapping[str, t.Any]) -> _scopes.Scope:

@@ -41,6 +41,7 @@ class Rule:
     retired: str = ""  # CAs that the one that signs has replaced
     client_ca: str | None = None  # whose first certificate signs, where that is another CA; empty while there is none
     now: datetime.datetime | None = None
+    last: datetime.datetime | None = None  # when the identity ends
 
     @property
     def issuers(self) -> str:
@@ -246,7 +247,9 @@ def _due(
         return [*reasons, f"its certificate cannot be read: {cert.problem}"], new_key
     if entry and entry.common_names != [name]:
         reasons.append(f"its certificate is for {', '.join(entry.common_names) or 'nobody'}")
-    reasons += renewal.reasons(cert.text, rule.issuers, "client", rule.key, rule.renew_days, now=rule.now)
+    reasons += renewal.reasons(
+        cert.text, rule.issuers, "client", rule.key, rule.renew_days, now=rule.now, last=rule.last
+    )
     return list(dict.fromkeys(reasons)), new_key
 
 

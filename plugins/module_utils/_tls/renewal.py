@@ -25,15 +25,17 @@ def reasons(
     renew_days: int,
     names: t.Iterable[str] = (),
     now: datetime.datetime | None = None,
+    last: datetime.datetime | None = None,
 ) -> list[str]:
     """Why a certificate has to be replaced, one phrase each; empty where it serves.
 
     ``usage`` is server or client, ``key`` the wanted type as in ``P-256`` or ``RSA 3072``. The first certificate of
     ``bundle`` signs; the others are trusted for what they signed before. An empty one stands for a CA yet to come.
-    A certificate that ends with its CA is not due: another one would not last longer.
+    A certificate that ends with its CA, or on the day that ends at ``last``, is not due: another one would not last
+    longer.
     """
     try:
-        return _reasons(pem, x509.load_bundle(bundle)[0] if bundle else None, usage, key, renew_days, names, now)
+        return _reasons(pem, x509.load_bundle(bundle)[0] if bundle else None, usage, key, renew_days, names, now, last)
     except x509.UNREADABLE as error:
         return [f"the certificate cannot be read ({error})"]
 
@@ -46,6 +48,7 @@ def _reasons(
     renew_days: int,
     names: t.Iterable[str],
     now: datetime.datetime | None,
+    last: datetime.datetime | None,
 ) -> list[str]:
     entry = x509.load_bundle(pem)[0]
     now = now or datetime.datetime.now(datetime.timezone.utc)
@@ -53,8 +56,11 @@ def _reasons(
     has = x509.key_label(entry.certificate)
     if has != key:
         found.append(f"its key is {has} instead of {key}")
-    lasts_as_its_ca = signer is not None and entry.not_after >= signer.not_after
-    if now <= entry.not_after and due(entry.not_after, renew_days, now) and not lasts_as_its_ca:
+    if last and entry.not_after > last:
+        found.append(f"it expires on {entry.not_after:%Y-%m-%d}, and the identity on {last:%Y-%m-%d}")
+    ends_with_its_ca = signer is not None and entry.not_after >= signer.not_after
+    cannot_last_longer = ends_with_its_ca or (last and entry.not_after > last - datetime.timedelta(days=1))
+    if now <= entry.not_after and due(entry.not_after, renew_days, now) and not cannot_last_longer:
         days = x509.days_left(entry.certificate, now)
         found.append(f"it expires on {entry.not_after:%Y-%m-%d}: {days} whole days are left, fewer than {renew_days}")
     return found

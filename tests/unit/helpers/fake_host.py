@@ -101,6 +101,7 @@ REFUSALS = {
     "requestless": "docker_certificate_request",
     "changeless": "docker_daemon_config",
     "closed": "docker_ssh_access",
+    "clinging": "docker_identity",
 }
 # The lists of text in answers.
 _TEXTS = ("certificate_reasons", "findings", "host_keys", "hosts", "kept", "reasons", "removed", "users")
@@ -242,7 +243,7 @@ def _identity(options: Answer, state: Answer) -> Answer:
     held = state.setdefault("identities", {})
     for entry in options["identities"]:
         if options.get("state") == "absent":
-            held.pop(entry["name"], None)
+            (dict(held) if options["_ansible_check_mode"] else held).pop(entry["name"], None)
         elif entry.get("certificate"):
             held[pair_of(entry)] = state.get("signers", {}).get(pair_of(entry)) or "new"
         elif entry.get("certificate_path"):

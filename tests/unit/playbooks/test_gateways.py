@@ -88,3 +88,35 @@ def test_a_verification_compares_the_gateway(behind: Fleet) -> None:
 
     assert _options(run, "web1", "docker_engine_info")[-1]["gateway"]["identities"]
     assert not _options(run, "web2", "docker_engine_info")[-1].get("gateway")
+
+
+def test_a_gateway_follows_access_groups(secured_once: Fleet, tmp_path: Path) -> None:
+    fleet = secured_once.copy(tmp_path / "fleet")
+    jenkins = {"name": "jenkins", "user": "jenkins", "access": ["ops"]}
+    fleet.variables = {
+        "web1": {"docker_engine_access": ["default", "ops"]},
+        "build1": {"docker_client_identities": [{"name": "build1"}, jenkins]},
+    }
+    content = fleet.root / "home/.bulkhead/ca/groups/ops/ca.pem"
+
+    _play(fleet, "site")
+    found = fleet.holds("web1")["gateway"]
+    assert {one["name"]: one["access"] for one in found["identities"]} == {
+        **{name: ["default"] for name in ("ops1", "build1", "ci")},
+        "jenkins": ["ops"],
+    }
+    assert [one["name"] for one in found["groups"]] == ["default", "ops"]
+    before = content.read_text(encoding="ascii")
+    assert found["groups"][1]["ca_certificate"] == before
+    assert found["revocation_lists"].count("BEGIN X509 CRL") == 2
+
+    _play(fleet, "rotate_ca", docker_rotate_groups="ops")
+    found = fleet.holds("web1")["gateway"]
+    after = content.read_text(encoding="ascii")
+    assert after != before
+    assert found["groups"][1]["ca_certificate"] == after
+    assert found["revocation_lists"].count("BEGIN X509 CRL") == 2
+
+    run = _play(fleet, "revoke_client", docker_revoke_name="jenkins")
+    (asked,) = _options(run, "web1", "docker_gateway")
+    assert asked["revocation_lists"].count("BEGIN X509 CRL") == 2

@@ -33,6 +33,7 @@ INVENTORY = {
                 "docker_client_identities": [{"name": "ci", "ssh_account": "deployer"}, {"name": "alice"}],
                 "docker_client_transports": ["ssh", "tls"],
             },
+            "build4": {"docker_client_identities": [{"name": "eve", "expires": "2020-01-01"}, {"name": "bob"}]},
             "build3": {"docker_client_identities": [{"name": "one letter too many!"}]},
         }
     },
@@ -50,6 +51,7 @@ ASKED = {
     "ssh_cli": ("build2", "'web1', identity='alice', modules='cli'"),
     "second_transport": ("build2", "'web1', identity='alice', transport='tls'"),
     "which_identity": ("build2", "'web1'"),
+    "ended": ("build4", "'web1', identity='eve'"),
     "no_identity": ("build1", "'web1', identity='build2'"),
     "no_accounts": ("build2", "'web5', identity='alice'"),
     "no_transport": ("build1", "'web1', transport='ssh'"),
@@ -161,6 +163,7 @@ def test_what_is_not_declared_is_refused(answers: dict[str, Any]) -> None:
     for name, sentence in {
         "which_identity": "build2 has the identities ci, alice; say which one with identity.",
         "no_identity": "build1 has no identity 'build2'. Did you mean build1?",
+        "ended": "The day of the identity eve of build4 is over (expires 2020-01-01), so that no engine lets it in;",
         "no_accounts": "web5 has no accounts over SSH (docker_ssh_enabled is false). Set transport to tls.",
         "no_transport": "build1 does not use ssh: its docker_client_transports are tls.",
         "no_client": "web1 is no client host, so that nothing is known of its identities; the client hosts are build1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 import pytest
@@ -427,3 +428,24 @@ def test_each_pair_is_requested_from_the_ca_of_its_group() -> None:
 def test_groups_that_cannot_be_are_named(identity: dict[str, t.Any], says: str) -> None:
     (problem,) = client_host.problems(settings([{"name": "alice", **identity}]))
     assert says in problem
+
+
+def test_a_ca_elsewhere_is_asked_for_no_more_days_than_the_identity_has() -> None:
+    day = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=10)
+    alice = {"name": "alice", "user": "", "valid_days": 365, "group": "", "access": "default", "expires": str(day)}
+    told = [{"item": {"user": ""}, "requests": [{"name": "alice", "request": "CSR"}]}]
+    for whole_days, days in ((True, 10), (False, 365)):
+        ((asked,), missing) = client_host.requested([alice], told, "P-256", whole_days)
+        assert (asked["sign"]["valid_days"], asked["sign"]["expires"], missing) == (days, str(day), [])
+
+
+def test_who_has_ended_is_left_out() -> None:
+    identities = [{"name": "alice", "expires": "2020-01-01"}, {"name": "bob", "expires": "2999-01-01"}]
+    settings = client_host.Settings(host="build1", identities=identities)
+    assert client_host.problems(settings) == []
+    ((user,)) = client_host.users(settings, [], [], False)
+    assert [(one["name"], one["expires"]) for one in user["identities"]] == [("bob", "2999-01-01")]
+    wrong = client_host.Settings(host="build1", identities=[{"name": "alice", "expires": "soon"}])
+    assert client_host.problems(wrong) == [
+        "expires of the identity 'alice' has to be a day: 'soon' is no date such as 2030-12-31."
+    ]

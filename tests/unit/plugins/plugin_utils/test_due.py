@@ -54,6 +54,7 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "unused_keys": [],
         "ssh_previews": [],
         "accounts": [],
+        "ended": {},
     }
 
 

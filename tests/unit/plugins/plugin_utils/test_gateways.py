@@ -237,3 +237,69 @@ def test_gateways_are_asked_the_same_over_ssh(transports: list[str]) -> None:
 
 def test_an_admin_verifies_the_engines() -> None:
     assert _made([{"name": "alice", "scope": "prometheus"}, {"name": "root"}])["verifier"]["identity"] == "root"
+
+
+STAGING = {**ON, "docker_engine_access": ["staging", "ops"]}
+
+
+def test_a_gateway_knows_which_groups_an_identity_has_in_common_with_its_engine() -> None:
+    identities = [
+        {"name": "ann", "access": ["staging"]},
+        {"name": "bob", "access": ["default"]},
+        {"name": "cat", "access": ["ops", "default", "staging"]},
+    ]
+    hosts = {"web1": STAGING, "web2": ON, "build1": {"docker_client_identities": identities}}
+    made = plan.make(inventory(hosts, GROUPS), "site")
+    assert made["engines"]["web1"]["gateway"]["identities"] == [
+        {"name": "ann", "scope": "admin", "access": ["staging"]},
+        {"name": "cat", "scope": "admin", "access": ["ops", "staging"]},
+    ]
+    assert made["engines"]["web2"]["gateway"]["identities"] == [
+        {"name": "bob", "scope": "admin"},
+        {"name": "cat", "scope": "admin"},
+    ]
+    of_groups = [{"name": name, "bundle": name.upper(), "revocation_lists": f"{name};"} for name in ("ops", "staging")]
+    ca = {"bundle": "DEFAULT", "revocation_lists": "default;", "groups": of_groups, "revoked": ["cat"]}
+    gateway = handover.engine_gateway(made, "web1", ca)
+    assert [one["name"] for one in gateway["identities"]] == ["ann"]
+    assert gateway["revocation_lists"] == "staging;ops;"
+    assert gateway["groups"] == [
+        {"name": "staging", "ca_certificate": "STAGING"},
+        {"name": "ops", "ca_certificate": "OPS"},
+    ]
+    alone = handover.engine_gateway(made, "web2", ca)
+    assert alone["revocation_lists"] == "default;"
+    assert "groups" not in alone
+
+
+def test_a_gateway_is_asked_with_the_pair_that_opens_its_engine() -> None:
+    identities = [
+        {"name": "root", "access": ["staging"]},
+        {"name": "cat", "access": ["default", "ops"], "scope": "status"},
+        {"name": "dan", "access": ["default"], "scope": "status"},
+    ]
+    hosts = {"web1": STAGING, "web2": ON, "build1": {"docker_client_identities": identities}}
+    made = plan.make(inventory(hosts, GROUPS), "site")
+    asked = {
+        one["name"]: {(call["identity"], call["group"]) for call in one["calls"]}
+        for one in gateways.calls(made, ["web1", "web2"])
+    }
+    assert asked == {"web1": {("cat", "ops")}, "web2": {("cat", ""), ("dan", "")}}
+
+
+def test_an_exported_identity_has_a_group_of_the_engine() -> None:
+    engine = {**STAGING, "docker_gateway_identities": [{"name": "ci", "access": ["ops", "prod"]}]}
+    made = _made([{"name": "ann", "access": ["staging"]}], engine=engine)
+    assert made["engines"]["web1"]["gateway"]["identities"][1] == {"name": "ci", "scope": "admin", "access": ["ops"]}
+    engine["docker_gateway_identities"] = [{"name": "ci"}]
+    said = _problem([{"name": "ann", "access": ["staging"]}], engine=engine)
+    assert "docker_gateway_identities of web1: the access of ci is default, and docker_engine_access is staging" in said
+    play = {"docker_export_name": "ci", "docker_export_dest": "/tmp/ci", "docker_export_group": "staging"}
+    engine["docker_gateway_identities"] = [{"name": "ci", "access": ["ops"]}]
+    with pytest.raises(plan.PlanError, match="The gateway of web1 does not know 'ci'"):
+        _playbook("export_identity", engine, [{"name": "ann", "access": ["staging"]}], **play)
+
+
+def test_who_has_ended_does_not_get_in() -> None:
+    made = _made([{"name": "admin"}, {"name": "alice", "scope": "status", "expires": "2020-01-01"}])
+    assert made["engines"]["web1"]["gateway"]["identities"] == [{"name": "admin", "scope": "admin"}]

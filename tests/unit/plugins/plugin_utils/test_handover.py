@@ -36,8 +36,9 @@ def plan(**clients: Any) -> dict[str, Any]:
     }
 
 
-def client(*identities: dict[str, str], transports: tuple[str, ...] = ("ssh",)) -> dict[str, Any]:
-    return {"identities": list(identities), "transports": list(transports)}
+def client(*identities: dict[str, Any], transports: tuple[str, ...] = ("ssh",)) -> dict[str, Any]:
+    going_on = {"expires": "", "ended": False}
+    return {"identities": [{**going_on, **identity} for identity in identities], "transports": list(transports)}
 
 
 ALICE = {"name": "alice", "user": "", "ssh_account": "docker-alice", "scope": "admin"}
@@ -248,3 +249,18 @@ def test_the_playbooks_and_the_role_alone_give_the_same_options() -> None:
     assert set(options) == set(own["__docker_engine_own_options"])
     documented = yaml.safe_load(docker_daemon_config.DOCUMENTATION)["options"]
     assert set(options) <= set(documented)
+
+
+def test_an_account_ends_with_its_identity() -> None:
+    made = plan(build1=client({**ALICE, "expires": "2027-01-01"}))
+    told = {"build1": answer({"name": "alice", "public_key": KEY})}
+    account = next(user for user in handover.ssh_users(made, "web2", told) if user["name"] == "docker-alice")
+    assert (account["expires"], account["public_keys"]) == ("2027-01-01", [KEY])
+    made["clients"]["build1"]["identities"][0]["ended"] = True
+    assert handover.ssh_users(made, "web2", told) == []
+    # Declared for where it may come from, and without a key of its own.
+    declared = {"name": "docker-alice", "allowed_from": ["192.0.2.0/24"], "public_keys": [], "principals": []}
+    made["engines"]["web2"]["ssh"]["users"] = [declared]
+    assert handover.ssh_users(made, "web2", told) == []
+    declared["public_keys"] = [KEY]
+    assert handover.ssh_users(made, "web2", told) == [declared]

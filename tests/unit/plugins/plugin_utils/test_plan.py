@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,8 @@ def test_identities_have_everything_that_others_need() -> None:
             "ssh_private_key": "",
             "certificate_path": "",
             "private_key_path": "",
+            "expires": "",
+            "ended": False,
         },
         {
             "name": "al.ice",
@@ -352,6 +355,8 @@ def test_identities_have_everything_that_others_need() -> None:
             "ssh_private_key": "",
             "certificate_path": "",
             "private_key_path": "",
+            "expires": "",
+            "ended": False,
         },
     ]
     assert client["connects_as"] == "deploy"
@@ -813,3 +818,73 @@ def test_a_rotation_asks_an_os_user_whom_it_evicts_only_where_nobody_else_could_
     assert made(eve, second, other, docker_revoke_by_rotation=False)[1] == []
     # Whom Ansible connects as could stop everything anyway.
     assert made({"name": "eve"}, {"name": "admin"}, other) == ("admin", ["eve"])
+
+
+OVER, TODAY = "2026-05-31", datetime.datetime(2026, 6, 1, tzinfo=datetime.timezone.utc)
+
+
+def _of(identities: list[dict[str, Any]], playbook: str = "site", **hosts: dict[str, Any]) -> plan.Plan:
+    groups = {"docker_engines": ["web1"], "docker_clients": ["build1", *(name for name in hosts if name != "web1")]}
+    build1 = {"docker_client_identities": identities, "docker_client_transports": ["tls", "ssh"]}
+    return plan.make(inventory({"build1": build1, **hosts}, groups), playbook, now=TODAY)
+
+
+def _said(*args: Any, **named: Any) -> str:
+    with pytest.raises(plan.PlanError) as error:
+        _of(*args, **named)
+    return str(error.value)
+
+
+def test_an_identity_ends_with_its_day() -> None:
+    made = _of([{"name": "ann", "expires": OVER}, {"name": "bob", "expires": "2026-06-01"}])
+    assert [one["ended"] for one in made["clients"]["build1"]["identities"]] == [True, False]
+    assert made["verifier"]["identity"] == "bob"
+    # A date without quotes is one in YAML.
+    made = _of([{"name": "ann", "expires": datetime.date(2026, 6, 1)}])
+    assert made["clients"]["build1"]["identities"][0]["expires"] == "2026-06-01"
+
+
+def test_another_host_verifies_where_all_identities_of_one_have_ended() -> None:
+    made = _of([{"name": "ann", "expires": OVER}], ops1={"docker_client_identities": [{"name": "olga"}]})
+    assert (made["verifier"]["host"], made["verifier"]["identity"]) == ("ops1", "olga")
+
+
+@pytest.mark.parametrize("end", ["tomorrow", "2026-13-01", "2026-1-1", "2026-06-01T12:00:00Z"])
+def test_an_end_is_a_day(end: str) -> None:
+    said = _said([{"name": "ann", "expires": end}, {"name": "bob"}])
+    assert f"expires of the identity 'ann' of build1 has to be a day: {end!r} is no date such as 2030-12-31." in said
+
+
+def test_somebody_has_to_be_left() -> None:
+    assert "The day of every identity is over (expires)" in _said([{"name": "ann", "expires": OVER}])
+    hosts: dict[str, dict[str, Any]] = {"web1": {"docker_engine_access": ["staging"]}}
+    ann = {"name": "ann", "access": ["staging"], "expires": OVER}
+    hosts["build1"] = {"docker_client_identities": [ann, {"name": "bob"}]}
+    groups = {"docker_engines": ["web1", "web2"], "docker_clients": ["build1"]}
+    with pytest.raises(plan.PlanError) as error:
+        plan.make(inventory(hosts, groups), "site", now=TODAY)
+    (said,) = error.value.problems
+    assert said.startswith("The day of every identity that opens web1 is over (expires)")
+
+
+def test_a_name_has_one_end_and_so_has_an_account() -> None:
+    other = {"docker_client_identities": [{"name": "ann"}]}
+    said = _said([{"name": "ann", "expires": "2027-01-01"}], ops1=other)
+    assert "The identity 'ann' has several ends (expires): 2027-01-01 on build1, none on ops1." in said
+    shared = [{"name": "ann", "ssh_account": "ops", "expires": "2027-01-01"}, {"name": "bob", "ssh_account": "ops"}]
+    assert "The account ops is for identities with different ends (expires): ann (2027-01-01), bob (none)" in _said(
+        shared
+    )
+    declared = {"docker_ssh_users": [{"name": "docker-ann", "allowed_from": ["192.0.2.0/24"]}]}
+    said = _said([{"name": "ann", "expires": "2027-01-01"}], web1=declared)
+    assert "docker_ssh_users of web1 has docker-ann with another end (expires)" in said
+    declared["docker_ssh_users"][0]["expires"] = "2027-01-01"
+    assert _of([{"name": "ann", "expires": "2027-01-01"}], web1=declared)["verifier"]["identity"] == "ann"
+
+
+def test_who_has_ended_deploys_nothing() -> None:
+    play = {"docker_deploy_projects": [{"name": "shop", "src": "/srv/shop"}], "docker_deploy_identity": "ann"}
+    hosts = {"build1": {"docker_client_identities": [{"name": "ann", "expires": OVER}, {"name": "bob"}]}}
+    groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}
+    with pytest.raises(plan.PlanError, match="The day of the identity ann of build1 is over"):
+        plan.make(inventory(hosts, groups, play=play), "deploy", now=TODAY)

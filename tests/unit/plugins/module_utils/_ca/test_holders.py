@@ -41,6 +41,13 @@ def test_each_host_of_an_identity_has_an_entry_of_its_own(home: ca.Directory) ->
     assert {"kind": "client", "host": "ops2", "identity": "admin", "transport": "ssh"} in said
 
 
+def test_an_entry_goes_alone(home: ca.Directory) -> None:
+    holders.record(home, [ENGINE, *ADMINS], [])
+    assert holders.record(home, [], [], check_mode=True, absent=[ADMINS[0]]) == ["holders/client,ops1,admin,tls"]
+    assert holders.record(home, [], [], absent=[ADMINS[0], EXPORT]) == ["holders/client,ops1,admin,tls"]
+    assert {*holders.found(home)} == {ENGINE, *ADMINS[1:]}
+
+
 @pytest.mark.parametrize("host", ["..", ".", "a,b,tls", "../../x", "wéb1", "a b", "%2C", ".x.bulkhead-new"])
 def test_no_name_of_a_host_is_taken_for_something_else(home: ca.Directory, host: str) -> None:
     mine = [Holder("engine", host), Holder("client", host, "a@b.c", "tls")]

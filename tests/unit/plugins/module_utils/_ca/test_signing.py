@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 import os
@@ -376,3 +377,23 @@ def test_a_kill_at_any_moment_loses_no_record(home: ca.Directory, tmp_path: Path
         assert {one["serial"] for one in before["issued"]} | {one.report()["serial"] for one in answers} == {*serials}
         assert len(serials) == len({*serials}) == len(before["issued"]) + 2
         assert not list(killed.path.rglob("*.bulkhead-*"))
+
+
+def test_nothing_outlasts_the_day_on_which_the_client_ends(home: ca.Directory) -> None:
+    day = (NOW + datetime.timedelta(days=3)).date()
+    last = datetime.datetime.combine(day, datetime.time(23, 59, 59), datetime.timezone.utc)
+    ends = {}
+    for name, days, expires in (("a", 400, str(day)), ("b", 2, str(day)), ("c", 400, "9999-12-31"), ("d", 9, "")):
+        (made,) = sign(home, dataclasses.replace(client(name), valid_days=days, expires=expires))
+        assert isinstance(made, signing.Certificate)
+        assert made.limited == (name == "c")  # by the CA, which the operator can do something about
+        ends[name] = entries.load_bundle(made.pem)[0].not_after
+    assert ends["a"] == last
+    assert ends["b"] == NOW + datetime.timedelta(days=2)
+    assert ends["d"] == NOW + datetime.timedelta(days=9)
+    yesterday = str((NOW - datetime.timedelta(days=1)).date())
+    for expires, said in (
+        (yesterday, f"is for a client whose access ended on {yesterday}"),
+        ("soon", "cannot be read"),
+    ):
+        assert said in refusal(home, dataclasses.replace(client("e"), expires=expires))

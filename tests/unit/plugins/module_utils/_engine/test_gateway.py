@@ -9,8 +9,9 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate as _certificate
-from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, transaction
+from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, report, transaction
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, service, settings
+from helpers import pki
 
 from plugins.module_utils._engine import test_transaction as base
 
@@ -142,6 +143,33 @@ def test_a_renewal_restarts_no_dockerd(daemon: base.Daemon, unit: Unit) -> None:
     assert daemon.runs["start"] == starts
     assert pair in settings.PLACES.server.read_text(encoding="ascii")
     assert unit.state["cut"] == []
+
+
+def _of_groups(**cas: str) -> settings.Settings:
+    identities = [{"name": name, "scope": "admin", "access": [name]} for name in ("ops", "staging")]
+    groups = [{"name": name, "ca_certificate": pem} for name, pem in cas.items()]
+    return settings.read({"identities": identities, "groups": groups})
+
+
+def test_the_ca_of_one_group_follows_another_and_nobody_is_cut(daemon: base.Daemon, unit: Unit) -> None:
+    authority, old, new = base.Authority(), pki.Authority("ops old"), pki.Authority("ops new")
+    _secure(authority, _of_groups(staging=authority.pem, ops=old.pem))
+    starts = daemon.runs["start"]
+    for pem in (old.pem + new.pem, new.pem):
+        wanted = _of_groups(staging=authority.pem, ops=pem)
+        found = report.gateway_findings(inspect.gather(), wanted)
+        assert found == ["its gateway has other access groups than declared; run bulkhead.docker.site"]
+        result = _secure(authority, wanted)
+        assert result.changed
+        assert not result.restarted
+        assert report.gateway_findings(inspect.gather(), wanted) == []
+    assert "ops new" in unit.state["loaded"]
+    assert "ops old" not in unit.state["loaded"]
+    assert (daemon.runs["start"], unit.state["cut"]) == (starts, [])
+    # Where the engine leaves a group, so does whoever was in by it.
+    assert _secure(authority, _of_groups(staging=authority.pem)).changed
+    assert "id_ops" not in unit.state["loaded"]
+    assert unit.state["cut"] == ["ops"]
 
 
 def test_a_run_without_identities_leaves_them(daemon: base.Daemon, unit: Unit) -> None:

@@ -115,3 +115,69 @@ def test_either_wildcard_is_both_families() -> None:
     assert config.binds(["0.0.0.0"], 2376, True) == ("ipv6@:::2376 v4v6",)  # noqa: S104
     assert config.binds(["0.0.0.0"], 2376, False) == ("ipv4@0.0.0.0:2376",)  # noqa: S104
     assert config.binds(["192.0.2.1", "2001:db8::1"], 1, True) == ("ipv4@192.0.2.1:1", "ipv6@2001:db8::1:1")
+
+
+def _of_groups(**access: list[str]) -> tuple[dict[str, t.Any], dict[str, pki.Authority]]:
+    """Settings with access groups, each with a CA of its own."""
+    cas = {name: pki.Authority(f"bulkhead.docker CA {name}") for name in ("ops", "staging")}
+    identities = [{"name": name, "scope": "admin", "access": groups} for name, groups in access.items()]
+    groups = [{"name": name, "ca_certificate": one.pem} for name, one in cas.items()]
+    return {"identities": identities, "groups": groups}, cas
+
+
+def _issuers(given: dict[str, t.Any] | settings.Settings, cas: dict[str, pki.Authority]) -> dict[str, list[str]]:
+    wanted = given if isinstance(given, settings.Settings) else settings.read(given)
+    bundle = "".join(one.pem for one in cas.values())
+    made = files.configuration(wanted, ["127.0.0.1"], 2376, bundle, "/run/docker.sock")
+    return {one.name: [name.rpartition(" ")[2] for name in one.issuers] for one in made.identities}
+
+
+def test_an_identity_is_known_by_the_cas_of_its_groups_alone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, cas = _of_groups(ann=["staging"], bob=["ops"], cat=["staging", "ops"], dan=[])
+    assert _issuers(given, cas) == {"ann": ["staging"], "bob": ["ops"], "cat": ["staging", "ops"]}
+    # A revocation makes the files from the record, and a run of engines alone knows the groups and nobody else.
+    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    (tmp_path / "settings.json").write_bytes(settings.read(given).dump(["192.0.2.1"], 2376))
+    installed = settings.Installed.read()
+    assert installed
+    assert installed.settings == settings.read(given)
+    assert _issuers(installed.settings.without(["cat"]), cas) == {"ann": ["staging"], "bob": ["ops"]}
+    alone = settings.read({"groups": given["groups"]}).completed(installed)
+    assert _issuers(alone, cas) == _issuers(given, cas)
+
+
+def test_in_a_rotation_a_group_has_two_cas() -> None:
+    given, cas = _of_groups(ann=["staging"], bob=["ops"])
+    cas["new"] = pki.Authority("bulkhead.docker CA new")
+    given["groups"][1]["ca_certificate"] += cas["new"].pem
+    assert _issuers(given, cas) == {"ann": ["staging", "new"], "bob": ["ops"]}
+    # Whoever goes on with another certificate of the same group is not cut.
+    assert settings.read(given).changed_for(_installed(_of_groups(ann=["staging"], bob=["ops"])[0])) == []
+
+
+def test_who_leaves_a_group_is_cut() -> None:
+    before, after = (_of_groups(ann=groups, bob=["ops"])[0] for groups in (["ops", "staging"], ["staging"]))
+    assert settings.read(after).changed_for(_installed(before)) == ["ann"]
+
+
+def test_who_was_in_before_there_were_groups_is_not_cut() -> None:
+    before = {"identities": [{"name": name, "scope": "admin"} for name in ("ann", "bob")]}
+    after = _of_groups(ann=["default"], bob=["staging"])[0]
+    after["groups"].append({"name": "default", "ca_certificate": pki.Authority("bulkhead.docker CA").pem})
+    assert settings.read(after).changed_for(_installed(before)) == ["bob"]
+
+
+def test_groups_that_cannot_be_told_apart_are_refused() -> None:
+    given, cas = _of_groups(ann=["staging"])
+    given["groups"][0]["ca_certificate"] = given["groups"][1]["ca_certificate"]
+    with pytest.raises(settings.GatewayError, match="several access groups have a CA with the name CN="):
+        _issuers(given, cas)
+    with pytest.raises(settings.GatewayError, match="is not the name of an access group"):
+        settings.read({**given, "groups": [{"name": "../x", "ca_certificate": ""}]})
+
+
+def test_without_groups_files_are_as_they_were() -> None:
+    assert b"access" not in settings.read(GIVEN).dump(["192.0.2.1"], 2376)
+    assert b"groups" not in settings.read(GIVEN).dump(["192.0.2.1"], 2376)

@@ -55,6 +55,20 @@ def test_one_that_ends_with_its_ca_cannot_be_prolonged(tmp_path: pathlib.Path) -
     assert renewal.reasons(_pem(tmp_path, ending, days=4), ending.pem, "client", "P-256", 30)
 
 
+def test_one_that_ends_with_its_identity_cannot_be_prolonged(tmp_path: pathlib.Path, authority: Authority) -> None:
+    pem = _pem(tmp_path, authority, days=5)
+    end = x509.load_bundle(pem)[0].not_after
+
+    def reasons(last: datetime.datetime | None) -> list[str]:
+        return renewal.reasons(pem, authority.pem, "client", "P-256", 30, last=last)
+
+    assert reasons(end) == []
+    assert reasons(end + DAY - datetime.timedelta(seconds=1)) == []  # a CA elsewhere issues for whole days
+    for later in (None, end + DAY):
+        assert reasons(later)[0].startswith("it expires on ")
+    assert reasons(end - DAY) == [f"it expires on {end:%Y-%m-%d}, and the identity on {end - DAY:%Y-%m-%d}"]
+
+
 def test_the_first_certificate_of_the_bundle_signs(tmp_path: pathlib.Path, authority: Authority) -> None:
     pem, following = _pem(tmp_path, authority), Authority("next")
     assert not renewal.reasons(pem, authority.pem + following.pem, "client", "P-256", 3)
