@@ -13,7 +13,7 @@ description:
     role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
   - The playbooks compare their inventory with these entries, and take nothing from a host of somebody else's. Certificates alone do not tell it, as
     several hosts have identities of one name, some use SSH alone, and certificates expire or are installed by something else.
-  - Entries that nobody names stay. M(bulkhead.docker.docker_ca_revocation) removes those of the identity that it revokes.
+  - Entries that nobody names stay. Nothing is written for an identity that was revoked.
   - Works under the lock of the CA. Entries that are written at the same time by somebody else are not lost.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
@@ -60,6 +60,10 @@ options:
     type: list
     elements: str
     default: []
+  absent_identity:
+    description: Of O(absent_hosts), the entries of this identity alone go.
+    type: str
+    default: ""
 seealso:
   - module: bulkhead.docker.docker_ca_info
   - module: bulkhead.docker.docker_ca_revocation
@@ -121,6 +125,7 @@ def main() -> None:
                 },
             },
             "absent_hosts": {"type": "list", "elements": "str", "default": []},
+            "absent_identity": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -129,7 +134,7 @@ def main() -> None:
     try:
         directory = ca.open_directory(given["dir"])
         present = [holders.Holder(**one) for one in given["present"]]
-        written = holders.record(directory, present, given["absent_hosts"], module.check_mode)
+        written = holders.record(directory, present, given["absent_hosts"], module.check_mode, given["absent_identity"])
     except ca.CaError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
