@@ -43,9 +43,6 @@ def revoke(
     directory, assumed = directory.root, [name] if is_revoked else []
     with _locked(directory, passphrase, check_mode):
         written = _mark(directory, name, is_revoked, check_mode)
-        if is_revoked:
-            # Those of hosts stay until the host has lost its key.
-            written += holders.remove(directory, lambda one: (one.kind, one.identity) == ("export", name), check_mode)
         written += update_lists(directory, passphrase, assumed, check_mode, now)
     # Whoever signs for a group from now on sees the mark.
     for group in directory.all_groups().values():
@@ -54,6 +51,9 @@ def revoke(
         with _locked(group, passphrase, check_mode):
             lists = update_lists(group, passphrase, assumed, check_mode, now)
         written += [f"{group.path.relative_to(directory.path)}/{path}" for path in lists]
+    if is_revoked:  # last, because it may be unreadable; entries of hosts stay until these have lost their keys
+        with ca.lock_existing(directory, shared=check_mode):
+            written += holders.remove(directory, lambda one: (one.kind, one.identity) == ("export", name), check_mode)
     return written
 
 

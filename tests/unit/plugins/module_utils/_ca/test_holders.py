@@ -130,6 +130,16 @@ def test_a_record_that_cannot_be_read_is_not_an_empty_one(home: ca.Directory, fo
     assert {*state["record_problems"]} <= {*state["problems"]}
 
 
+def test_a_record_of_hosts_that_cannot_be_read_keeps_no_certificate_off_the_list(home: ca.Directory) -> None:
+    signing.sign(home, "", [signing.Request("bob", "client", (), 5, authority.request())])
+    home.holders.touch()
+    with pytest.raises(ca.CaError, match="holders cannot be read"):
+        revocation.revoke(home, "", "bob")
+    (listed,) = inspect.revocation_list(home) or ()
+    (entry,) = inspect.gather(home, "")["issued"]
+    assert (listed.serial_number, entry["revoked"]) == (int(entry["serial"], 16), True)
+
+
 def test_an_exported_identity_is_known_as_one(home: ca.Directory) -> None:
     requests = [
         signing.Request("nas", "client", (), 5, authority.request(), exported=True),
