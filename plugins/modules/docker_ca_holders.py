@@ -13,7 +13,7 @@ description:
     role P(bulkhead.docker.docker_ca#role) keeps, on the CA host and as the user whose directory it is.
   - The playbooks compare their inventory with these entries, and take nothing from a host of somebody else's. Certificates alone do not tell it, as
     several hosts have identities of one name, some use SSH alone, and certificates expire or are installed by something else.
-  - Entries that nobody names stay. M(bulkhead.docker.docker_ca_revocation) removes those of the identity that it revokes.
+  - Entries that nobody names stay. Nothing is written for an identity that was revoked.
   - Works under the lock of the CA. Entries that are written at the same time by somebody else are not lost.
 author:
   - The bulkhead.docker maintainers (@bulkhead)

@@ -290,6 +290,10 @@ groups:
       type: list
       elements: dict
       contains: *issued
+    record_problems:
+      description: As RV(record_problems).
+      type: list
+      elements: str
     problems:
       description: As RV(problems).
       type: list
@@ -324,6 +328,12 @@ holders:
       description: V(tls) or V(ssh) for an identity of a client host, empty otherwise.
       type: str
       sample: tls
+record_problems:
+  description: >-
+    Those of RV(problems) that are about RV(issued) and RV(holders): what these have is not all. Playbooks that could shut somebody out end there.
+  returned: success
+  type: list
+  elements: str
 existing:
   description: The CA to take over; null without O(existing_certificate).
   returned: success

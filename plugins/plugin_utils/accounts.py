@@ -39,3 +39,11 @@ def of_identity(name: str, logs_in: t.Mapping[str, t.Collection[str]], declared:
     if account and not (theirs and account in declared):
         theirs.add(account)
     return theirs
+
+
+def ended(
+    revoked: t.Collection[str], logs_in: t.Mapping[str, t.Collection[str]], declared: t.Collection[str]
+) -> dict[str, str]:
+    """The accounts that are named after identities which were revoked, and go with them, with their identities."""
+    named = {named_after(name): name for name in revoked}
+    return {account: name for account, name in named.items() if account in of_identity(name, logs_in, declared)}

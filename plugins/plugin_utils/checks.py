@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import re
 import typing as t
+import urllib.parse
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables as _variables
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import Inventory, Reader, listed, unknown
@@ -37,8 +38,26 @@ CONNECTION = (
     "ansible_ssh_private_key_file",
     "ansible_ssh_common_args",
 )
+_LONGEST = 220  # of 255 for the name of a file; the rest says what the entry is for, and that it is being written
 _OF_CA = frozenset(variable.name for variable in _variables.CA) | _variables.SECRETS
 _FOR_ALL_HOSTS = frozenset(variable.name for variable in _variables.FLEET) - {"docker_engine_serial"}
+
+
+def long_names(engines: t.Iterable[str], clients: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Hosts of which the CA host could keep no entry, which is a file that is called like them."""
+    for host in dict.fromkeys([*engines, *clients]):
+        identities = clients[host]["identities"] if host in clients else []
+        longest = max((_quoted_length(one["name"]) for one in identities), default=0)
+        if _quoted_length(host) + longest > _LONGEST:
+            yield (
+                f"The inventory name {host!r} is too long: in its record, the CA host names files by it and by the "
+                f"identities of the host, which is {_LONGEST} characters at most; those but letters, digits and "
+                "_ . - ~ count three times and more. Give the host a shorter name, and its long one in ansible_host."
+            )
+
+
+def _quoted_length(name: str) -> int:
+    return len(urllib.parse.quote(name, safe=""))
 
 
 def extra_variables(extra: t.Mapping[str, t.Any], playbook: str) -> t.Iterator[str]:

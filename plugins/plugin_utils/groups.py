@@ -102,6 +102,12 @@ def issued(ca: t.Any) -> list[tuple[str, Values]]:
     ]
 
 
+def still_counts(entry: Values) -> bool:
+    """Whether a certificate of a record was not revoked and has not ended."""
+    days = entry.get("days_left")
+    return not entry.get("revoked") and isinstance(days, int) and days >= 0
+
+
 def known_cas(plan: Plan, ca: Values) -> str:
     """In PEM, the CAs that an engine may leave: those that were replaced, and those of groups that it may have left."""
     if not plan["ca"]["groups"] and not ca.get("groups"):
@@ -181,8 +187,8 @@ def still_open(plan: Plan, ca: Values) -> str:
     found: dict[str, dict[str, None]] = {}
     for group, entry in issued(ca):
         name = str(entry.get("name"))
-        valid = not entry.get("revoked") and entry.get("issuer") and int(entry.get("days_left") or 0) >= 0
-        if entry.get("usage") == "client" and valid and group in opening and group not in access.get(name, {group}):
+        valid = entry.get("usage") == "client" and entry.get("issuer") and still_counts(entry)
+        if valid and group in opening and group not in access.get(name, {group}):
             found.setdefault(group, {})[name] = None
     return " ".join(
         f"{listed([*names])} left the access group {group}, whose engines accept certificates of it until they end. "

@@ -70,6 +70,13 @@ def ca_refusal(plan: Plan, gathered: t.Any) -> str:
             f"The key of the CA in {ca['dir']} on {ca['host']} is elsewhere. Set docker_ca_issue_tasks for that host, "
             "or name the directory of another CA in docker_ca_dir. Nothing was changed."
         )
+    unread = [str(one) for state in groups.states(answer).values() for one in _listed(state.get("record_problems"))]
+    if unread and plan["playbook"] in ("site", "rotate_ca", "remove"):
+        return (
+            f"The CA's record in {ca['dir']} on {ca['host']} is damaged, so that this run does not know whom it would "
+            f"shut out: {' '.join(unread)} Bring that back from a backup, or take out what cannot be read. Nothing was "
+            "changed."
+        )
     existing = answer.get("existing")
     problems = _listed(existing.get("problems")) if isinstance(existing, t.Mapping) else []
     if not problems or (plan["playbook"] != "site" and not ca["issue_tasks"]):
@@ -206,11 +213,7 @@ def ssh_users(
 
 def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:
     declared = plan["engines"][engine]["ssh"]["users"]
-    logins, names = _accounts.logins(plan["clients"]), [user["name"] for user in declared]
-    named_after = {_accounts.named_after(name): name for name in revoked}
-    ended = {
-        account: name for account, name in named_after.items() if account in _accounts.of_identity(name, logins, names)
-    }
+    ended = _accounts.ended(revoked, _accounts.logins(plan["clients"]), [user["name"] for user in declared])
     still = [user["name"] for user in declared if user["name"] in ended and user.get("state") != "absent"]
     if still and plan.get("playbook") == "site":
         name = ended[still[0]]

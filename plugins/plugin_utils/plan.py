@@ -80,7 +80,7 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False, now: dateti
     clients = {name: _clients.client(name, reader, force, now) for name in client_names}
     for name, engine in engines.items():
         engine["gateway"] = _gateways.gateway(name, engine, reader, clients if playbook != "engines" else None)
-    reader.say(*_gateways.problems(engines, clients))
+    reader.say(*_gateways.problems(engines, clients), *_checks.long_names(engines, clients))
     accounts = set(_accounts.logins(clients))
     reader.say(*_engines.collisions(engines))
     for name, engine in engines.items():
@@ -389,7 +389,7 @@ def _remove(
 ) -> dict[str, t.Any]:
     words, ca = fleet["docker_remove_hosts"], fleet["docker_remove_ca"]
     if playbook != "remove":
-        return {"engines": [], "clients": [], "recorded": [], "ca": False}
+        return {"engines": [], "clients": [], "recorded": [], "servers": [], "ca": False}
     if not words:
         reader.say(
             "Name the hosts that remote access is to be taken from: -e docker_remove_hosts=NAME, several with commas, "
@@ -405,11 +405,14 @@ def _remove(
         selected |= found
     if ca and words != ["all"]:
         reader.say("docker_remove_ca goes only with docker_remove_hosts=all: nobody could renew the engines that stay.")
+    leaving = [name for name in engines if name in selected and name not in excluded]
     return {
-        "engines": [name for name in engines if name in selected and name not in excluded],
+        "engines": leaving,
         "clients": [name for name in clients if name in selected and name not in excluded],
         # Those that the inventory has no more; the CA host may know them.
         "recorded": recorded,
+        # The common names of all of these, which cannot be longer.
+        "servers": [name[:64] for name in (*leaving, *recorded)],
         "ca": ca,
     }
 

@@ -19,6 +19,8 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import l
 Plan = t.Mapping[str, t.Any]
 Values = t.Mapping[str, t.Any]
 
+_FIELDS = ("kind", "host", "identity", "transport")
+
 
 def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> dict[str, t.Any]:
     """Whom the CA host has a record of, and who is no host and no identity of the plan.
@@ -34,35 +36,42 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
         "client": {identity["name"] for client in plan["clients"].values() for identity in client["identities"]},
     }
     left_out = {*plan["rotate"]["exclude"]}
+    left_out |= {name[:64] for name in left_out}  # a common name cannot be longer
     ended = {str(name) for name in _list(ca, "revoked")}
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
         ended.add(plan["revoke"]["name"])
     found: dict[str, dict[str, int]] = {"server": {}, "client": {}}
     others = _of_others(ca, of_groups)
     for entry in _entries(ca, "issued"):
-        valid = not entry.get("revoked") and entry.get("issuer") and _days(entry) >= 0
         usage, name = str(entry.get("usage")), str(entry.get("name"))
         gone = left_out | ended | others if usage == "client" else left_out
-        if valid and usage in known and name not in known[usage] | gone:
-            found[usage][name] = max(_days(entry), found[usage].get(name, 0))
+        if _is_valid(entry) and usage in known and name not in known[usage] | gone:
+            found[usage][name] = max(entry["days_left"], found[usage].get(name, 0))
     holders = _entries(ca, "holders")
     engines = [str(one.get("host")) for one in holders if one.get("kind") == "engine"]
     strangers = [name for name in engines if name not in plan["engines"] and name not in left_out]
     clients: dict[str, dict[str, list[str]]] = {}
+    of_hosts: set[str] = set()
     for one in holders:
         host, name = str(one.get("host")), str(one.get("identity"))
-        is_known = host in plan["clients"] or name in ended | others or bool({host, name} & left_out)
-        if one.get("kind") == "client" and not is_known:
+        if one.get("kind") != "client" or host in plan["clients"] or name in ended | others:
+            continue
+        of_hosts.add(name)
+        if not {host, name} & left_out:
             clients.setdefault(host, {}).setdefault(name, []).append(str(one.get("transport")))
     exported = {str(one.get("identity")) for one in holders if one.get("kind") == "export"}
-    of_hosts = {name for identities in clients.values() for name in identities}
-    names = found["client"]
+    names, shortened = found["client"], {name[:64] for name in strangers}
     return {
-        "engines": list(dict.fromkeys([*found["server"], *strangers])),
+        "engines": list(dict.fromkeys([*(name for name in found["server"] if name not in shortened), *strangers])),
         "clients": clients,
         "exports": {name: names[name] for name in names if name in exported - of_hosts},
         "identities": [name for name in names if name not in exported | of_hosts],
     }
+
+
+def _is_valid(entry: Values) -> bool:
+    """Whether engines or clients accept a certificate of the record."""
+    return bool(entry.get("issuer")) and groups.still_counts(entry)
 
 
 def _of_others(ca: t.Any, of_groups: t.Collection[str] | None) -> set[str]:
@@ -71,9 +80,19 @@ def _of_others(ca: t.Any, of_groups: t.Collection[str] | None) -> set[str]:
         return set()
     held: dict[str, set[str]] = {}
     for group, entry in groups.issued(ca):
-        if entry.get("usage") == "client" and entry.get("issuer") and _days(entry) >= 0:
+        if entry.get("usage") == "client" and _is_valid(entry):
             held.setdefault(str(entry.get("name")), set()).add(group)
     return {name for name, theirs in held.items() if not theirs & {*of_groups}}
+
+
+def without_hosts(ca: t.Any) -> str:
+    """Why the record does not tell who holds access: a backup of a part of it, or one from before it had hosts."""
+    if _entries(ca, "holders") or not any(map(_is_valid, _entries(ca, "issued"))):
+        return ""
+    return (
+        "it has issued certificates, and its record, holders/, has no host that holds them; run bulkhead.docker.site "
+        "with the whole inventory, which writes it"
+    )
 
 
 def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -> list[str]:
@@ -92,8 +111,8 @@ def shut_out(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) 
             if name not in known
         ),
         *(
-            f"{name}: it {'holds a server certificate' if name in certified else 'trusts the CA'} and is no engine of "
-            "this inventory"
+            f"{name}: it {'holds a server certificate' if name[:64] in certified else 'trusts the CA'} and is no "
+            "engine of this inventory"
             for name in names["engines"]
         ),
         *(
@@ -122,10 +141,40 @@ def recorded(ca: t.Any) -> set[str]:
     return names - {""}
 
 
+def has_identity(name: str, ca: t.Any) -> bool:
+    """Whether it holds or held something, certificate or not, or was revoked."""
+    issued = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "client"}
+    held = {str(one.get("identity")) for one in _entries(ca, "holders")}
+    return bool(name) and name in issued | held | {*map(str, _list(ca, "revoked"))}
+
+
 def recorded_hosts(ca: t.Any) -> set[str]:
     """The hosts that `remove` ends although the inventory has them no more."""
     servers = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "server"}
     return servers | {str(one.get("host")) for one in _entries(ca, "holders")} - {""}
+
+
+def still_held(plan: Plan, ca: t.Any) -> list[str]:
+    """In a removal: what hosts that the inventory has no more hold and nobody has revoked, one sentence for each.
+
+    Nothing can be deleted there. An identity that another host has is not given up with this one.
+    """
+    gone, revoked = plan["remove"]["recorded"], {str(name) for name in _list(ca, "revoked")}
+    used = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
+    held: dict[str, dict[str, None]] = {}
+    for one in _entries(ca, "holders"):
+        host, name = str(one.get("host")), str(one.get("identity"))
+        if one.get("kind") == "client" and host in gone:
+            held.setdefault(host, {})[name] = None
+        elif one.get("kind") == "client":
+            used.add(name)
+    return [
+        f"{host} is gone with the keys of {listed(names)}, which engines accept from whoever has them. Revoke each "
+        f"with bulkhead.docker.revoke_client, -e docker_revoke_name={names[0]}, and run this again. Nothing was "
+        "changed."
+        for host, identities in held.items()
+        if (names := [name for name in identities if name not in used | revoked])
+    ]
 
 
 def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
@@ -138,17 +187,17 @@ def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
     if isinstance(ca, t.Mapping) and ca.get("exists") is False:
         return []  # which the run says where it needs a CA
     revoked = {*map(str, _list(ca, "revoked")), plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
-    there = [{key: str(value) for key, value in one.items()} for one in _entries(ca, "holders")]
-    wanted = [_holder("engine", name) for name in plan["asked"]["engines"]]
+    there = {tuple(str(one.get(field) or "") for field in _FIELDS) for one in _entries(ca, "holders")}
+    wanted = [("engine", name, "", "") for name in plan["asked"]["engines"]]
     for host in plan["asked"]["clients"]:
         client = plan["clients"][host]
         wanted += [
-            _holder("client", host, identity["name"], transport)
+            ("client", host, identity["name"], transport)
             for identity in client["identities"]
             for transport in client["transports"]
             if identity["name"] not in revoked and not identity["ended"]
         ]
-    return [one for number, one in enumerate(wanted) if one not in there and one not in wanted[:number]]
+    return [dict(zip(_FIELDS, one)) for one in dict.fromkeys(wanted) if one not in there]
 
 
 def ended(plan: Plan, ca: t.Any) -> dict[str, list[dict[str, str]]]:
@@ -159,7 +208,7 @@ def ended(plan: Plan, ca: t.Any) -> dict[str, list[dict[str, str]]]:
     for host in plan["asked"]["clients"]:
         over = {identity["name"] for identity in plan["clients"][host]["identities"] if identity["ended"]}
         held = [
-            _holder("client", host, str(one.get("identity")), str(one.get("transport")))
+            {field: str(one.get(field) or "") for field in _FIELDS}
             for one in _entries(ca, "holders")
             if one.get("kind") == "client" and one.get("host") == host and one.get("identity") in over
         ]
@@ -167,16 +216,12 @@ def ended(plan: Plan, ca: t.Any) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _holder(kind: str, host: str, identity: str = "", transport: str = "") -> dict[str, str]:
-    return {"kind": kind, "host": host, "identity": identity, "transport": transport}
-
-
 def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
     """Who loses no SSH key on engines, because this run does not know all clients: accounts and identities.
 
-    Those of identities on hosts that are not in the inventory, and in `site` accounts that several identities may
-    share. A revocation ends what it names: its own accounts, and its key in those that it shares with others. An
-    exported identity has no SSH key.
+    The record does not say in which accounts the keys of those are whom it does not know. So it is every account of the
+    plan, and those of identities on hosts that are not in the inventory. A revocation ends what it names all the same:
+    its own accounts, and its key in those that it shares with others. An exported identity has no SSH key.
     """
     if plan["playbook"] not in ("site", "revoke_client"):
         return []
@@ -184,16 +229,15 @@ def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
     strangers = [*names["identities"], *_with_ssh(names)]
     if not strangers:
         return []
-    if plan["playbook"] == "revoke_client":
-        ended = {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
-        return _with_accounts(name for name in strangers if _accounts.named_after(name) not in ended)
+    revoked = {str(name) for name in _list(ca, "revoked")}
     identities = [one for client in plan["clients"].values() for one in client["identities"] if not one["ended"]]
-    shared = {
-        identity["ssh_account"]
-        for identity in identities
-        if identity["ssh_account"] != _accounts.named_after(identity["name"])
-    }
-    return sorted({*_with_accounts(strangers), *shared})
+    declared = {user["name"] for engine in plan["engines"].values() for user in engine["ssh"]["users"]}
+    declared -= {*_accounts.ended(revoked, _accounts.logins(plan["clients"]), declared)}
+    theirs = {identity["ssh_account"] for identity in identities if identity["name"] not in revoked}
+    found = {*strangers, *filter(None, map(_accounts.named_after, strangers)), *theirs, *declared}
+    if plan["playbook"] == "revoke_client":
+        found -= {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
+    return sorted(found)
 
 
 def _with_ssh(names: Values) -> list[str]:
@@ -202,23 +246,26 @@ def _with_ssh(names: Values) -> list[str]:
     return [name for name, transports in held if "ssh" in transports]
 
 
-def _with_accounts(names: t.Iterable[str]) -> list[str]:
-    """Identities and the accounts that are named after them."""
-    found = list(names)
-    return sorted({*found, *filter(None, map(_accounts.named_after, found))})
-
-
 def note(plan: Plan, ca: t.Any) -> str:
-    """For the report: what this run has left to those whom it does not know."""
+    """For the report: what this run has left to those whom it does not know, and what it could not leave."""
     names = unknown(plan, ca)
-    clients = plan["clients"].values()
-    with_ssh = any("ssh" in client["transports"] for client in clients)
-    purging = any(client["purge"] for client in clients)
     hosts = [
         f"{host} ({listed(held)})"
         for host, identities in names["clients"].items()
         if (held := [name for name, transports in identities.items() if "ssh" in transports])
     ]
+    shared = plan["revoke"]["accounts"]["shared"]
+    if plan["playbook"] == "revoke_client":
+        if not (hosts or names["identities"]) or not shared or plan["revoke"]["state"] != "present":
+            return ""
+        return (
+            f"{listed(shared)} lost the SSH keys of all whom this inventory has not, because {plan['revoke']['name']} "
+            f"logged in to it as well. The CA's record has {listed([*hosts, *names['identities']])}: add them and run "
+            "bulkhead.docker.site."
+        )
+    clients = plan["clients"].values()
+    with_ssh = any("ssh" in client["transports"] for client in clients)
+    purging = any(client["purge"] for client in clients)
     found = []
     if names["engines"] and purging:
         found.append(
@@ -228,7 +275,8 @@ def note(plan: Plan, ca: t.Any) -> str:
     if hosts and with_ssh:
         found.append(
             f"SSH keys of identities on {listed(hosts)} were kept, because the CA's record has these hosts and this "
-            f"inventory has not: add them, or {_removal(next(iter(names['clients'])))}."
+            f"inventory has not: add them, or revoke identities that no other host has with "
+            f"bulkhead.docker.revoke_client, and then {_removal(next(iter(names['clients'])))}."
         )
     if names["identities"] and with_ssh:
         found.append(
@@ -242,16 +290,33 @@ def _removal(host: str) -> str:
     return f"remove them with bulkhead.docker.remove, -e docker_remove_hosts={host}"
 
 
-def not_reached(plan: Plan, ca: t.Any) -> str:
-    """Of a revocation: the engines that this run does not know, which may let the identity in as before."""
-    names = unknown(plan, ca)["engines"]
-    if plan["playbook"] != "revoke_client" or plan["revoke"]["state"] != "present" or not names:
-        return ""
-    return (
-        f"{listed(names, 20)} may let {plan['revoke']['name']} in as before: the CA's record has these engines, and "
-        "this inventory has not. Add them and run the playbook again; what is gone for good goes from the record with "
-        f"bulkhead.docker.remove, -e docker_remove_hosts={names[0]}."
-    )
+def not_reached(plan: Plan, ca: t.Any) -> list[str]:
+    """Of a revocation: the hosts that this run does not know.
+
+    Engines may let the identity in as before, and client hosts have its key until somebody deletes it there.
+    """
+    if plan["playbook"] != "revoke_client" or plan["revoke"]["state"] != "present":
+        return []
+    name, left_out = plan["revoke"]["name"], plan["rotate"]["exclude"]
+    held = [one for one in _entries(ca, "holders") if (one.get("kind"), one.get("identity")) == ("client", name)]
+    hosts = list(dict.fromkeys(str(one.get("host")) for one in held))
+    hosts = [host for host in hosts if host not in plan["clients"] and host not in left_out]
+    engines, found = unknown(plan, ca)["engines"], []
+    if engines:
+        found.append(
+            f"{listed(engines, 20)} may let {name} in as before: the CA's record has these engines, and this inventory "
+            f"has not. Add them and run the playbook again; {_out_of_the_record(engines[0])}."
+        )
+    if hosts:
+        found.append(
+            f"{listed(hosts, 20)} may have the keys of {name} as before: the CA's record has these client hosts, and "
+            f"this inventory has not. Add them and run the playbook again; {_out_of_the_record(hosts[0])}."
+        )
+    return found
+
+
+def _out_of_the_record(host: str) -> str:
+    return f"what is gone for good goes from the record with bulkhead.docker.remove, -e docker_remove_hosts={host}"
 
 
 def _entries(ca: t.Any, key: str) -> list[Values]:
@@ -263,8 +328,3 @@ def _entries(ca: t.Any, key: str) -> list[Values]:
 
 def _list(ca: t.Any, key: str) -> list[t.Any]:
     return list(ca.get(key) or []) if isinstance(ca, t.Mapping) else []
-
-
-def _days(entry: Values) -> int:
-    days = entry.get("days_left")
-    return days if isinstance(days, int) else -1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import report
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups, report
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -89,8 +89,7 @@ def _recorded(plan: Plan, issued: t.Iterable[Values], cas: str) -> dict[str, lis
     found: dict[str, set[str]] = {"server": set(), "client": set()}
     for entry in issued:
         usage, name = str(entry.get("usage")), str(entry.get("name"))
-        days = entry.get("days_left")
-        is_of_it = not entry.get("revoked") and f"{entry.get('issuer_subject')} (SHA-256 " in cas
-        if is_of_it and usage in known and name not in known[usage] and isinstance(days, int) and days >= 0:
+        is_of_it = groups.still_counts(entry) and f"{entry.get('issuer_subject')} (SHA-256 " in cas
+        if is_of_it and usage in known and name not in known[usage]:
             found[usage].add(name)
     return {usage: sorted(names) for usage, names in found.items()}

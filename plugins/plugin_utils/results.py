@@ -60,13 +60,16 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
         **known,
         "ca": {**_ca(plan, ca, of_ca, rotation), **({"replaced": replaced} if replaced else {})},
         "replaced": replaced,
-        "revoked_is_known": plan["revoke"]["known"] or _has_account(plan, hostvars),
+        "revoked_is_known": plan["revoke"]["known"]
+        or _record.has_identity(plan["revoke"]["name"], ca)
+        or _has_account(plan, hostvars),
         "rotation": rotation,
         "unanswered": [*unanswered, *_record.shut_out(plan, ca, rotated)],
         "left_over": [*_each(concerned, hostvars, known, _behind), *_kept_behind(plan, hostvars, ca, rotated)],
         "not_restored": _not_restored(plan, hostvars),
         "removed": _removed(plan, hostvars),
-        "nobody": _nobody(plan, ca),
+        "without_keys": _without_keys(plan["asked"]["clients"], hostvars),
+        "nobody": [*_nobody(plan, ca), *_record.still_held(plan, ca)],
     }
 
 
@@ -133,15 +136,23 @@ def _removed(plan: Plan, hostvars: Hostvars) -> list[str]:
     """Hosts that have nothing of this collection any more for certain, and those that the inventory has no more."""
     remove, secured = plan["remove"], _not_restored(plan, hostvars)
     left = {name for name in remove["engines"] if name in secured}
-    for name in (*remove["engines"], *remove["clients"]):
-        if hostvars.get(name, {}).get("docker_failure"):
-            left.add(name)
-    for name in remove["clients"]:
-        answers = _answers(hostvars.get(name, {}), "docker_client_removed")
-        if not answers or any(answer.get("failed") or answer.get("unreachable") for answer in answers):
-            left.add(name)
+    left |= {name for name in remove["engines"] if hostvars.get(name, {}).get("docker_failure")}
+    left |= {*remove["clients"]} - {*_without_keys(remove["clients"], hostvars)}
     hosts = dict.fromkeys([*remove["engines"], *remove["clients"], *remove["recorded"]])
     return [name for name in hosts if name not in left]
+
+
+def _without_keys(clients: t.Sequence[str], hostvars: Hostvars) -> list[str]:
+    """Client hosts on which everything is removed that was to be removed."""
+    answers = {name: _answers(hostvars.get(name, {}), "docker_client_removed") for name in clients}
+    return [
+        name
+        for name in clients
+        if answers[name]
+        and not any(answer.get("failed") or answer.get("unreachable") for answer in answers[name])
+        and not hostvars[name].get("docker_failure")
+        and not hostvars[name].get("docker_client_not_removed")
+    ]
 
 
 def _nobody(plan: Plan, ca: Values) -> list[str]:
@@ -151,7 +162,7 @@ def _nobody(plan: Plan, ca: Values) -> list[str]:
         f"docker_remove_hosts has {name!r}, which is no engine and no client, and the CA host has no record of it. "
         f"Nothing was changed. {unknown(name, [*plan['engines'], *plan['clients'], *known])}"
         for name in plan["remove"]["recorded"]
-        if name not in known
+        if not {name, name[:64]} & known
     ]
 
 
@@ -390,13 +401,13 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
             f"engines accept the certificate of {revoke['name']} until it ends or they trust another CA, and it "
             f"is in no record, because something else installs it on these hosts: {listed(revoke['kept'])}"
         )
-    not_reached = _record.not_reached(plan, state)
-    if not_reached:
-        findings.append(not_reached)
+    findings += _record.not_reached(plan, state)
     if rotation["obstacles"]:
         findings.append(f"docker_ca_rotate_when_due does not replace it: {'; '.join(rotation['obstacles'])}")
     if variables.get("docker_ca_failure"):
         findings.append(f"certificates of removed engines are on no revocation list: {variables['docker_ca_failure']}")
+    if variables.get("docker_record_failure"):
+        findings.append(f"its record still has hosts that were removed: {variables['docker_record_failure']}")
     if not signing and not findings:
         return {}
     return {
@@ -413,7 +424,7 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
 
 
 def _notes(plan: Plan, state: Values) -> t.Iterator[str]:
-    if plan["playbook"] == "site":
+    if plan["playbook"] in ("site", "revoke_client"):
         yield _record.note(plan, state)
     if plan["playbook"] in ("site", "renew", "verify"):
         yield _groups.still_open(plan, state)
@@ -457,8 +468,8 @@ def _elsewhere(plan: Plan, state: Values) -> list[Record]:
     exported = {one.get("identity") for one in _entries(state.get("holders")) if one.get("kind") == "export"}
     last: dict[str, int] = {}
     for _group, entry in _groups.issued(state):
-        valid = not entry.get("revoked") and entry.get("issuer") and entry["days_left"] >= 0
-        if valid and entry["usage"] == "client" and entry["name"] not in ours:
+        valid = entry["usage"] == "client" and entry.get("issuer") and _groups.still_counts(entry)
+        if valid and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))
     return [{"name": name, "days_left": days, "exported": name in exported} for name, days in sorted(last.items())]
 
@@ -474,7 +485,7 @@ def _ca_findings(plan: Plan, state: Values, has_certificate: bool) -> list[str]:
         found.append(f"there is no CA in {plan['ca']['dir']}; correct docker_ca_host or docker_ca_dir")
     if state.get("phase") not in ("none", "", None):
         found.append("its rotation was interrupted; run bulkhead.docker.rotate_ca, which goes on where it stopped")
-    return found
+    return [*found, *filter(None, [_record.without_hosts(state)])]
 
 
 def _answers(variables: Values, name: str) -> list[t.Mapping[str, t.Any]]:

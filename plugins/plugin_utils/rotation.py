@@ -29,6 +29,7 @@ def _obstacles(plan: Plan, ca: Values, unanswered: t.Sequence[str]) -> list[str]
     """Each without the period of a sentence."""
     rotated = groups.due(plan, ca)
     found = [str(one).rstrip(".") for state in groups.states(ca).values() for one in state.get("problems") or []]
+    found += filter(None, [record.without_hosts(ca)])
     if plan["limit"]:
         found.append("--limit leaves hosts out, and a CA is replaced for all of them; run it without")
     if plan["rotate"]["exclude"]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import variables
-from controller import KEY, PASSPHRASE, Controller, Job
+from controller import CONTROLLER, KEY, PASSPHRASE, USER, Controller, Job
 from helpers import awx
 
 OTHER = 'an {# other #} "one\\'
@@ -34,6 +36,23 @@ def host(lab: Any, name: str, command: str) -> str:
 def serials(lab: Any) -> list[str]:
     files = 'for f in .bulkhead/ca/issued/*.pem; do openssl x509 -noout -serial -in "$f"; done'
     return host(lab, "ca1", files).splitlines()
+
+
+def test_a_job_has_a_home_of_its_own_and_cannot_change_the_collection(controller: Controller, tmp_path: Path) -> None:
+    """Or these jobs would prove less than those of AWX: what is left in a home would be there for the next one."""
+    os.chown(tmp_path, USER, 0)
+    asks = """id -u; echo "$HOME"; ls -A "$HOME"; echo
+c=$(dirname "$(find / -xdev -path '*/bulkhead/docker/MANIFEST.json')")
+test -d "$c/playbooks" && find "$c" -writable; touch "$c/x" 2>&1"""
+
+    done = controller.inside(tmp_path, "sh", "-c", asks)
+
+    user, home, *rest = done.stdout.splitlines()
+    assert (user, home) == (str(USER), "/runner"), done.stdout
+    (nothing, refused) = rest
+    assert nothing == ""
+    assert refused.startswith("touch: ")
+    assert "/bulkhead/docker/x': Permission denied" in refused
 
 
 def test_a_slice_of_site_refuses_before_anything_is_changed(controller: Controller, lab: Any) -> None:
@@ -92,6 +111,8 @@ def test_the_passphrase_is_changed_with_the_credential(controller: Controller, l
     refused = controller.launch("Docker renew", {"docker_renew_force": "true"})
     assert refused.code != 0, "the key is not opened with the old one any more"
     controller.passphrase = OTHER
+    again = controller.launch("Docker change passphrase", secrets={"passphrase": OTHER, "old_passphrase": PASSPHRASE})
+    assert good(again).changed == {}
     before = serials(lab)
     good(controller.launch("Docker renew", {"docker_renew_force": "true"}))
     assert len(serials(lab)) == len(before) + 4
@@ -103,6 +124,8 @@ def test_a_client_is_revoked(controller: Controller, lab: Any) -> None:
     accounts = lab.docker("exec", f"bulkhead-{lab.name}-web1", "sh", "-c", "getent passwd | grep ^docker-")
     assert "docker-guest" not in accounts
     assert "docker-build1" in accounts
+    assert "guest" not in host(lab, "ca1", "ls .bulkhead/ca/holders")
+    unchanged(controller.launch("Docker revoke client", {"docker_revoke_name": "guest"}))
 
 
 def test_the_ca_is_replaced(controller: Controller, lab: Any) -> None:
@@ -124,7 +147,7 @@ def parts(secret: str) -> list[str]:
 
 
 def test_nothing_that_awx_keeps_has_a_key_or_a_passphrase(controller: Controller) -> None:
-    assert len(controller.jobs) > 12
+    assert {job.template for job in controller.jobs} == {entry["name"] for entry in CONTROLLER["controller_templates"]}
     control = controller.launch("Docker revoke client", {"docker_revoke_name": CONTROL})
     assert control.code != 0
     assert [part for part in parts(CONTROL) if not awx.has(control.kept, part)] == [], "whatever is told is found"

@@ -24,6 +24,7 @@ PASSPHRASE = "pa{{ss}} {% raw %}12'3\\4\""  # noqa: S105
 class Job:
     """What AWX keeps of a job."""
 
+    template: str
     code: int
     output: str
     events: list[dict[str, Any]]
@@ -101,28 +102,31 @@ class Controller:
             (private / "env" / file).write_text(text, encoding="utf-8")
         for path in (private, *private.rglob("*")):
             os.chown(path, USER, 0)
-        playbook = template["playbook"]
-        done = self.lab.run(
-            *("docker", "run", "--rm", "--name", f"{self.network}-job-{ident}", "--network", self.network),
-            *("--user", f"{USER}:0", "--volume", f"{private}:/runner", IMAGE),
-            *("ansible-runner", "run", "/runner", "--omit-env-files", "--ident", "job", "--playbook", playbook),
-            timeout=900,
-        )
-        job = self.read(private / "artifacts/job", done.returncode, done.stdout + done.stderr)
+        runner = ("ansible-runner", "run", "/runner", "--omit-env-files", "--ident", "job", "--playbook")
+        done = self.inside(private, *runner, template["playbook"])
+        job = self.read(name, private / "artifacts/job", done.returncode, done.stdout + done.stderr)
         shutil.rmtree(private)
         self.jobs.append(job)
         return job
+
+    def inside(self, private: Path, *command: str) -> Any:
+        """A command in a container of its own, as the user of jobs."""
+        return self.lab.run(
+            *("docker", "run", "--rm", "--name", f"{self.network}-job-{private.name}", "--network", self.network),
+            *("--user", f"{USER}:0", "--volume", f"{private}:/runner", IMAGE, *command),
+            timeout=900,
+        )
 
     @property
     def network(self) -> str:
         return f"bulkhead-{self.lab.name}"
 
     @staticmethod
-    def read(artefacts: Path, code: int, said: str) -> Job:
+    def read(template: str, artefacts: Path, code: int, said: str) -> Job:
         # AWX takes events, output and statistics; ansible-runner's own note of the environment goes with the container.
         files = [path for path in sorted(artefacts.rglob("*")) if path.is_file() and path.name != "command"]
         raw = {path: path.read_text(encoding="utf-8", errors="replace") for path in files}
         decoded = {path: json.loads(text) for path, text in raw.items() if path.suffix == ".json"}
         events = [event for path, event in decoded.items() if path.parent.name == "job_events"]
         texts = [*raw.values(), *awx.texts(list(decoded.values())), said]
-        return Job(code, said, sorted(events, key=lambda event: event["counter"]), "\n".join(texts))
+        return Job(template, code, said, sorted(events, key=lambda event: event["counter"]), "\n".join(texts))

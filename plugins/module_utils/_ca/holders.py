@@ -49,12 +49,13 @@ class Holder:
 
     @classmethod
     def of_file(cls, name: str) -> Holder | None:
-        """None for whatever is no entry, such as what a run that was killed has left."""
+        """None for whatever is no entry, such as what a run that was killed has left, or written in another way."""
         kind, *values = name.split(",")
         fields = _FIELDS.get(kind, ())
-        if not fields or len(fields) != len(values):
+        if not fields or len(fields) != len(values) or not all(values):
             return None
-        return cls(kind, **{field: urllib.parse.unquote(value) for field, value in zip(fields, values)})
+        holder = cls(kind, **{field: urllib.parse.unquote(value) for field, value in zip(fields, values)})
+        return holder if holder.file == name else None
 
 
 def found(directory: ca.Directory) -> list[Holder]:
@@ -100,10 +101,19 @@ def record(
     check_mode: bool = False,
     absent: t.Collection[Holder] = (),
 ) -> list[str]:
-    """Write entries, and remove those of hosts and of identities that have nothing any more; the files that changed."""
+    """Write entries, and remove those of hosts and of identities that have nothing any more; the files that changed.
+
+    Whoever was revoked since the caller has read the record gets nothing.
+    """
     if not present and not directory.certificate.exists():
         return []
     with ca.lock_existing(directory, shared=check_mode):
+        revoked = {one.identity for one in present} & {*directory.marks()}
+        if revoked:
+            raise ca.CaError(
+                f"{', '.join(sorted(revoked))}: revoked on the CA host since this run has read its record. Nothing was "
+                "recorded and nobody was given access. Run the playbook again when the revocation has ended."
+            )
         written = add(directory, present, check_mode)
         return written + remove(
             directory, lambda one: one in absent or (bool(one.host) and one.host in absent_hosts), check_mode

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import stat
 import typing as t
 
@@ -74,7 +75,9 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
     signing = next((one for one in authorities if one.role == "signing"), None)
     revoked = sorted({*directory.marks(), *assume_revoked})
     listed = _listed(directory, problems)
-    issued = _issued(directory, authorities, revoked, listed or set(), problems)
+    of_record: list[str] = []
+    issued = _issued(directory, authorities, revoked, listed or set(), of_record)
+    held = _attempt(of_record, lambda: holders.found(directory), [])
     has_lists = listed is not None and _has_whole_lists(directory, phase, issued)
     key = _key(directory, passphrase, signing, problems)
     bundle = _bundle(directory, problems)
@@ -97,8 +100,9 @@ def _gather(directory: ca.Directory, passphrase: str, assume_revoked: t.Iterable
         "revocation_lists": _published_lists(directory) if has_lists else "",
         "revoked": revoked,
         "issued": issued,
-        "holders": [dataclasses.asdict(one) for one in _attempt(problems, lambda: holders.found(directory), [])],
-        "problems": problems,
+        "holders": [dataclasses.asdict(one) for one in held],
+        "record_problems": of_record,
+        "problems": problems + of_record,
     }
 
 
@@ -270,8 +274,10 @@ def _issued(
 ) -> list[dict[str, t.Any]]:
     """The record of what was signed. A file's name does not say whose certificate it holds, the certificate does."""
     found = []
-    recorded = {path.name for path in directory.listed.glob("*")}
-    for path in sorted(directory.issued.glob("*.pem")):
+    recorded = {path.name for path in _files_of(directory.listed, problems)}
+    for path in _files_of(directory.issued, problems):
+        if path.suffix != ".pem":
+            continue
         try:
             (entry,) = x509.load_bundle(pem.decode(path.read_bytes()))
             described = x509.report(entry)
@@ -299,6 +305,17 @@ def _issued(
             }
         )
     return found
+
+
+def _files_of(folder: pathlib.Path, problems: list[str]) -> list[pathlib.Path]:
+    """None where nothing was written yet; pathlib's glob would find none where the folder cannot be read, too."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(f"{folder} cannot be read ({error.strerror}).")
+        return []
 
 
 def _issued_by(certificate: cx509.Certificate, authority: _Authority) -> bool:

@@ -30,16 +30,18 @@ class Mount:
 
 def refuse_temporary(directory: ca.Directory, environment: t.Mapping[str, str]) -> None:
     """No CA is made in a job's container but on a file system that is mounted there by somebody else."""
-    if directory.certificate.exists() or not any(environment.get(name) for name in _VARIABLES):
-        return
+    known_by = next((name for name in _VARIABLES if environment.get(name)), "")
+    if directory.certificate.exists() or not known_by or not _MOUNTS.exists():
+        return  # no container is without /proc, and ansible-runner starts jobs where there is none as well
     found = _mount(_MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"), os.path.realpath(directory.path))
     is_of_job = _OF_RUNNER.fullmatch(found.point) or found.point == environment.get("AWX_PRIVATE_DATA_DIR")
     if found.point == "/" or is_of_job or _TEMPORARY.fullmatch(found.kind):
         raise ca.CaError(
             f"There is no CA in {directory.path}, and a new one would be gone with the execution environment that this "
-            f"job runs in: that folder is on the file system {found.point} ({found.kind}), which ends with it. Name "
-            "the host that keeps the CA in docker_ca_host, or in docker_ca_dir a folder on a volume that lasts and is "
-            "mounted into the execution environment. Nothing was changed."
+            f"job runs in, or is taken to run in by {known_by}: that folder is on the file system {found.point} "
+            f"({found.kind}), which ends with it. Name the host that keeps the CA in docker_ca_host, or in "
+            "docker_ca_dir a folder on a volume that lasts and is mounted into the execution environment. Nothing was "
+            "changed."
         )
 
 

@@ -43,8 +43,6 @@ def revoke(
     directory, assumed = directory.root, [name] if is_revoked else []
     with _locked(directory, passphrase, check_mode):
         written = _mark(directory, name, is_revoked, check_mode)
-        if is_revoked:
-            written += holders.remove(directory, lambda one: one.identity == name, check_mode)
         written += update_lists(directory, passphrase, assumed, check_mode, now)
     # Whoever signs for a group from now on sees the mark.
     for group in directory.all_groups().values():
@@ -53,6 +51,9 @@ def revoke(
         with _locked(group, passphrase, check_mode):
             lists = update_lists(group, passphrase, assumed, check_mode, now)
         written += [f"{group.path.relative_to(directory.path)}/{path}" for path in lists]
+    if is_revoked:  # last, because it may be unreadable; entries of hosts stay until these have lost their keys
+        with ca.lock_existing(directory, shared=check_mode):
+            written += holders.remove(directory, lambda one: (one.kind, one.identity) == ("export", name), check_mode)
     return written
 
 
@@ -65,6 +66,8 @@ def revoke_servers(
 ) -> list[str]:
     """Put all certificates of servers on the lists; their names are free for whatever replaces them."""
     directory = directory.root  # no other signs for servers
+    if not directory.certificate.exists():
+        return []  # nor does it revoke any more
     with _locked(directory, passphrase, check_mode):
         return update_lists(directory, passphrase, (), check_mode, now, names)
 
@@ -149,18 +152,20 @@ def update_lists(
 ) -> list[str]:
     """Bring the lists of the CA, its successor and the old one in line with marks and record, and publish them.
 
-    The certificates that ``servers`` have by now are listed as well. A CA whose key is elsewhere publishes its own.
+    The certificates that ``servers`` have by now are listed as well. A CA whose key is elsewhere publishes its own,
+    and what was revoked is recorded alone.
     """
-    if directory.is_elsewhere:
-        return []
     issued = [
         {**one, "revoked": one["revoked"] or (one["usage"] == "server" and one["name"] in servers)}
         for one in inspect.issued(directory, assume_revoked)
     ]
     now = now or datetime.datetime.now(datetime.timezone.utc)
+    recorded = _record_listed(
+        directory, [one["serial"] for one in issued if one["revoked"] and one["issuer"]], check_mode
+    )
+    if directory.is_elsewhere:
+        return recorded
     written: list[str] = []
-    if not check_mode:
-        _record_listed(directory, [one["serial"] for one in issued if one["revoked"] and one["issuer"]])
     for place in dict.fromkeys([*directory.published(directory.phase()), directory.previous]):
         if place.certificate.exists() and not _is_being_removed(directory, place):
             written += _list_revoked(place, passphrase, issued, check_mode, now)
@@ -171,12 +176,13 @@ def update_lists(
     return written
 
 
-def _record_listed(directory: ca.Directory, serials: t.Iterable[str]) -> None:
-    missing = [serial for serial in serials if not (directory.listed / serial).exists()]
-    if missing:
+def _record_listed(directory: ca.Directory, serials: t.Iterable[str], check_mode: bool) -> list[str]:
+    missing = [path for path in (directory.listed / serial for serial in serials) if not path.exists()]
+    if missing and not check_mode:
         _files.make_folder(directory.listed, 0o700)
-    for serial in missing:
-        ca.replace(directory.listed / serial, b"", 0o600)
+        for path in missing:
+            ca.replace(path, b"", 0o600)
+    return [str(path.relative_to(directory.path)) for path in missing]
 
 
 def _is_being_removed(directory: ca.Directory, place: ca.Directory) -> bool:

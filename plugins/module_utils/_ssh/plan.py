@@ -182,13 +182,16 @@ def make(
 
 
 def stays(desired: Desired, accounts: _accounts.Accounts, expired: t.Collection[str]) -> list[str]:
-    """Existing accounts that keep their keys, whatever else is asked for."""
-    ended = desired.ended.union(expired)
+    """Existing accounts that keep their keys, whatever else is asked for.
+
+    An identity does not stand for an account that is asked for: others use it, and it may be its name that ends.
+    """
+    ended, asked = desired.ended.union(expired), {user.name for user in desired.users}
     by_identity = {f"{COMMENT}{name}" for name in desired.keep}
     return [
         name
         for name, account in sorted(accounts.own.items())
-        if name not in ended and (name in desired.keep or account.comment in by_identity)
+        if name not in ended and (name in desired.keep or (name not in asked and account.comment in by_identity))
     ]
 
 

@@ -292,7 +292,7 @@ def _ssh_access(options: Answer, state: Answer) -> Answer:
     present, known = options.get("state", "present") == "present", state.get("accounts") or []
     leaving = options.get("absent_names") or []
     staying = [user for user in known if leaving != ["all"] and user["name"] not in leaving]
-    wanted = (options.get("users") or []) if present else staying
+    wanted = _with_kept(options.get("users") or [], known, options.get("keep") or []) if present else staying
     would = state.get("accounts") != wanted if present else known != wanted
     if not options["_ansible_check_mode"]:
         state.update(ssh=present or bool(staying), accounts=wanted)
@@ -300,6 +300,18 @@ def _ssh_access(options: Answer, state: Answer) -> Answer:
     removed = [user["name"] for user in known if user["name"] not in users]
     told: Answer = {"port": 22, "host_keys": [KEY] if present else [], "users": users, "removed": removed}
     return {**told, "would_change": would, "changed": would, "confirm_within": 0}
+
+
+def _with_kept(users: list[Answer], known: list[Answer], keep: list[str]) -> list[Answer]:
+    """Accounts that are kept have the keys that they had."""
+    before = {user["name"]: user for user in known if user["name"] in keep}
+    merged = [
+        {**user, "public_keys": [*dict.fromkeys([*(user.get("public_keys") or []), *old["public_keys"]])]}
+        if (old := before.pop(user["name"], None))
+        else user
+        for user in users
+    ]
+    return [*merged, *before.values()]
 
 
 def poisoned(answer: Answer) -> Answer:

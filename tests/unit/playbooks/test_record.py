@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from helpers import awx
 from helpers.fake_fleet import Fleet
+from helpers.ssh_engine import ED25519
+from helpers.ssh_engine import OTHER as BOB
 
 OTHERS = ("web2", "ops1")
 EXPORT = {"docker_export_name": "nas", "docker_export_dest": "~/nas", "docker_export_encrypt": False}
@@ -119,7 +121,56 @@ def test_a_run_that_does_not_know_all_takes_no_key_and_no_context(secured: Fleet
         found[kind] = (keeps, purges, "were kept" in " ".join(run.report["lines"]))
 
     assert found["whole"] == ({()}, {True}, False)
-    assert found["part"] == ({("docker-ops1", "ops1")}, {False}, True)
+    assert found["part"] == ({("docker-build1", "docker-jenkins", "docker-ops1", "ops1")}, {False}, True)
+
+
+def give(fleet: Fleet, engine: str, account: str, key: str) -> None:
+    """A key that another run has brought into an account."""
+    state = fleet.holds(engine)
+    known = {user["name"]: user for user in state["accounts"]}
+    known.setdefault(account, {"name": account, "public_keys": []})["public_keys"].append(key)
+    state["accounts"] = list(known.values())
+    (fleet.root / "hosts" / engine / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+def keys(fleet: Fleet, engine: str, account: str) -> list[str]:
+    return next(([*user["public_keys"]] for user in fleet.holds(engine)["accounts"] if user["name"] == account), [])
+
+
+@pytest.mark.parametrize("playbook", ["site", "revoke_client"])
+def test_the_key_of_a_host_that_is_not_known_stays_in_whatever_account_it_is(
+    secured: Fleet, tmp_path: Path, playbook: str
+) -> None:
+    """Bob on build9 logs in to the account of another identity, and to one that the inventory declares."""
+    fleet = secured.copy(tmp_path / "fleet")
+    record = fleet.root / "home/.bulkhead/ca/holders"
+    (record / "client,build9,bob,ssh").touch()
+    declared = [{"name": "deploy", "public_keys": [ED25519]}]
+    fleet.variables = {name: {"docker_ssh_users": declared} for name in ("web1", "web2")}
+    fleet.variables["ops1"] = {"docker_client_identities": [{"name": "ops1", "ssh_account": "team"}]}
+    build1 = [{"name": "build1"}, {"name": "jenkins", "user": "jenkins"}, {"name": "eve", "ssh_account": "team"}]
+    fleet.variables["build1"] = {"docker_client_identities": build1}
+    fleet.prepare()
+    assert not (done := fleet.play("site", inventory=part(fleet))).failed, done.output
+    for account in ("docker-build1", "deploy", "team"):
+        give(fleet, "web1", account, BOB)
+    extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else {}
+    fleet.prepare()
+
+    run = fleet.play(playbook, inventory=part(fleet), **extra)
+
+    assert not run.failed, run.output
+    held = [BOB in keys(fleet, "web1", account) for account in ("docker-build1", "deploy", "team")]
+    assert held == [True, True, playbook == "site"], "what is revoked goes from accounts that it shares"
+    if playbook == "revoke_client":
+        said = " ".join(" ".join(run.report["lines"]).split())
+        assert "team lost the SSH keys of all whom this inventory has not, because eve logged in to it as well." in said
+        return
+    # Removed from the record, it is kept no more.
+    (record / "client,build9,bob,ssh").unlink()
+    fleet.prepare()
+    assert not (done := fleet.play("site", inventory=part(fleet))).failed, done.output
+    assert not any(BOB in keys(fleet, "web1", account) for account in ("docker-build1", "deploy", "team"))
 
 
 ADMIN = {"docker_client_identities": [{"name": "admin"}]}
@@ -199,6 +250,95 @@ def test_keys_of_a_host_stay_until_it_is_removed_which_needs_no_inventory_with_i
     after = fleet.play("site", inventory=part_of_it)
     assert not after.failed, after.output
     assert {tuple(told["keep"]) for told in options(after, "web1", "docker_ssh_access")} == {()}
+
+
+def test_a_host_that_is_gone_is_removed_when_its_identity_is_revoked(secured: Fleet, tmp_path: Path) -> None:
+    """Nobody can delete the keys there. Whoever finds them would be let in, though no record named him."""
+    fleet = secured.copy(tmp_path / "fleet")
+    fleet.prepare()
+    before = picture(fleet)
+
+    refused = fleet.play("remove", inventory=part(fleet, "ops1"), docker_remove_hosts="ops1")
+
+    assert refused.failed
+    assert "ops1 is gone with the keys of ops1, which engines accept" in " ".join(refused.output.split())
+    assert picture(fleet) == before
+
+    fleet.prepare()
+    revoked = fleet.play("revoke_client", inventory=part(fleet, "ops1"), docker_revoke_name="ops1")
+    assert revoked.failed, "the keys are there"
+    (problem,) = revoked.report["problems"]
+    assert "ops1 may have the keys of ops1 as before" in problem
+    assert ".bulkhead/ca/revoked/ops1" in revoked.files
+    assert "client,ops1,ops1,tls" in entries(fleet)
+
+    fleet.prepare()
+    removed = fleet.play("remove", inventory=part(fleet, "ops1"), docker_remove_hosts="ops1")
+    assert not removed.failed, removed.output
+    assert [name for name in entries(fleet) if "ops1" in name] == []
+    fleet.prepare()
+    again = fleet.play("revoke_client", inventory=part(fleet, "ops1"), docker_revoke_name="ops1")
+    assert not again.failed, again.output
+    fleet.prepare()
+    rotated = fleet.play("rotate_ca", inventory=part(fleet, "ops1"))
+    assert not rotated.failed, "nobody else has it: " + rotated.output
+
+
+def test_an_identity_that_the_record_of_hosts_alone_knows_is_revoked(secured: Fleet, tmp_path: Path) -> None:
+    """It uses SSH, its host is gone, and so are its accounts."""
+    fleet = secured.copy(tmp_path / "fleet")
+    (fleet.root / "home/.bulkhead/ca/holders/client,build9,bob,ssh").touch()
+
+    run = fleet.play("revoke_client", docker_revoke_name="bob")
+
+    assert "has never issued" not in run.output
+    assert ".bulkhead/ca/revoked/bob" in run.files
+    assert "build9 may have the keys of bob as before" in " ".join(run.report["problems"])
+
+
+def test_a_revocation_takes_from_the_record_what_it_has_deleted(secured: Fleet, tmp_path: Path) -> None:
+    """Of a host that does not answer, the entry stays, and the run fails with its name until it does."""
+    fleet = secured.copy(tmp_path / "fleet")
+
+    run = fleet.play("revoke_client", liars={"build1": "unreachable"}, docker_revoke_name="jenkins")
+
+    assert run.failed
+    assert run.problems("build1") != []
+    assert "client,build1,jenkins,tls" in entries(fleet)
+
+    run = fleet.play("revoke_client", docker_revoke_name="jenkins")
+
+    assert not run.failed, run.output
+    assert [name for name in entries(fleet) if "jenkins" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("playbook", "extra"),
+    [
+        ("site", {}),
+        ("rotate_ca", {}),
+        ("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True}),
+        ("remove", {"docker_remove_hosts": "ops1"}),
+    ],
+)
+@pytest.mark.parametrize("folder", ["holders", "issued"])
+def test_a_record_that_cannot_be_read_shuts_nobody_out(
+    secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any], folder: str
+) -> None:
+    fleet = secured.copy(tmp_path / "fleet")
+    record = fleet.root / "home/.bulkhead/ca" / folder
+    shutil.rmtree(record)
+    record.touch()  # the test may run as root, who reads whatever modes say
+    fleet.prepare()
+    before = picture(fleet)
+
+    run = fleet.play(playbook, inventory=part(fleet, *OTHERS), **extra)
+
+    assert run.failed
+    said = " ".join(run.output.split())
+    assert "is damaged, so that this run does not know whom it would shut out" in said
+    assert f"/{folder} cannot be read (Not a directory)." in said
+    assert picture(fleet) == before
 
 
 def test_an_engine_that_was_removed_is_in_the_record_no_more(twins: Fleet, tmp_path: Path) -> None:
@@ -287,7 +427,9 @@ def test_nothing_is_kept_for_an_identity_that_was_revoked(secured: Fleet, tmp_pa
     run = fleet.play("site", inventory=part(fleet, "build1"))
 
     assert not run.failed, run.output
-    assert all(told["keep"] == ["build1", "docker-build1"] for told in options(run, "web1", "docker_ssh_access"))
+    assert all(
+        told["keep"] == ["build1", "docker-build1", "docker-ops1"] for told in options(run, "web1", "docker_ssh_access")
+    )
 
 
 def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> None:
@@ -298,6 +440,7 @@ def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> No
 
     run = fleet.play("remove", inventory=part(fleet, *OTHERS), docker_remove_hosts="web1")
 
+    assert not run.failed, run.output
     assert not fleet.holds("web1").get("ca")
     assert [told["keep"] for told in options(run, "web1", "docker_ssh_access")] == [[]]
     assert fleet.holds("web2") == secured.holds("web2")

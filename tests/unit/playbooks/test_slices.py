@@ -17,6 +17,7 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks, var
 from cryptography import x509
 from helpers import awx
 from helpers.fake_fleet import Fleet, Run
+from helpers.ssh_engine import ED25519
 
 UNSLICED = sorted(set(variables.PLAYBOOKS) - {"engines"})
 NEEDED: dict[str, dict[str, Any]] = {
@@ -103,6 +104,28 @@ def test_a_part_of_the_hosts_is_refused_also_where_no_variable_tells_a_slice(
     assert lacks[number] in run.output
     assert picture(secured) == before
     assert not any(run.asked.values()), "nobody was asked anything"
+
+
+def test_gitops_may_be_a_slice(secured: Fleet, tmp_path: Path) -> None:
+    """Each engine is set up by itself: of two slices each asks its own engines, and nobody else."""
+    fleet = secured.copy(tmp_path / "fleet")
+    repository = {
+        "docker_gitops_repository": "https://git.example.com/deploy.git",
+        "docker_gitops_signers": [{"name": "ops@example.com", "public_keys": [ED25519]}],
+        "docker_gitops_projects": [{"name": "shop"}],
+    }
+    fleet.variables = dict.fromkeys(("web1", "web2"), repository)
+    asked: dict[str, set[int]] = {}
+    for number in (1, 2):
+        fleet.prepare()
+        run = fleet.play("gitops", inventory=of_slice(fleet, number), **SLICE)
+        assert not run.failed, run.output
+        for name in (name for name, told in run.asked.items() if any("docker_gitops " in line for line in told)):
+            asked.setdefault(name, set()).add(number)
+        assert [name for name, told in run.asked.items() if told and name not in asked] == []
+    assert sorted(asked) == ["web1", "web2"]
+    assert {len(numbers) for numbers in asked.values()} == {1}
+    assert fleet.files() == secured.files()
 
 
 def slice_with_all_groups(fleet: Fleet) -> Path:

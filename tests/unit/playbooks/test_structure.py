@@ -61,7 +61,7 @@ HOSTVARS = {
     "playbooks/internal/plan_rotation.yml": 1,
     "playbooks/remove.yml": 1,
     # What the CA host says about its own record.
-    "playbooks/revoke_client.yml": 1,
+    "playbooks/revoke_client.yml": 2,
     # The passphrase, for the CA host alone.
     "playbooks/internal/gather_ca.yml": 2,
     "playbooks/export_identity.yml": 1,

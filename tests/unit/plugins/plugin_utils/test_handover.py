@@ -212,6 +212,10 @@ HERE = {"host": "vault", "dir": "/srv/ca", "issue_tasks": ""}
 BAD = {"problems": ["It ends in 3 days."]}
 
 
+DAMAGED = {**CA, "name": "ops", "record_problems": ["/srv/ca/issued cannot be read (Permission denied)."]}
+SHUTS_OUT = ("site", "rotate_ca", "remove")  # whom a record that is not whole does not name
+
+
 @pytest.mark.parametrize(
     ("playbook", "ca", "answer", "said"),
     [
@@ -231,6 +235,12 @@ BAD = {"problems": ["It ends in 3 days."]}
             {**CA, "elsewhere": True, "existing": BAD},
             "The CA to take over on vault cannot be used. It ends in 3 days. Correct docker_ca_existing_certificate. ",
         ),
+        *((playbook, HERE, DAMAGED, "The CA's record in /srv/ca on vault is damaged, ") for playbook in SHUTS_OUT),
+        *(
+            (playbook, HERE, {**CA, "groups": [DAMAGED]}, "The CA's record in /srv/ca on vault ")
+            for playbook in SHUTS_OUT
+        ),
+        *((playbook, HERE, DAMAGED, "") for playbook in ("verify", "renew", "engines", "revoke_client")),
     ],
 )
 def test_a_ca_that_a_run_cannot_use_is_refused(playbook: str, ca: dict[str, Any], answer: Any, said: str) -> None:

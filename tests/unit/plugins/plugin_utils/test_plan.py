@@ -594,7 +594,41 @@ def test_a_control_node_that_ends_with_the_run_is_no_client_by_default(playbook:
 
 def test_a_host_that_the_inventory_has_not_is_for_the_record_to_know() -> None:
     made = plan.make(inventory(extra={"docker_remove_hosts": "web1,web9"}), "remove")
-    assert made["remove"] == {"engines": ["web1"], "clients": [], "recorded": ["web9"], "ca": False}
+    removed = {"engines": ["web1"], "clients": [], "recorded": ["web9"], "ca": False}
+    assert made["remove"] == {**removed, "servers": ["web1", "web9"]}
+
+
+@pytest.mark.parametrize(
+    ("engine", "client", "identity", "refused"),
+    [
+        ("w" * 220, "c" * 156, "i" * 64, []),
+        ("w" * 221, "c" * 157, "i" * 64, ["www", "ccc"]),
+        ("ü" * 37, "c", "i", ["ü"]),
+    ],
+)
+def test_a_name_of_which_there_could_be_no_entry_is_refused_before_anything_is_done(
+    engine: str, client: str, identity: str, refused: list[str]
+) -> None:
+    """A name of a file has at most 255 bytes."""
+    groups = {"docker_engines": [engine], "docker_clients": [client]}
+    hosts = {client: {"docker_client_identities": [{"name": identity}]}}
+    try:
+        plan.make(inventory(groups=groups, hosts=hosts), "site")
+    except plan.PlanError as error:
+        found = [problem for problem in error.problems if "is too long: in its record" in problem]
+        assert [problem.startswith(f"The inventory name '{name}") for problem, name in zip(found, refused)]
+        assert len(found) == len(refused), error.problems
+    else:
+        assert refused == []
+
+
+def test_a_removal_revokes_common_names_which_are_not_longer_than_they_can_be() -> None:
+    long, gone = "w" * 70, "v" * 70
+    made = plan.make(
+        inventory(groups={"docker_engines": [long]}, extra={"docker_remove_hosts": f"{long},{gone}"}), "remove"
+    )
+    assert made["remove"]["recorded"] == [gone]
+    assert made["remove"]["servers"] == [long[:64], gone[:64]]
 
 
 @pytest.mark.parametrize(
@@ -608,7 +642,8 @@ def test_a_host_that_the_inventory_has_not_is_for_the_record_to_know() -> None:
     ],
 )
 def test_removal_takes_names_and_groups(hosts: Any, removed: dict[str, Any]) -> None:
-    assert plan.make(inventory(extra={"docker_remove_hosts": hosts}), "remove")["remove"] == removed
+    made = plan.make(inventory(extra={"docker_remove_hosts": hosts}), "remove")
+    assert made["remove"] == {**removed, "servers": removed["engines"]}
 
 
 def test_the_ca_goes_with_everything_else_only() -> None:

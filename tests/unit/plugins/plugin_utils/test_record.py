@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import plan, record
 from helpers.fleet import inventory
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHMb0Oq6mK1CjW8lYj4nqgq7k3Zs7v1F8r1Yx2mQ0abc"
 GROUPS = {"docker_engines": ["web1"], "docker_clients": ["ops1"]}
 
 
@@ -81,19 +82,48 @@ def test_the_identity_that_is_revoked_takes_no_part() -> None:
 def test_keys_of_those_who_are_not_known_stay() -> None:
     site = planned("site", docker_client_transports=["ssh"])
     assert record.kept_accounts(site, ca()) == []
-    assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "docker-bob"]
+    assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "docker-bob", "docker-ops"]
     shared = [{"name": "ops", "ssh_account": "deploy"}]
     site = planned("site", docker_client_transports=["ssh"], docker_client_identities=shared)
     assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "deploy", "docker-bob"]
 
 
+def declaring(playbook: str, *accounts: str, extra: dict[str, Any] | None = None, **client: Any) -> dict[str, Any]:
+    users = [{"name": name, "public_keys": [KEY]} for name in accounts]
+    hosts = {"ops1": client, "web1": {"docker_ssh_users": users}}
+    return plan.make(inventory(groups=GROUPS, hosts=hosts, extra=extra), playbook)
+
+
+@pytest.mark.parametrize("playbook", ["site", "revoke_client"])
+def test_keys_of_those_who_are_not_known_stay_in_whatever_account_they_are(playbook: str) -> None:
+    """The record does not say in which: in that of another identity, or in one that the inventory declares."""
+    identities = [{"name": "alice"}, {"name": "ops", "ssh_account": "team"}]
+    extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else None
+    made = declaring(
+        playbook, "deploy", extra=extra, docker_client_transports=["ssh"], docker_client_identities=identities
+    )
+    bob = ca(holders=[client("build9", "bob", "ssh")])
+    assert record.kept_accounts(made, bob) == ["bob", "deploy", "docker-alice", "docker-bob", "team"]
+
+
+def test_an_account_of_whom_was_revoked_is_not_kept_and_one_that_others_use_is() -> None:
+    identities = [{"name": "alice"}, {"name": "ops", "ssh_account": "team"}, {"name": "ci", "ssh_account": "team"}]
+    made = declaring("site", "docker-carol", docker_client_transports=["ssh"], docker_client_identities=identities)
+    revoked = ca(issued("bob", "client"), revoked=["alice", "ci", "carol"])
+    assert record.kept_accounts(made, revoked) == ["bob", "docker-bob", "team"]
+
+
 def test_a_revocation_keeps_others_and_nothing_of_whom_it_names() -> None:
     strangers = ca(issued("bob", "client"), issued("eve", "client"))
-    extra = {"docker_revoke_name": "eve", "docker_client_transports": ["ssh"]}
-    assert record.kept_accounts(planned("revoke_client", extra), strangers) == ["bob", "docker-bob"]
+    extra = {"docker_revoke_name": "eve"}
+    assert record.kept_accounts(planned("revoke_client", extra), strangers) == ["bob", "docker-bob", "docker-ops"]
     shared = [{"name": "ops", "ssh_account": "docker-bob"}, {"name": "eve", "ssh_account": "docker-bob"}]
-    known = planned("revoke_client", {**extra, "docker_client_identities": shared})
-    assert record.kept_accounts(known, strangers) == [], "the key of eve goes from the account of bob"
+    using = {"docker_client_transports": ["ssh"], "docker_client_identities": shared}
+    known = planned("revoke_client", extra, **using)
+    assert record.kept_accounts(known, strangers) == ["bob"], "the key of eve goes from the account of bob"
+    said = record.note(known, strangers)
+    assert said.startswith("docker-bob lost the SSH keys of all whom this inventory has not, because eve")
+    assert record.note(known, ca()) == ""
 
 
 def test_the_report_says_what_was_left_and_how_to_end_it() -> None:
@@ -125,6 +155,44 @@ def test_hosts_count_and_not_the_names_of_their_identities() -> None:
 def test_an_identity_of_a_host_that_is_not_known_has_one_sentence() -> None:
     strangers = ca(issued("bob", "client"), holders=[client("build1", "bob"), client("build1", "bob", "ssh")])
     assert record.shut_out(planned(), strangers) == ["build1: it holds bob and is no client host of this inventory"]
+
+
+def test_a_revocation_names_the_client_hosts_that_it_has_not_reached() -> None:
+    held = ca(
+        holders=[client("build9", "bob"), client("build9", "bob", "ssh"), client("ops1", "bob"), client("x", "y")]
+    )
+    (said,) = record.not_reached(planned("revoke_client", {"docker_revoke_name": "bob"}), held)
+    assert said.startswith("build9 may have the keys of bob as before: the CA's record has these client hosts")
+    left_out = ca(holders=[client("ops1", "bob")])
+    assert record.not_reached(planned("revoke_client", {"docker_revoke_name": "bob"}), left_out) == []
+
+
+def test_a_host_that_is_left_out_takes_its_identities_along() -> None:
+    alice = ca(issued("alice", "client"), holders=[client("ops2", "alice")])
+    assert record.shut_out(planned(extra={"docker_rotate_exclude": ["ops2"]}), alice) == []
+    two = ca(issued("alice", "client"), holders=[client("ops2", "alice"), client("ops3", "alice")])
+    (sentence,) = record.shut_out(planned(extra={"docker_rotate_exclude": ["ops2"]}), two)
+    assert sentence == "ops3: it holds alice and is no client host of this inventory"
+
+
+def test_an_engine_with_a_long_name_is_one_engine() -> None:
+    name = "w" * 70
+    found = ca(issued(name[:64]), holders=[engine(name)])
+    assert record.unknown(planned(), found)["engines"] == [name]
+    assert record.shut_out(planned(), found) == [
+        f"{name}: it holds a server certificate and is no engine of this inventory"
+    ]
+    assert record.shut_out(planned(extra={"docker_rotate_exclude": [name]}), found) == []
+
+
+def test_a_host_that_is_gone_is_not_removed_with_keys_that_nobody_has_revoked() -> None:
+    gone = planned("remove", {"docker_remove_hosts": "build9,build8"})
+    held = [client("build9", "bob"), client("build9", "bob", "ssh"), client("build9", "ops"), client("build8", "eve")]
+    (said,) = record.still_held(gone, ca(holders=held, revoked=["eve"]))
+    assert said.startswith("build9 is gone with the keys of bob, which engines accept from whoever has them.")
+    assert "-e docker_revoke_name=bob" in said
+    elsewhere = ca(holders=[*held, client("build7", "bob")], revoked=["eve"])
+    assert record.still_held(gone, elsewhere) == [], "another host has it"
 
 
 @pytest.mark.parametrize("left_out", ["ops2", "ops"])
@@ -161,6 +229,7 @@ def test_keys_of_a_host_that_is_not_known_stay_also_where_its_identity_has_a_nam
     assert record.kept_accounts(site, with_key) == ["docker-ops", "ops"]
     said = record.note(site, with_key)
     assert said.startswith("SSH keys of identities on ops2 (ops) were kept")
+    assert "revoke identities that no other host has with bulkhead.docker.revoke_client, and then" in said
     assert said.endswith("remove them with bulkhead.docker.remove, -e docker_remove_hosts=ops2.")
 
 
@@ -186,9 +255,9 @@ def test_a_rotation_that_revokes_records_whom_it_gives_a_certificate() -> None:
 
 def test_a_revocation_names_the_engines_that_it_has_not_reached() -> None:
     extra = {"docker_revoke_name": "bob"}
-    said = record.not_reached(planned("revoke_client", extra), ca(issued("web2"), holders=[engine("web9")]))
+    (said,) = record.not_reached(planned("revoke_client", extra), ca(issued("web2"), holders=[engine("web9")]))
     assert said.startswith("web2, web9 may let bob in as before: ")
-    assert record.not_reached(planned("revoke_client", extra), ca()) == ""
+    assert record.not_reached(planned("revoke_client", extra), ca()) == []
     allowed = planned("revoke_client", {**extra, "docker_revoke_state": "absent"})
-    assert record.not_reached(allowed, ca(issued("web2"))) == ""
-    assert record.not_reached(planned("site"), ca(issued("web2"))) == ""
+    assert record.not_reached(allowed, ca(issued("web2"))) == []
+    assert record.not_reached(planned("site"), ca(issued("web2"))) == []

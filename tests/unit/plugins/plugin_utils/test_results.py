@@ -208,6 +208,9 @@ def test_a_ca_that_is_not_there_or_in_a_rotation_is_a_finding(playbook: str) -> 
     assert said.startswith("its rotation was interrupted; run bulkhead.docker.rotate_ca")
     damaged = {"certificates": signing, "problems": ["issued/x.pem cannot be read."]}
     assert findings(**damaged, key={"opens": True}) == ["issued/x.pem cannot be read."]
+    issued = [{"name": "bob", "usage": "client", "issuer": "AB", "revoked": False, "days_left": 30}]
+    (said,) = findings(certificates=signing, issued=issued)
+    assert "its record, holders/, has no host that holds them; run bulkhead.docker.site" in said
     # Whoever verifies need not have the passphrase.
     assert bool(findings(**damaged, key={"opens": False})) == (playbook == "renew")
 
@@ -226,6 +229,8 @@ def test_a_removal_says_whose_certificates_are_on_no_list() -> None:
     made = planned("remove", extra={"docker_remove_hosts": ["web1"]})
     ca = results.results(made, hostvars(localhost={**CLIENT, "docker_ca_failure": "The key cannot be used."}))["ca"]
     assert ca["findings"] == ["certificates of removed engines are on no revocation list: The key cannot be used."]
+    ca = results.results(made, hostvars(localhost={**CLIENT, "docker_record_failure": "The disk is full."}))["ca"]
+    assert ca["findings"] == ["its record still has hosts that were removed: The disk is full."]
 
 
 def test_a_rotation_does_not_begin_without_everybody() -> None:

@@ -22,6 +22,7 @@ def found(made: dict[str, Any], days: int = 364, unanswered: tuple[str, ...] = (
         "phase": "none",
         "certificates": [{"role": "next"}, {"role": "signing", "days_left": days}],
         "problems": [],
+        "holders": [{"kind": "engine", "host": "web1", "identity": "", "transport": ""}],
     }
     return rotation.rotation(made, {**state, **ca}, unanswered)
 
@@ -46,6 +47,13 @@ def test_it_is_for_a_renewal_that_was_told_so(made: dict[str, Any]) -> None:
 def test_a_ca_that_is_not_there_is_none_to_replace() -> None:
     assert not found(planned(), certificates=[])["is_due"]
     assert not rotation.rotation(planned(), {}, ())["is_due"]
+
+
+def test_a_record_without_hosts_stands_against_it() -> None:
+    """Of a backup of a part of it, such as one without the folder that says who holds what."""
+    (said,) = found(planned(), holders=[], issued=[ISSUED])["obstacles"]
+    assert "its record, holders/, has no host that holds them" in said
+    assert found(planned(), holders=[], issued=[{**ISSUED, "days_left": -1}])["begins"]
 
 
 def test_hosts_and_exports_that_would_be_shut_out_stand_against_it() -> None:

@@ -382,11 +382,20 @@ def test_only_the_holder_of_the_key_can_do_the_rest(corporate: Corporate) -> Non
 def test_a_client_is_revoked_by_its_mark_and_a_removal_takes_all(corporate: Corporate) -> None:
     alice = wanted("client", "alice")
     assert used(corporate, alice, issue(corporate.issuing, alice))["problem"] == ""
-    assert revocation.revoke(corporate.home, "", "alice") == ["revoked/alice"]
+    mark, listed = revocation.revoke(corporate.home, "", "alice")
+    assert mark == "revoked/alice"
+    assert listed.startswith("listed/"), "nothing but its own record: lists are published there"
     assert "this client was revoked" in used(corporate, alice, issue(corporate.issuing, alice))["problem"]
     assert revocation.revoke_servers(corporate.home, "", ["web1"]) == []
     (entry,) = corporate.state()["issued"]
     assert entry["revoked"]
+    server = wanted("server", "web1")
+    assert used(corporate, server, issue(corporate.issuing, server))["problem"] == ""
+    (written,) = revocation.revoke_servers(corporate.home, "", ["web1"], check_mode=True)
+    assert not (corporate.home.path / written).exists()
+    assert revocation.revoke_servers(corporate.home, "", ["web1"]) == [written]
+    assert [one["revoked"] for one in corporate.state()["issued"]] == [True, True], "it is an engine no more"
+    assert revocation.revoke_servers(corporate.home, "", ["web1"]) == []
     removal.remove(corporate.home)
     assert not corporate.home.path.exists()
 

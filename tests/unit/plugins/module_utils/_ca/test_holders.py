@@ -91,18 +91,61 @@ def test_check_mode_writes_nothing(home: ca.Directory) -> None:
     assert holders.found(home) == [ENGINE]
 
 
-def test_a_revocation_ends_the_identity_on_all_hosts_and_nobody_else(home: ca.Directory) -> None:
-    bob = Holder("client", "ops1", "bob", "ssh")
-    holders.record(home, [ENGINE, *ADMINS, bob, EXPORT], [])
-    (home.path / "revoked").mkdir()
-    (home.path / "revoked/admin").touch()  # and the run was killed then
-    preview = revocation.revoke(home, "", "admin", check_mode=True)
-    assert {*holders.found(home)} == {ENGINE, *ADMINS, bob, EXPORT}
-    assert {*preview} >= {f"holders/{one.file}" for one in ADMINS}
+def test_a_revocation_leaves_the_entries_of_hosts_to_whoever_deletes_the_keys_there(home: ca.Directory) -> None:
+    bob, nas = Holder("client", "ops1", "bob", "ssh"), Holder("client", "ops1", "nas", "tls")
+    holders.record(home, [ENGINE, *ADMINS, bob, EXPORT, nas], [])
+    preview = revocation.revoke(home, "", "nas", check_mode=True)
+    assert f"holders/{EXPORT.file}" in preview
+    assert EXPORT in holders.found(home)
+    revocation.revoke(home, "", "nas")
+    assert {*holders.found(home)} == {ENGINE, *ADMINS, bob, nas}, "an export has no host"
     revocation.revoke(home, "", "admin")
-    assert {*holders.found(home)} == {ENGINE, bob, EXPORT}
-    revocation.revoke(home, "", "bob", is_revoked=False)
-    assert bob in holders.found(home)
+    assert {*holders.found(home)} == {ENGINE, *ADMINS, bob, nas}
+    on_ops1 = [one for one in ADMINS if one.host == "ops1"]
+    assert holders.record(home, [], [], check_mode=True, absent=on_ops1) == [
+        f"holders/client,ops1,admin,{transport}" for transport in ("ssh", "tls")
+    ]
+    holders.record(home, [], [], absent=on_ops1)
+    assert {*holders.found(home)} == {ENGINE, *ADMINS[2:], bob, nas}
+    holders.record(home, [], ["ops2", "web1"])
+    assert {*holders.found(home)} == {bob, nas}
+
+
+def test_whoever_was_revoked_meanwhile_gets_no_entry(home: ca.Directory) -> None:
+    """A run that has read the record before: it would make account and key anew."""
+    revocation.revoke(home, "", "admin")
+    with pytest.raises(ca.CaError, match="admin: revoked on the CA host since this run has read its record"):
+        holders.record(home, [ENGINE, *ADMINS], [])
+    assert holders.found(home) == []
+    assert holders.record(home, [ENGINE], []) == ["holders/engine,web1"]
+
+
+@pytest.mark.parametrize("name", ["engine,", "engine,web%31", "client,a,,tls", "engine,web1%", "export,n%61s"])
+def test_an_entry_that_is_written_in_another_way_is_none(home: ca.Directory, name: str) -> None:
+    """It could not be removed."""
+    holders.record(home, [ENGINE], [])
+    (home.holders / name).touch()
+    assert holders.found(home) == [ENGINE]
+
+
+@pytest.mark.parametrize("folder", ["issued", "listed", "holders"])
+def test_a_record_that_cannot_be_read_is_not_an_empty_one(home: ca.Directory, folder: str) -> None:
+    holders.record(home, [ENGINE], [])
+    shutil.rmtree(home.path / folder, ignore_errors=True)
+    (home.path / folder).touch()
+    state = inspect.gather(home, "")
+    assert [problem for problem in state["record_problems"] if f"/{folder} cannot be read (" in problem]
+    assert {*state["record_problems"]} <= {*state["problems"]}
+
+
+def test_a_record_of_hosts_that_cannot_be_read_keeps_no_certificate_off_the_list(home: ca.Directory) -> None:
+    signing.sign(home, "", [signing.Request("bob", "client", (), 5, authority.request())])
+    home.holders.touch()
+    with pytest.raises(ca.CaError, match="holders cannot be read"):
+        revocation.revoke(home, "", "bob")
+    (listed,) = inspect.revocation_list(home) or ()
+    (entry,) = inspect.gather(home, "")["issued"]
+    assert (listed.serial_number, entry["revoked"]) == (int(entry["serial"], 16), True)
 
 
 def test_an_exported_identity_is_known_as_one(home: ca.Directory) -> None:

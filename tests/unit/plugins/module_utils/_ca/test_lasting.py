@@ -58,7 +58,14 @@ def test_no_ca_is_made_on_what_ends_with_the_job(path: str, says: str, variable:
     told = refusal(path, {variable: "1"})
     assert told.startswith(f"There is no CA in {path}, and a new one would be gone with the execution environment")
     assert says in told
+    assert f"or is taken to run in by {variable}: that folder" in told
     assert refusal(path, {variable: ""}) == refusal(path, {}) == ""
+
+
+def test_where_there_is_no_proc_there_is_no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as macOS, where ansible-runner runs jobs without one."""
+    monkeypatch.setattr(lasting, "_MOUNTS", pathlib.Path("/nonexistent/mountinfo"))
+    assert refusal("/nonexistent/.bulkhead/ca", JOB) == ""
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,13 @@ def test_an_account_that_is_kept_gets_keys_and_loses_none(engine: Engine) -> Non
     assert ED25519 not in (_ssh_files.KEYS / "docker-alice").read_text(encoding="utf-8")
 
 
+def test_an_identity_that_is_kept_is_no_reason_to_leave_keys_in_an_account_of_others(engine: Engine) -> None:
+    """As in a revocation of somebody who shares the account of that identity."""
+    give(user("team", ED25519, comment="identity bob"))
+    give(user("team", OTHER, comment="identity ops"), keep=["bob"])
+    assert ED25519 not in (_ssh_files.KEYS / "team").read_text(encoding="utf-8")
+
+
 def test_a_line_that_nobody_has_written_for_the_account_is_not_kept(engine: Engine) -> None:
     give()
     with (_ssh_files.KEYS / "docker-alice").open("a", encoding="utf-8") as file:
