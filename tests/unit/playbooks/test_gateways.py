@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers.fake_fleet import Fleet, Run
+from helpers.fake_host import KEY
 
 SCOPES = {"admin": "admin", "ci": "operate", "ops1": "admin", "build1": "admin", "jenkins": "admin"}
 
@@ -26,6 +27,7 @@ def _inventory(fleet: Fleet) -> Path:
         docker_gateway_enabled=True,
         docker_gateway_identities=[{"name": "ci", "scope": "operate"}],
         docker_gateway_max_request_rate=100,
+        docker_ssh_users=[{"name": "watch", "scope": "status", "public_keys": [KEY]}],
     )
     path = fleet.root / "with_gateway" / "inventory.yml"
     path.parent.mkdir(exist_ok=True)
@@ -51,7 +53,11 @@ def test_an_engine_gets_its_gateway_once(behind: Fleet) -> None:
     assert {one["name"]: one["scope"] for one in change["gateway"]["identities"]} == {
         name: scope for name, scope in SCOPES.items() if name != "admin"
     }
-    assert [scope["name"] for scope in change["gateway"]["scopes"]] == ["operate"]
+    assert [scope["name"] for scope in change["gateway"]["scopes"]] == ["operate", "status"]
+    assert change["gateway"]["accounts"] == [{"name": "watch", "identity": "watch", "scope": "status"}]
+    users = _options(run, "web1", "docker_ssh_access")[-1]["users"]
+    assert {user["name"]: user["scope"] for user in users}["watch"] == "status"
+    assert {user["scope"] for user in users if user["name"] != "watch"} <= {"", "admin"}
     assert "POST /containers/{id}/start" in change["gateway"]["scopes"][0]["rules"]
     assert change["gateway"]["max_request_rate"] == 100
     assert change["gateway"]["revocation_lists"].startswith("-----BEGIN X509 CRL")
