@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from helpers import docker_api
-from test_2_scopes import recorded
+from recorded import recorded
 
 if t.TYPE_CHECKING:
     from conftest import Lab
