@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from helpers import docker_api
-from test_2_scopes import recorded
+from recorded import recorded
 
 if t.TYPE_CHECKING:
     from conftest import Lab
@@ -273,9 +273,18 @@ def _ends_alone(streams: dict[tuple[str, str], subprocess.Popen[str]], identity:
         else:
             assert stream.poll() is None, (engine, who)
             assert stream.stdout is not None
-            os.set_blocking(stream.stdout.fileno(), False)
-            stream.stdout.read()  # what came until now
-            _wait(lambda stream=stream: bool(stream.stdout.read()))  # type: ignore[misc]
+            output = stream.stdout.fileno()
+            os.set_blocking(output, False)
+            while _read(output):
+                pass  # what came until now
+            _wait(lambda output=output: bool(_read(output)))  # type: ignore[misc]
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        return b""
 
 
 @contextlib.contextmanager
