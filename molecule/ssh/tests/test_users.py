@@ -142,7 +142,7 @@ def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any)
         host.check_output("usermod --groups docker --home /tmp --password x docker-alice")
         host.check_output("chown docker-alice /etc/ssh/docker-ssh/keys/docker-alice")
         users(entry)
-        assert host.check_output("id --name --groups docker-alice") == "docker-ssh"
+        assert host.check_output("id --name --groups docker-alice") == "docker-ssh docker-ssh-admin"
         assert host.check_output("getent shadow docker-alice").split(":")[1] == "*"
         assert host.user("docker-alice").home == "/var/lib/docker-ssh"
         assert host.file("/etc/ssh/docker-ssh/keys/docker-alice").user == "root"
