@@ -118,6 +118,10 @@ options:
     description: The certificate is due, whatever is installed.
     type: bool
     default: false
+  gateway_stays:
+    description: Whether a gateway that is there without O(gateway) being given is refused and not taken away.
+    type: bool
+    default: false
   gateway:
     description:
       - The gateway that stands before the engine. HAProxy serves the TLS endpoint then, and dockerd its local socket alone.
@@ -433,6 +437,7 @@ def main() -> None:
             "renew_days": {"type": "int", "default": 30},
             "renew_force": {"type": "bool", "default": False},
             "gateway": {"type": "dict", "options": _GATEWAY},
+            "gateway_stays": {"type": "bool", "default": False},
             "allow_container_restart": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
@@ -476,6 +481,7 @@ def main() -> None:
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
             gateway=settings.read(given["gateway"]) if given["gateway"] else None,
+            gateway_stays=given["gateway_stays"],
             absent=given["state"] == "absent",
             renewal=certificate.Renewal(key, given["renew_days"], given["renew_force"]),
         )

@@ -53,7 +53,8 @@ def gateway(
         access.setdefault(who, set()).update(theirs)
     identities = {one[0]: one[1] for one in over_tls}
     every: dict[str, str] = {}
-    for who, scope in [*(one[:2] for one in over_tls), *((one["identity"], one["scope"]) for one in accounts)]:
+    over_ssh = [*_over_ssh(clients, engine), *((one["identity"], one["scope"]) for one in accounts)]
+    for who, scope in [*(one[:2] for one in over_tls), *over_ssh]:
         if every.setdefault(who, scope) != scope:
             reader.say(
                 f"The identity {who!r} has the scopes {every[who]} and {scope} on {name}; docker_client_identities, "
@@ -132,6 +133,14 @@ def _of_clients(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[t
             common = {*groups.access_of(identity)} & {*groups.access_of(engine)}
             if common and not identity["ended"]:
                 yield identity["name"], identity["scope"], common
+
+
+def _over_ssh(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[tuple[str, str]]:
+    """Each that logs in to the engine, with its scope: hosts that use SSH alone may give a name another one."""
+    for client in clients.values() if engine["ssh"]["enabled"] else ():
+        for identity in client["identities"] if "ssh" in client["transports"] else ():
+            if groups.opens(identity, engine) and not identity["ended"]:
+                yield identity["name"], identity["scope"]
 
 
 def _further(name: str, reader: Reader, engine: Values, entry: Values) -> tuple[str, str, set[str]]:

@@ -110,6 +110,7 @@ def engine_options(plan: Plan, engine: str, ca: t.Mapping[str, t.Any], host_name
         "renew_days": planned["renew_days"],
         "renew_force": planned["renew_force"],
         "gateway": engine_gateway(plan, engine, ca) or None,
+        "gateway_stays": plan["playbook"] == "engines",  # which knows no client host
         "allow_container_restart": planned["allow_container_restart"],
         "timeout": planned["restart_timeout"],
     }

@@ -63,6 +63,7 @@ class Desired:
     source: str = ""  # file that something else keeps ``certificate`` in
     server_ca: str = ""  # PEM; the CAs that it comes from, where these are not those whose clients are let in
     gateway: Settings | None = None  # that stands before it; without one, dockerd listens itself
+    gateway_stays: bool = False  # where one is there and none is wanted, nothing is done
     absent: bool = False  # everything that this collection did is taken back
     renewal: Renewal = dataclasses.field(default_factory=Renewal)
 

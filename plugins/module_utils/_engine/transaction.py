@@ -115,6 +115,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
             return result
         engine = inspect.gather()
         _describe(result, engine, desired, certificate.Pair.installed())
+        _refuse_no_gateway(engine, desired)
         if desired.gateway:
             _refuse_gateway(engine, check_mode)
             desired = dataclasses.replace(desired, gateway=desired.gateway.completed(engine.gateway))
@@ -159,6 +160,16 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
                 result.running = result.running or result.restarted
                 result.certificate = certificate.Pair.installed().end(desired.issuers)
     return result
+
+
+def _refuse_no_gateway(engine: inspect.Engine, desired: Desired) -> None:
+    """Without its gateway, whoever has a certificate is root: with a limited scope, revoked or declared by nobody."""
+    if desired.gateway_stays and engine.gateway and not desired.gateway:
+        raise inspect.EngineError(
+            "this engine has a gateway, and docker_gateway_enabled is false for it in a run that does not know whom "
+            "the gateway limits. Set docker_gateway_enabled to true for this engine, or take the gateway away with the "
+            "playbook bulkhead.docker.site, which knows the client hosts."
+        )
 
 
 def _refuse_gateway(engine: inspect.Engine, check_mode: bool) -> None:

@@ -80,13 +80,18 @@ def _read(path: pathlib.Path) -> bytes:
 
 
 def _change(changes: t.Sequence[Target]) -> None:
+    """The record comes last: where the run was killed before HAProxy has loaded the files, the next one sees it."""
     for target in changes:
         target.stage()
     existed = {target.path: target.path.exists() for target in changes}
     try:
         for target in changes:
-            target.swap()
+            if target.path != PLACES.settings:
+                target.swap()
         service.start(unit_changed=False)
+        for target in changes:
+            if target.path == PLACES.settings:
+                target.swap()
     except (service.UnitError, OSError) as error:
         for target in changes:
             _files.restore(target.path, existed[target.path], target.old)

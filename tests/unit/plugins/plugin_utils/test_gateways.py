@@ -303,3 +303,19 @@ def test_an_exported_identity_has_a_group_of_the_engine() -> None:
 def test_who_has_ended_does_not_get_in() -> None:
     made = _made([{"name": "admin"}, {"name": "alice", "scope": "status", "expires": "2020-01-01"}])
     assert made["engines"]["web1"]["gateway"]["identities"] == [{"name": "admin", "scope": "admin"}]
+
+
+def test_one_name_has_one_scope_also_on_a_host_that_uses_ssh_alone() -> None:
+    hosts = {
+        "web1": ON,
+        "ops1": {"docker_client_identities": [{"name": "alice"}], "docker_client_transports": ["ssh"]},
+        "ops2": {
+            "docker_client_identities": [{"name": "alice", "scope": "status"}],
+            "docker_client_transports": ["tls", "ssh"],
+        },
+    }
+    groups = {"docker_engines": ["web1"], "docker_clients": ["ops1", "ops2"]}
+    with pytest.raises(
+        plan.PlanError, match=r"The identity 'alice' has the scopes (status and admin|admin and status) on web1"
+    ):
+        plan.make(inventory(hosts, groups), "site")

@@ -119,6 +119,18 @@ def test_dockerd_gives_its_endpoint_to_the_gateway_and_gets_it_back(daemon: base
     assert daemon.runs["container"]
 
 
+def test_a_run_that_knows_no_clients_takes_no_gateway_away(daemon: base.Daemon, unit: Unit) -> None:
+    authority = base.Authority()
+    _secure(authority, ALICE)
+    starts = daemon.runs["start"]
+    with pytest.raises(inspect.EngineError, match="this engine has a gateway, and docker_gateway_enabled is false"):
+        _secure(authority, gateway_stays=True)
+    assert _ours() == WHOLE
+    assert unit.state["runs"]
+    assert daemon.runs["start"] == starts
+    assert not _secure(authority, ALICE, gateway_stays=True).changed
+
+
 def test_who_is_gone_is_cut_and_dockerd_is_not_restarted(daemon: base.Daemon, unit: Unit) -> None:
     authority = base.Authority()
     _secure(authority, ALICE)

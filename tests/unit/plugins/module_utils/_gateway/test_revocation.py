@@ -114,6 +114,25 @@ def test_what_haproxy_does_not_load_is_taken_back(gateway: _gateway.Gateway, mon
     assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))
 
 
+def test_a_run_that_was_killed_before_the_reload_is_made_up_for(
+    gateway: _gateway.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(unit_changed: bool) -> None:
+        raise KilledError
+
+    alice = _pair(gateway, "alice")
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "start", killed)
+        with pytest.raises(KilledError):
+            revocation.run(["alice"], "")
+    assert b"200 OK" in gateway.ask(alice), "HAProxy has not loaded anything yet"
+    assert revocation.run(["alice"], "").changed
+    assert gateway.ask(alice) == b""
+
+
 @pytest.mark.parametrize("damaged", ["haproxy.cfg", "server.pem", "ca.pem", "crl.pem"])
 def test_haproxy_checks_the_files_that_it_would_get(gateway: _gateway.Gateway, damaged: str) -> None:
     found = [_files.Target(path, path.read_bytes()) for path in gateway.places.config.iterdir()]
