@@ -101,7 +101,9 @@ def told(run: Run, host: str, module: str) -> list[dict[str, Any]]:
 
 
 def without(files: dict[str, str], liars: tuple[str, ...]) -> dict[str, str]:
-    own = [f"-{liar.partition('@')[0]}-" for liar in liars]
+    names = [liar.partition("@")[0] for liar in liars]
+    # Files of their certificates, and their entries in the record of who has access.
+    own = [*(f"-{name}-" for name in names), *(f"/holders/client,{name}," for name in names)]
     return {name: mode for name, mode in files.items() if not any(part in name for part in own)}
 
 
