@@ -51,10 +51,13 @@ def gateway(
     access: dict[str, set[str]] = {}
     for who, _scope_of_theirs, theirs in over_tls:
         access.setdefault(who, set()).update(theirs)
-    identities = {one[0]: one[1] for one in over_tls}
     every: dict[str, str] = {}
-    over_ssh = [*_over_ssh(clients, engine), *((one["identity"], one["scope"]) for one in accounts)]
-    for who, scope in [*(one[:2] for one in over_tls), *over_ssh]:
+    over_ssh = [(one["name"], one["scope"]) for one in _over_ssh(clients, engine)]
+    for who, scope in [
+        *(one[:2] for one in over_tls),
+        *over_ssh,
+        *((one["identity"], one["scope"]) for one in accounts),
+    ]:
         if every.setdefault(who, scope) != scope:
             reader.say(
                 f"The identity {who!r} has the scopes {every[who]} and {scope} on {name}; docker_client_identities, "
@@ -75,8 +78,8 @@ def gateway(
     return {
         **limits,
         "identities": [
-            {"name": who, "scope": scope, **({"access": sorted(access[who])} if has_groups else {})}
-            for who, scope in sorted(identities.items())
+            {"name": who, "scope": every[who], **({"access": sorted(theirs)} if has_groups else {})}
+            for who, theirs in sorted(access.items())
         ],
         "accounts": accounts,
         "scopes": made,
@@ -92,10 +95,8 @@ def _limited_accounts(
     """
     declared = {user["name"]: user for user in engine["ssh"]["users"] if user["state"] != "absent"}
     logins: dict[str, dict[str, str]] = {account: {} for account in declared}
-    for client in clients.values() if engine["ssh"]["enabled"] else ():
-        for identity in client["identities"] if "ssh" in client["transports"] else ():
-            if groups.opens(identity, engine) and not identity["ended"]:
-                logins.setdefault(identity["ssh_account"], {})[identity["name"]] = identity["scope"]
+    for identity in _over_ssh(clients, engine):
+        logins.setdefault(identity["ssh_account"], {})[identity["name"]] = identity["scope"]
     found = []
     for account, who in sorted(logins.items()):
         own = declared.get(account, {})
@@ -135,12 +136,12 @@ def _of_clients(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[t
                 yield identity["name"], identity["scope"], common
 
 
-def _over_ssh(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[tuple[str, str]]:
-    """Each that logs in to the engine, with its scope: hosts that use SSH alone may give a name another one."""
+def _over_ssh(clients: t.Mapping[str, Values], engine: Values) -> t.Iterator[Values]:
+    """Each identity that logs in to the engine; hosts that use SSH alone may give a name another scope."""
     for client in clients.values() if engine["ssh"]["enabled"] else ():
         for identity in client["identities"] if "ssh" in client["transports"] else ():
             if groups.opens(identity, engine) and not identity["ended"]:
-                yield identity["name"], identity["scope"]
+                yield identity
 
 
 def _further(name: str, reader: Reader, engine: Values, entry: Values) -> tuple[str, str, set[str]]:

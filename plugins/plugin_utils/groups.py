@@ -108,6 +108,11 @@ def still_counts(entry: Values) -> bool:
     return not entry.get("revoked") and isinstance(days, int) and days >= 0
 
 
+def is_accepted(entry: Values, usage: str = "") -> bool:
+    """Whether a certificate, of a usage, still counts and its CA is one that engines and clients trust."""
+    return bool(entry.get("issuer")) and usage in ("", entry.get("usage")) and still_counts(entry)
+
+
 def known_cas(plan: Plan, ca: Values) -> str:
     """In PEM, the CAs that an engine may leave: those that were replaced, and those of groups that it may have left."""
     if not plan["ca"]["groups"] and not ca.get("groups"):
@@ -164,8 +169,7 @@ def outlasted(plan: Plan, ca: Values) -> str:
     found: dict[str, str] = {}
     for _group, entry in issued(ca):
         name = str(entry.get("name"))
-        valid = not entry.get("revoked") and entry.get("issuer") and int(entry.get("days_left") or 0) >= 0
-        if entry.get("usage") == "client" and valid and name in ended:
+        if name in ended and is_accepted(entry, "client"):
             found[name] = max(str(entry.get("not_after"))[:10], found.get(name, ""))
     if not found or all(engine["gateway"] for engine in plan["engines"].values()):
         return ""
@@ -187,8 +191,7 @@ def still_open(plan: Plan, ca: Values) -> str:
     found: dict[str, dict[str, None]] = {}
     for group, entry in issued(ca):
         name = str(entry.get("name"))
-        valid = entry.get("usage") == "client" and entry.get("issuer") and still_counts(entry)
-        if valid and group in opening and group not in access.get(name, {group}):
+        if is_accepted(entry, "client") and group in opening and group not in access.get(name, {group}):
             found.setdefault(group, {})[name] = None
     return " ".join(
         f"{listed([*names])} left the access group {group}, whose engines accept certificates of it until they end. "

@@ -140,7 +140,7 @@ def _of_groups(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record:
     lists = "".join(str(states.get(group, {}).get("revocation_lists") or "") for group in access)
     if access == [groups.DEFAULT]:
         return {"revocation_lists": lists}
-    cas = {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
+    cas = _cas(plan, ca)
     return {
         "revocation_lists": lists,
         "groups": [{"name": group, "ca_certificate": cas[group]} for group in access],
@@ -153,9 +153,14 @@ def engine_bundle(plan: Plan, ca: t.Mapping[str, t.Any], engine: str = "") -> st
     Empty as long as one of these CAs is still to be made. Without an engine: the CA that signs for servers.
     """
     access = plan["engines"][engine]["access"] if engine else [groups.DEFAULT]
-    found = {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
-    bundles = [found[group] for group in access]
+    cas = _cas(plan, ca)
+    bundles = [cas[group] for group in access]
     return "".join(bundles) if all(bundles) else ""
+
+
+def _cas(plan: Plan, ca: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """By access group, what an engine trusts for it."""
+    return {**groups.cas_of_clients(plan, ca), groups.DEFAULT: _bundle(plan, ca, "bundle")}
 
 
 def engine_server_ca(plan: Plan, ca: t.Mapping[str, t.Any], engine: str) -> str:

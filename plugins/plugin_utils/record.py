@@ -45,7 +45,7 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     for entry in _entries(ca, "issued"):
         usage, name = str(entry.get("usage")), str(entry.get("name"))
         gone = left_out | ended | others if usage == "client" else left_out
-        if _is_valid(entry) and usage in known and name not in known[usage] | gone:
+        if groups.is_accepted(entry) and usage in known and name not in known[usage] | gone:
             found[usage][name] = max(entry["days_left"], found[usage].get(name, 0))
     holders = _entries(ca, "holders")
     engines = [str(one.get("host")) for one in holders if one.get("kind") == "engine"]
@@ -69,25 +69,20 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     }
 
 
-def _is_valid(entry: Values) -> bool:
-    """Whether engines or clients accept a certificate of the record."""
-    return bool(entry.get("issuer")) and groups.still_counts(entry)
-
-
 def _of_others(ca: t.Any, of_groups: t.Collection[str] | None) -> set[str]:
     """Identities whose certificates are all from the CAs of other access groups."""
     if of_groups is None:
         return set()
     held: dict[str, set[str]] = {}
     for group, entry in groups.issued(ca):
-        if entry.get("usage") == "client" and _is_valid(entry):
+        if groups.is_accepted(entry, "client"):
             held.setdefault(str(entry.get("name")), set()).add(group)
     return {name for name, theirs in held.items() if not theirs & {*of_groups}}
 
 
 def without_hosts(ca: t.Any) -> str:
     """Why the record does not tell who holds access: a backup of a part of it, or one from before it had hosts."""
-    if _entries(ca, "holders") or not any(map(_is_valid, _entries(ca, "issued"))):
+    if _entries(ca, "holders") or not any(map(groups.is_accepted, _entries(ca, "issued"))):
         return ""
     return (
         "it has issued certificates, and its record, holders/, has no host that holds them; run bulkhead.docker.site "

@@ -468,8 +468,7 @@ def _elsewhere(plan: Plan, state: Values) -> list[Record]:
     exported = {one.get("identity") for one in _entries(state.get("holders")) if one.get("kind") == "export"}
     last: dict[str, int] = {}
     for _group, entry in _groups.issued(state):
-        valid = entry["usage"] == "client" and entry.get("issuer") and _groups.still_counts(entry)
-        if valid and entry["name"] not in ours:
+        if _groups.is_accepted(entry, "client") and entry["name"] not in ours:
             last[entry["name"]] = max(entry["days_left"], last.get(entry["name"], 0))
     return [{"name": name, "days_left": days, "exported": name in exported} for name, days in sorted(last.items())]
 
