@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import threading
-import types
 import typing as t
 
+from background import Background
 
-class Requests:
+
+class Requests(Background):
     """Asks each engine's service twenty times a second until the block ends."""
 
     def __init__(self, addresses: t.Mapping[str, str], path: str) -> None:
         self.answers: dict[str, list[str]] = {name: [] for name in addresses}
         self._path = path
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=pair) for pair in addresses.items()]
-
-    def __enter__(self) -> Requests:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__((self._ask, pair) for pair in addresses.items())
 
     def _ask(self, name: str, address: str) -> None:
         while not self._end.wait(0.05):

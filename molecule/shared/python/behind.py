@@ -8,8 +8,9 @@ import socket
 import ssl
 import threading
 import time
-import types
 import typing as t
+
+from background import Background
 
 PING = b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n"
 
@@ -49,41 +50,24 @@ class Client:
         return int(found[1]) if found else 0
 
 
-class Loop:
+class Loop(Background):
     """Ten requests in a second to each engine, each over a connection of its own, until the block ends."""
 
     def __init__(self, clients: t.Mapping[str, Client], engines: t.Sequence[str], path: str = "/_ping") -> None:
         self.answers: dict[tuple[str, str], list[tuple[float, int]]] = {}  # when each was asked, and its status
         self._path = path
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(name, client, engine))
-            for name, client in clients.items()
-            for engine in engines
-        ]
+        super().__init__((self._ask, (name, client, engine)) for name, client in clients.items() for engine in engines)
 
     def _ask(self, name: str, client: Client, engine: str) -> None:
         answers = self.answers.setdefault((name, engine), [])
         due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
+        while not self._end.wait(max(0.0, due - time.monotonic())):
             due += 0.1
             asked = time.time()
             try:
                 answers.append((asked, client.status(engine, self._path)))
             except TimeoutError:
                 answers.append((asked, 0))
-
-    def __enter__(self) -> Loop:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     @property
     def failures(self) -> dict[tuple[str, str], list[tuple[float, int]]]:

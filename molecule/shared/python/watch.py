@@ -6,12 +6,11 @@ import dataclasses
 import pathlib
 import re
 import subprocess
-import threading
 import time
-import types
 import typing as t
 
 import docker
+from background import Background
 
 PAUSE = 0.2
 # What a client says whose certificate, or whose idea of the engine's, is refused. A restart looks otherwise.
@@ -31,31 +30,18 @@ class Gap:
         return any(REFUSAL.search(text) for text in self.says)
 
 
-class Watch:
+class Watch(Background):
     """Asks until its block ends."""
 
     def __init__(self, lab: t.Any, identity: str, engines: t.Sequence[str]) -> None:
         self.lab, self.identity = lab, identity
         self.gaps: list[Gap] = []
         self.asked = 0
-        self._end = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(f"{way.__name__} {engine}", way, engine))
+        super().__init__(
+            (self._ask, (f"{way.__name__} {engine}", way, engine))
             for engine in engines
             for way in (self.cli, self.library)
-        ]
-
-    def __enter__(self) -> Watch:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
-    ) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        )
 
     def cli(self, engine: str) -> str:
         """What went wrong; empty where the engine answered."""
