@@ -75,14 +75,15 @@ class Watch(Background):
 
     def _ask(self, name: str, way: t.Callable[[str], str], engine: str) -> None:
         since, says = 0.0, set()
-        while True:
+        while not self._end.is_set():
             begin = time.monotonic()
             problem = way(engine)
             self.asked += 1
             if problem:
                 since, says = since or begin, says | {problem}
-            if since and (not problem or self._end.is_set()):
+            elif since:
                 self.gaps.append(Gap(name, time.monotonic() - since, frozenset(says)))
                 since, says = 0.0, set()
-            if self._end.wait(max(0.0, PAUSE - (time.monotonic() - begin))):
-                return
+            self._end.wait(max(0.0, PAUSE - (time.monotonic() - begin)))
+        if since:
+            self.gaps.append(Gap(name, time.monotonic() - since, frozenset(says)))
