@@ -297,13 +297,13 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     """On all engines but one, which is left behind."""
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they would replace our CA by the system's
         monkeypatch.delenv(variable, raising=False)
-    enters, change = "rotate | Enter the phase", "daemon | Change the engine as one transaction"
+    enters, change = "rotate_ca | Enter the phase", "daemon | Change the engine as one transaction"
     reached = [name for name in lab.engines if name != LEFT_BEHIND]
     phases = []
     with Watch(lab, "admin", reached) as watch:
         says(lab.playbook(REVOKE, *BY_ROTATION, *P384), "these hosts would be shut out. l13: it cannot be reached.")
         for begin, mark, count, playbook in (
-            ("PLAY [Take the CA to its next phase]", "rotate | Create the successor", 1, (REVOKE, *BY_ROTATION)),
+            ("PLAY [Take the CA to its next phase]", "rotate_ca | Create the successor", 1, (REVOKE, *BY_ROTATION)),
             (f"{enters} trust", change, 1, (REVOKE, *BY_ROTATION)),
             (f"{enters} reissue", change, 1, (ROTATE,)),
             (f"{enters} retire", change, 2, (ROTATE,)),
