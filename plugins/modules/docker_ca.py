@@ -67,6 +67,30 @@ options:
       when there is no CA, or when its rotation has begun.
     type: bool
     default: false
+  holders:
+    description: Who is about to get access. Recorded as M(bulkhead.docker.docker_ca_holders) does it with C(present), in the same execution.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: V(engine) goes with O(holders[].host) alone, V(client) with all others, V(export) with O(holders[].identity) alone.
+        type: str
+        choices: [engine, client, export]
+        required: true
+      host:
+        description: The name of the host in its inventory.
+        type: str
+        default: ""
+      identity:
+        description: The name of the identity.
+        type: str
+        default: ""
+      transport:
+        description: V(tls) or V(ssh).
+        type: str
+        choices: ["", tls, ssh]
+        default: ""
   existing_certificate:
     description: >-
       Certificate of a CA to take over instead of making one: a self-signed CA, or an issuing CA with all certificates above it, in any order. The CA
@@ -135,6 +159,7 @@ try:
         create,
         elsewhere,
         existing,
+        holders,
         inspect,
         lasting,
         removal,
@@ -157,6 +182,7 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "valid_days": {"type": "int", "default": 3650},
             "successor": {"type": "bool", "default": False},
+            "holders": {"type": "list", "elements": "dict", "default": [], "options": library.HOLDER},
             "existing_certificate": {"type": "path"},
             "existing_private_key": {"type": "path", "no_log": False},
             "existing_passphrase": {"type": "str", "default": "", "no_log": True},
@@ -194,6 +220,8 @@ def main() -> None:
             written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
         else:
             written = create.ensure(directory, passphrase, wanted, module.check_mode)
+        if given["state"] == "present" and given["holders"] and made.certificate.exists():  # in check mode there may be none
+            written += holders.record(directory, [holders.Holder(**one) for one in given["holders"]], (), module.check_mode)
         state = inspect.gather(made, passphrase)
         state["existing"] = elsewhere.coming(made, passphrase, given)
     except ca.CaError as error:

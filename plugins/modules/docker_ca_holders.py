@@ -129,20 +129,12 @@ else:
     CRYPTOGRAPHY_ERROR = ""
 
 
-_HOLDER = {
-    "kind": {"type": "str", "choices": ["engine", "client", "export"], "required": True},
-    "host": {"type": "str", "default": ""},
-    "identity": {"type": "str", "default": ""},
-    "transport": {"type": "str", "choices": ["", "tls", "ssh"], "default": ""},
-}
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "dir": {"type": "path", "default": "~/.bulkhead/ca"},
-            "present": {"type": "list", "elements": "dict", "default": [], "options": _HOLDER},
-            "absent": {"type": "list", "elements": "dict", "default": [], "options": _HOLDER},
+            "present": {"type": "list", "elements": "dict", "default": [], "options": library.HOLDER},
+            "absent": {"type": "list", "elements": "dict", "default": [], "options": library.HOLDER},
             "absent_hosts": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

@@ -83,6 +83,17 @@ def test_a_ca_is_made_gets_a_successor_and_is_removed(home: Path, tmp_path: Path
     returns.assert_documented("docker_ca", made, successor, checked, absent, again)
 
 
+def test_a_new_ca_records_who_is_about_to_get_access(tmp_path: Path) -> None:
+    options = {"dir": str(tmp_path / "made"), "holders": [{"kind": "engine", "host": "web1"}]}
+    checked = returns.run("docker_ca", options, check=True)
+    assert "holders/engine,web1" not in checked["written"]
+    made = returns.run("docker_ca", options)
+    again = returns.run("docker_ca", options)
+    assert made["written"][-1] == "holders/engine,web1"
+    assert [one["host"] for one in made["state"]["holders"]] == ["web1"]
+    assert (again["changed"], again["written"]) == (False, [])
+
+
 def test_a_client_is_revoked_in_one_call(home: Path) -> None:
     secret = {"dir": str(home), "passphrase": "opensesame"}
     returns.run("docker_ca_sign", {**secret, "requests": [request("client")]})
