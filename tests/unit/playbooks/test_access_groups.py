@@ -123,6 +123,7 @@ def test_one_group_is_rotated_and_nobody_else_is_asked(fleet: Fleet) -> None:
     assert "nothing to change" in again.report["summary"]
 
 
+@pytest.mark.slow
 def test_a_rotation_waits_for_nobody_whom_it_does_not_concern(fleet: Fleet) -> None:
     run = fleet.play("rotate_ca", {"web1": "unreachable"}, docker_rotate_groups="ops")
     assert not run.failed, run.output
@@ -133,6 +134,7 @@ def test_a_rotation_waits_for_nobody_whom_it_does_not_concern(fleet: Fleet) -> N
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_rotation_goes_on_for_its_group_alone(fleet: Fleet) -> None:
     before = {group: bundle(fleet, group) for group in ("default", "staging")}
     killed = fleet.play("rotate_ca", {"build1": "honest unreachable@reissue"}, docker_rotate_groups="ops")
@@ -144,6 +146,7 @@ def test_an_interrupted_rotation_goes_on_for_its_group_alone(fleet: Fleet) -> No
     assert {group: bundle(fleet, group) for group in before} == before
 
 
+@pytest.mark.slow
 def test_the_ca_of_servers_is_rotated_without_the_groups(fleet: Fleet) -> None:
     before = {group: bundle(fleet, group) for group in ("default", "ops", "staging")}
 

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as ssh_users
 from helpers.fake_fleet import CLIENTS, ENGINES, USERS, Fleet, Issued, Run
 from helpers.fake_host import KEY, OWN_NAME, first
+from helpers.slow import slow
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 # What the plan has: nothing else may stand in a certificate, whoever asks for it.
@@ -166,7 +167,7 @@ def test_an_honest_fleet_gets_what_the_plan_says(start: tuple[Fleet, Run]) -> No
         assert_accounts_are_usable(site, engine)
 
 
-@pytest.mark.parametrize("liars", [{"web1": "broken"}, {"web1": "poisoned", "web2": "skipping"}])
+@pytest.mark.parametrize("liars", [{"web1": "poisoned", "web2": "skipping"}, slow({"web1": "broken"})])
 def test_site_ends_before_the_first_change_where_an_engine_lies(fresh: Fleet, liars: dict[str, str]) -> None:
     before = fresh.files()
 
@@ -183,7 +184,7 @@ def test_site_ends_before_the_first_change_where_an_engine_lies(fresh: Fleet, li
     assert_clean(run)
 
 
-@pytest.mark.parametrize("kind", ["broken", "poisoned"])
+@pytest.mark.parametrize("kind", ["poisoned", slow("broken")])
 def test_site_goes_no_further_than_the_identities_where_a_client_lies(
     fresh: Fleet, start: tuple[Fleet, Run], kind: str
 ) -> None:
@@ -234,6 +235,7 @@ def test_hostile_values_of_the_right_types_stay_with_their_host(fresh: Fleet, st
         assert user["public_keys"] == [KEY]
 
 
+@pytest.mark.slow
 def test_an_engine_that_may_say_its_names_gets_those_of_nobody_else(fresh: Fleet, start: tuple[Fleet, Run]) -> None:
     run = fresh.play("site", liars={"web1": "names"}, docker_engine_trust_host_names=True)
 
@@ -243,7 +245,9 @@ def test_an_engine_that_may_say_its_names_gets_those_of_nobody_else(fresh: Fleet
     assert_clean(run)
 
 
-@pytest.mark.parametrize("kind", ["signing-web1-server", "signing-web2-server", "signing-ops1-client-failed"])
+@pytest.mark.parametrize(
+    "kind", ["signing-web2-server", slow("signing-web1-server"), slow("signing-ops1-client-failed")]
+)
 def test_an_engine_does_not_say_what_its_certificate_is_to_say(
     fresh: Fleet, start: tuple[Fleet, Run], kind: str
 ) -> None:
@@ -267,6 +271,7 @@ def test_whoever_claims_another_ca_ends_a_run_before_the_first_change(start: tup
     assert_clean(run)
 
 
+@pytest.mark.slow
 def test_a_claim_of_another_ca_is_a_finding_about_whoever_makes_it(start: tuple[Fleet, Run], tmp_path: Path) -> None:
     liars = {"web1": "elsewhere", "jenkins@build1": "elsewhere"}
     options: dict[str, Any] = {"docker_revoke_name": "build1"}
@@ -353,6 +358,7 @@ def test_a_rotation_without_the_liar_is_complete(start: tuple[Fleet, Run], rotat
     assert_clean(run)
 
 
+@pytest.mark.slow
 def test_a_rotation_stays_in_its_phase_where_an_engine_begins_to_lie(
     start: tuple[Fleet, Run], rotated: tuple[Fleet, Run], tmp_path: Path
 ) -> None:
@@ -392,6 +398,7 @@ def test_a_client_is_revoked_whoever_lies(start: tuple[Fleet, Run], tmp_path: Pa
     assert [options["absent_names"] for options in told(run, "web2", "docker_ssh_access")] == [["docker-build1"]]
 
 
+@pytest.mark.slow
 def test_a_user_who_lies_does_not_keep_a_rotation_from_ending_his_identity(
     start: tuple[Fleet, Run], tmp_path: Path
 ) -> None:
@@ -420,6 +427,7 @@ def test_verify_has_a_finding_about_the_liar_alone(start: tuple[Fleet, Run]) -> 
     assert_nobody_else_differs(run, honest, "web1")
 
 
+@pytest.mark.slow
 def test_whoever_verifies_is_named_where_it_gives_no_answer(start: tuple[Fleet, Run]) -> None:
     run = start[0].play("verify", liars={"ops1": "broken"})
 

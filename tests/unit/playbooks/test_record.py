@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers import awx
 from helpers.fake_fleet import Fleet
+from helpers.slow import slow
 from helpers.ssh_engine import ED25519
 from helpers.ssh_engine import OTHER as BOB
 
@@ -75,7 +76,7 @@ def test_nobody_s_ca_goes_who_is_not_asked(
 
 @pytest.mark.parametrize(
     ("playbook", "extra"),
-    [("rotate_ca", {}), ("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
+    [("rotate_ca", {}), slow("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
 )
 def test_who_is_gone_for_good_is_left_out_by_name(
     secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any]
@@ -91,7 +92,7 @@ def test_who_is_gone_for_good_is_left_out_by_name(
     assert fleet.holds("web1").get("ca") != secured.holds("web1")["ca"]
 
 
-@pytest.mark.parametrize("playbook", ["rotate_ca", "remove"])
+@pytest.mark.parametrize("playbook", ["rotate_ca", slow("remove")])
 def test_a_name_that_nobody_has_is_left_out_by_mistake(secured: Fleet, tmp_path: Path, playbook: str) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     extra = {"docker_remove_hosts": "all", "docker_remove_ca": True} if playbook == "remove" else {}
@@ -137,7 +138,7 @@ def keys(fleet: Fleet, engine: str, account: str) -> list[str]:
     return next(([*user["public_keys"]] for user in fleet.holds(engine)["accounts"] if user["name"] == account), [])
 
 
-@pytest.mark.parametrize("playbook", ["site", "revoke_client"])
+@pytest.mark.parametrize("playbook", ["site", slow("revoke_client")])
 def test_the_key_of_a_host_that_is_not_known_stays_in_whatever_account_it_is(
     secured: Fleet, tmp_path: Path, playbook: str
 ) -> None:
@@ -252,6 +253,7 @@ def test_keys_of_a_host_stay_until_it_is_removed_which_needs_no_inventory_with_i
     assert {tuple(told["keep"]) for told in options(after, "web1", "docker_ssh_access")} == {()}
 
 
+@pytest.mark.slow
 def test_a_host_that_is_gone_is_removed_when_its_identity_is_revoked(secured: Fleet, tmp_path: Path) -> None:
     """Nobody can delete the keys there. Whoever finds them would be let in, though no record named him."""
     fleet = secured.copy(tmp_path / "fleet")
@@ -284,6 +286,7 @@ def test_a_host_that_is_gone_is_removed_when_its_identity_is_revoked(secured: Fl
     assert not rotated.failed, "nobody else has it: " + rotated.output
 
 
+@pytest.mark.slow
 def test_an_identity_that_the_record_of_hosts_alone_knows_is_revoked(secured: Fleet, tmp_path: Path) -> None:
     """It uses SSH, its host is gone, and so are its accounts."""
     fleet = secured.copy(tmp_path / "fleet")
@@ -296,6 +299,7 @@ def test_an_identity_that_the_record_of_hosts_alone_knows_is_revoked(secured: Fl
     assert "build9 may have the keys of bob as before" in " ".join(run.report["problems"])
 
 
+@pytest.mark.slow
 def test_a_revocation_takes_from_the_record_what_it_has_deleted(secured: Fleet, tmp_path: Path) -> None:
     """Of a host that does not answer, the entry stays, and the run fails with its name until it does."""
     fleet = secured.copy(tmp_path / "fleet")
@@ -317,11 +321,11 @@ def test_a_revocation_takes_from_the_record_what_it_has_deleted(secured: Fleet, 
     [
         ("site", {}),
         ("rotate_ca", {}),
-        ("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True}),
+        slow("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True}),
         ("remove", {"docker_remove_hosts": "ops1"}),
     ],
 )
-@pytest.mark.parametrize("folder", ["holders", "issued"])
+@pytest.mark.parametrize("folder", ["holders", slow("issued")])
 def test_a_record_that_cannot_be_read_shuts_nobody_out(
     secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any], folder: str
 ) -> None:
@@ -367,6 +371,7 @@ def test_a_host_of_nobody_is_removed_by_mistake(twins: Fleet, tmp_path: Path) ->
     assert fleet.holds("web1") == twins.holds("web1")
 
 
+@pytest.mark.slow
 def test_a_directory_from_before_is_as_it_was_and_gets_its_entries(twins: Fleet, tmp_path: Path) -> None:
     """Whom it did not know then it does not know now; nobody is let in for that."""
     fleet = twins.copy(tmp_path / "fleet")
@@ -399,6 +404,7 @@ def test_a_revocation_names_the_engines_that_it_has_not_reached(secured: Fleet, 
     assert not whole.failed, whole.output
 
 
+@pytest.mark.slow
 def test_an_exported_identity_stops_nothing_and_is_called_what_it_is(secured: Fleet, tmp_path: Path) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     export = {"docker_export_name": "nas", "docker_export_dest": str(tmp_path / "nas"), "docker_export_encrypt": False}
@@ -418,6 +424,7 @@ def test_an_exported_identity_stops_nothing_and_is_called_what_it_is(secured: Fl
     assert "nas: it was exported, and its certificate, valid for" in " ".join(refused.output.split())
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_for_an_identity_that_was_revoked(secured: Fleet, tmp_path: Path) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     done = fleet.play("revoke_client", docker_revoke_name="jenkins")
@@ -432,6 +439,7 @@ def test_nothing_is_kept_for_an_identity_that_was_revoked(secured: Fleet, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> None:
     """Of some hosts, and with an inventory that is not whole: nobody else is concerned."""
     fleet = secured.copy(tmp_path / "fleet")
@@ -450,17 +458,17 @@ def test_taking_an_engine_away_needs_no_ca(secured: Fleet, tmp_path: Path) -> No
     ("playbook", "extra", "says"),
     [
         ("site", {}, "a new one would be gone with the execution environment that this job runs in"),
-        ("engines", {}, "is not ready"),
-        ("renew", {}, "there is no CA in ~/.bulkhead/ca"),
-        ("verify", {}, "there is no CA in ~/.bulkhead/ca"),
-        ("rotate_ca", {}, "There is no CA in ~/.bulkhead/ca on localhost whose successor could be made."),
+        slow("engines", {}, "is not ready"),
+        slow("renew", {}, "there is no CA in ~/.bulkhead/ca"),
+        slow("verify", {}, "there is no CA in ~/.bulkhead/ca"),
+        slow("rotate_ca", {}, "There is no CA in ~/.bulkhead/ca on localhost whose successor could be made."),
         (
             "revoke_client",
             {"docker_revoke_name": "jenkins"},
             "There is no CA in ~/.bulkhead/ca on localhost. Correct docker_ca_dir.",
         ),
-        ("export_identity", EXPORT, "There is no CA in ~/.bulkhead/ca on localhost that could issue an identity."),
-        ("change_passphrase", {}, "/.bulkhead/ca is not there. Correct docker_ca_dir, or bring the key back"),
+        slow("export_identity", EXPORT, "There is no CA in ~/.bulkhead/ca on localhost that could issue an identity."),
+        slow("change_passphrase", {}, "/.bulkhead/ca is not there. Correct docker_ca_dir, or bring the key back"),
     ],
 )
 def test_a_control_node_that_is_a_container_has_lost_the_ca(
@@ -480,7 +488,7 @@ def test_a_control_node_that_is_a_container_has_lost_the_ca(
     assert [fleet.holds(name).get("ca") for name in fleet.hosts] == before
 
 
-@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca", "revoke_client"])
+@pytest.mark.parametrize("playbook", ["site", slow("renew"), slow("rotate_ca"), slow("revoke_client")])
 def test_a_control_node_that_is_a_container_is_no_client_host(secured: Fleet, tmp_path: Path, playbook: str) -> None:
     """Without the group docker_clients each job would make identities and contexts that are gone with it."""
     fleet = secured.copy(tmp_path / "fleet")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helpers.fake_fleet import ENGINES, Fleet
 from helpers.fake_host import first
+from helpers.slow import slow
 
 RECORD = "home/.bulkhead/ca/issued"
 
@@ -82,7 +83,7 @@ def test_a_name_that_nobody_knows_changes_nothing(fleet: Fleet) -> None:
     assert (fleet.files(), accounts(fleet, "web2")) == before
 
 
-@pytest.mark.parametrize("by_rotation", [False, True])
+@pytest.mark.parametrize("by_rotation", [False, slow(True)])
 def test_an_engine_that_a_rotation_has_left_behind_is_named_when_it_is_back(
     secured: Fleet, left_behind: Fleet, tmp_path: Path, by_rotation: bool
 ) -> None:
@@ -102,6 +103,7 @@ def test_an_engine_that_a_rotation_has_left_behind_is_named_when_it_is_back(
     assert run.problems("web2") == []
 
 
+@pytest.mark.slow
 def test_an_engine_that_was_left_behind_is_named_where_no_rotation_is_due_any_more(
     left_behind: Fleet, tmp_path: Path
 ) -> None:
@@ -118,7 +120,7 @@ def test_an_engine_that_was_left_behind_is_named_where_no_rotation_is_due_any_mo
     assert "it may let eve in as before" in " ".join(run.problems("web1"))
 
 
-@pytest.mark.parametrize("loss", ["lost", "damaged"])
+@pytest.mark.parametrize("loss", ["lost", slow("damaged")])
 def test_a_revocation_without_its_record_says_that_it_may_not_be_whole(fleet: Fleet, loss: str) -> None:
     lose(fleet, loss)
 
@@ -128,7 +130,7 @@ def test_a_revocation_without_its_record_says_that_it_may_not_be_whole(fleet: Fl
     assert "it is not certain which certificates jenkins has" in " ".join(run.problems("localhost"))
 
 
-@pytest.mark.parametrize("loss", ["lost", "damaged"])
+@pytest.mark.parametrize("loss", [slow("lost"), "damaged"])
 def test_a_revocation_by_rotation_without_its_record_rotates_once(fleet: Fleet, loss: str) -> None:
     lose(fleet, loss)
     (before,) = {fleet.holds(name)["ca"] for name in ENGINES}
@@ -144,6 +146,7 @@ def test_a_revocation_by_rotation_without_its_record_rotates_once(fleet: Fleet, 
     assert {fleet.holds(name)["ca"] for name in ENGINES} == {after}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["honest", "broken", "nothing"])
 def test_a_user_with_a_second_identity_does_not_stop_what_ends_his_first(tmp_path: Path, kind: str) -> None:
     """He answers nonsense to everything, or about public keys alone. Honest, he has his second one in the end."""

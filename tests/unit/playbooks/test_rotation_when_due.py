@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca import create, rotation
 from ansible_collections.bulkhead.docker.plugins.module_utils._ca.directory import Directory
 from helpers.fake_fleet import CLIENTS, ENGINES, Fleet, Run
+from helpers.slow import slow
 
 CA = "home/.bulkhead/ca"
 DUE: dict[str, Any] = {"docker_ca_rotate_when_due": True, "docker_ca_minimum_days": 3100}
@@ -59,6 +60,7 @@ def test_a_ca_that_is_due_is_replaced(fleet: Fleet) -> None:
     assert [issued.name for issued in run.issued].count("CN=web1") == 2
 
 
+@pytest.mark.slow
 def test_check_mode_says_what_would_happen(fleet: Fleet) -> None:
     before = fleet.files()
 
@@ -75,6 +77,7 @@ def told(line: str) -> dict[str, Any]:
     return options
 
 
+@pytest.mark.slow
 def test_a_rotation_that_was_interrupted_goes_on(fleet: Fleet) -> None:
     before = bundles(fleet)
     begin(fleet, "trust", "reissue")
@@ -103,7 +106,7 @@ def test_a_ca_that_is_not_due_stays(fleet: Fleet) -> None:
     assert (bundles(fleet), fleet.files()) == before
 
 
-@pytest.mark.parametrize("trouble", ["unreachable", "broken"])
+@pytest.mark.parametrize("trouble", ["broken", slow("unreachable")])
 def test_a_host_without_an_answer_keeps_the_ca_and_nobody_s_renewal(fleet: Fleet, trouble: str) -> None:
     before = bundles(fleet)
 
@@ -118,6 +121,7 @@ def test_a_host_without_an_answer_keeps_the_ca_and_nobody_s_renewal(fleet: Fleet
     }
 
 
+@pytest.mark.slow
 def test_a_limit_keeps_the_ca(fleet: Fleet) -> None:
     before = bundles(fleet)
 
@@ -127,7 +131,7 @@ def test_a_limit_keeps_the_ca(fleet: Fleet) -> None:
     assert [issued.name for issued in run.issued].count("CN=web1") == 2
 
 
-@pytest.mark.parametrize("hosts", [{"docker_engine_hosts": "web1"}, {"docker_client_hosts": "ops1"}])
+@pytest.mark.parametrize("hosts", [{"docker_client_hosts": "ops1"}, slow({"docker_engine_hosts": "web1"})])
 def test_a_run_that_does_not_know_everybody_keeps_the_ca(fleet: Fleet, hosts: dict[str, str]) -> None:
     before = bundles(fleet)
 

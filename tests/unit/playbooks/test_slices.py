@@ -17,9 +17,16 @@ from ansible_collections.bulkhead.docker.plugins.plugin_utils import checks, var
 from cryptography import x509
 from helpers import awx
 from helpers.fake_fleet import Fleet, Run
+from helpers.slow import slow
 from helpers.ssh_engine import ED25519
 
-UNSLICED = sorted(set(variables.PLAYBOOKS) - {"engines"})
+PLAYBOOKS = sorted(set(variables.PLAYBOOKS) - {"engines"})
+SAMPLES = (
+    "site",
+    "remove",
+    "revoke_client",
+)  # of playbooks that all begin with the same plan
+UNSLICED = [name if name in SAMPLES else slow(name) for name in PLAYBOOKS]
 NEEDED: dict[str, dict[str, Any]] = {
     "remove": {"docker_remove_hosts": "all", "docker_remove_ca": True},
     "revoke_client": {"docker_revoke_name": "jenkins"},
@@ -67,7 +74,7 @@ RELAUNCHED = awx.job_variables(launch="relaunch")
     [
         (SLICE, f"This job is a slice of the job template '{awx.JOB}', and {{}} has to know all hosts"),
         # AWX's copy of a slice has its hosts, and no workflow.
-        (RELAUNCHED, "it may be a slice of a job template, and {} has to know all hosts: launch the job template"),
+        slow(RELAUNCHED, "it may be a slice of a job template, and {} has to know all hosts: launch the job template"),
     ],
     ids=["slice", "relaunched"],
 )
@@ -188,6 +195,7 @@ def test_a_slice_with_all_groups_takes_nothing_from_others(secured: Fleet, tmp_p
     assert bool(keeps) == (playbook == "site")
 
 
+@pytest.mark.slow
 def test_engines_may_be_relaunched(secured: Fleet) -> None:
     secured.prepare()
 
@@ -196,6 +204,7 @@ def test_engines_may_be_relaunched(secured: Fleet) -> None:
     assert not run.failed, run.output
 
 
+@pytest.mark.slow
 def test_a_job_in_a_workflow_is_no_slice(secured: Fleet) -> None:
     secured.prepare()
     inventory = awx.write(secured.root / "whole", content(secured))
@@ -215,7 +224,12 @@ WITHOUT_ENGINES = ("docker_engines", "change_passphrase")  # which reaches none
 
 @pytest.mark.parametrize(
     ("lacks", "playbook"),
-    [(lacks, playbook) for lacks in EMPTY for playbook in UNSLICED if (lacks, playbook) != WITHOUT_ENGINES],
+    [
+        (lacks, playbook) if playbook in SAMPLES else slow(lacks, playbook)
+        for lacks in EMPTY
+        for playbook in PLAYBOOKS
+        if (lacks, playbook) != WITHOUT_ENGINES
+    ],
 )
 def test_a_group_that_is_empty_is_no_group_that_is_missing(secured: Fleet, lacks: str, playbook: str) -> None:
     """Of any cause: no job variables of AWX are given."""
