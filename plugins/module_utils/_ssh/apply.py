@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -61,12 +62,22 @@ def give(plan: _plan.Plan, service: _service.Systemd) -> None:
         socket_acl.revoke(service.socket_path, gid)
     for user in plan.coming:
         _accounts.make(user.name, user.comment, user.admin)
-    for user in plan.repairs:
-        _accounts.repair(user.name, user.comment, user.admin)
-    _sockets.follow()
-    put(target for target in plan.keys if target.content is not None)
-    for account in plan.cut:
+    with _ending_sessions(plan.cut):
+        for user in plan.repairs:
+            _accounts.repair(user.name, user.comment, user.admin)
+        _sockets.follow()
+        put(target for target in plan.keys if target.content is not None)
+
+
+@contextlib.contextmanager
+def _ending_sessions(accounts: t.Sequence[_accounts.Account]) -> t.Iterator[None]:
+    """End what these accounts run once they are changed. Of a run that is killed before it has, the next one knows."""
+    if accounts:
+        _files.replace(_plan.CUT, "\n".join(account.name for account in accounts).encode(), 0o600)
+    yield
+    for account in accounts:
         _accounts.end_processes(account)
+    _plan.CUT.unlink(missing_ok=True)
 
 
 def try_logins(
@@ -111,8 +122,9 @@ def _undo(plan: _plan.Plan, before: _accounts.Accounts, service: _service.System
     now = _accounts.Accounts.gather()
     for name in sorted(names & set(now.own)):
         _accounts.remove(now.own[name])
-    for user in plan.repairs:
-        if user.admin and not before.own[user.name].admin:
+    risen = [user for user in plan.repairs if user.admin and not before.own[user.name].admin]
+    with _ending_sessions([before.own[user.name] for user in risen]):
+        for user in risen:
             _accounts.repair(user.name, user.comment, False)
     if before.gid is None:
         everything = [*_ssh_files.no_programs(), *_ssh_files.key_files((), ())]

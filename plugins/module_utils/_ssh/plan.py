@@ -27,6 +27,9 @@ class AccessError(Exception):
     """One sentence about an engine on which access cannot be given as wanted."""
 
 
+# The accounts whose sessions a run is about to end, until it has done so; a reboot ends them as well.
+CUT = pathlib.Path("/run/bulkhead-ssh.cut")
+
 # How the account of a client's identity is described, before its name; plugin_utils/handover.py writes it.
 COMMENT = "identity "
 
@@ -110,7 +113,7 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        return bool(self.folders or self.targets or self.leaving or self.coming or self.repairs)
+        return bool(self.folders or self.targets or self.leaving or self.coming or self.repairs or self.cut)
 
 
 def limits(desired: Desired, via: _sshd.Connection | None, result: Result) -> _ssh_files.Limits:
@@ -152,15 +155,16 @@ def make(
 ) -> Plan:
     names = {*kept, *(user.name for user in users)}
     keys = _ssh_files.key_files(users, desired.ca_keys, kept)
-    cut = [
-        accounts.own[user.name]
+    cut = {
+        user.name
         for user in users
         if user.name in accounts.own
         and (
             user.admin != accounts.own[user.name].admin
             or any(_loses_lines(target) for target in keys if target.path.name == user.name)
         )
-    ]
+    }
+    cut |= {*(_files.content(CUT) or b"").decode().split()} & names & {*accounts.own}
     return Plan(
         folders=[folder for folder in _ssh_files.folders() if not _is_open_to_all(folder)],
         programs=[target for target in _ssh_files.programs(service, sshd.per_connection) if target.differs()],
@@ -177,7 +181,7 @@ def make(
                 or (accounts.own[user.name].comment, accounts.own[user.name].admin) != (user.comment, user.admin)
             )
         ],
-        cut=cut,
+        cut=[accounts.own[name] for name in sorted(cut)],
     )
 
 

@@ -164,6 +164,8 @@ class Engine:
         )
         self.login_problem: dict[str, str] = {}
         self.logins: list[str] = []
+        self.sessions: set[str] = set()  # accounts that are logged in
+        self.begins_with_login = False  # whether somebody logs in where a login is tried
         self.steps = 0
         self.killed_at: int | None = None
         self.refused_reloads = 0
@@ -284,6 +286,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         (_ssh_files, "UNITS", root / "systemd"),
         (_lock, "LOCK", root / "lock"),
         (_settings, "PLACES", Places(root / "gateway", root / "run")),
+        (_plan, "CUT", root / "cut"),
         (_pam, "ACCESS", root / "access.conf"),
     ]
     for module, name, path in places:
@@ -310,7 +313,12 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(_conflicts, "pwd", users)
     monkeypatch.setattr(_accounts, "_password", lambda name: engine.users[name].password)
     monkeypatch.setattr(_accounts, "_run", engine.account_command)
-    monkeypatch.setattr(_accounts, "_running_as", lambda uid: [])
+
+    def end_processes(account: _accounts.Account) -> None:
+        engine.step(f"end the sessions of {account.name}")
+        engine.sessions.discard(account.name)
+
+    monkeypatch.setattr(_accounts, "end_processes", end_processes)
     monkeypatch.setattr(_accounts, "shutil", types.SimpleNamespace(which=lambda name: None))
     monkeypatch.setattr(socket_acl, "admits", lambda path, gid: gid in engine.admitted)
     monkeypatch.setattr(socket_acl, "grant", lambda path, gid: engine.admitted.add(gid))
@@ -330,6 +338,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     def log_in(account: str, *_: t.Any) -> str:
         engine.logins.append(account)
+        engine.sessions |= {account} if engine.begins_with_login else set()
         return engine.login_problem.get(account, "")
 
     monkeypatch.setattr(_login, "failure", log_in)

@@ -444,13 +444,74 @@ def test_another_scope_moves_the_account_and_ends_what_it_runs(engine: Engine, m
         assert not give(user("docker-alice", scope=scope)).changed
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([user("docker-alice")], [user("docker-alice", scope="status")]),
+        ([user("docker-alice", scope="status")], [user("docker-alice")]),
+        ([user("docker-alice", ED25519, OTHER)], [user("docker-alice", OTHER)]),
+    ],
+)
+def test_sessions_that_a_killed_run_has_not_ended_are_ended_by_the_next_one(
+    engine: Engine, before: list[dict[str, t.Any]], after: list[dict[str, t.Any]]
+) -> None:
+    _gateway_knows(**{"docker-alice": "status"})
+    was_killed, number = True, 0
+    while was_killed:
+        number += 1
+        give(*before)
+        engine.sessions = {"docker-alice"}
+        engine.steps, engine.killed_at = 0, number
+        try:
+            give(*after)
+            was_killed = False
+        except Killed:
+            engine.killed_at = None
+            give(*after)
+        assert engine.sessions == set(), f"killed at step {number}"
+        assert not give(*after).changed
+    assert number > 2, "there were moments to be killed at"
+
+
+def test_sessions_that_do_not_end_are_tried_again_by_the_next_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _gateway_knows(**{"docker-alice": "status"})
+    give()
+    engine.sessions = {"docker-alice"}
+    with monkeypatch.context() as context, pytest.raises(_accounts.AccountError, match="do not end"):
+        context.setattr(_accounts, "end_processes", _hanging)
+        give(user("docker-alice", scope="status"))
+    assert _access.run(desired(user("docker-alice", scope="status")), check_mode=True).changed
+    give(user("docker-alice", scope="status"))
+    assert engine.sessions == set()
+
+
+def _hanging(account: _accounts.Account) -> t.NoReturn:
+    raise _accounts.AccountError(f"processes of {account.name} do not end: 1.")
+
+
 def test_an_account_that_was_made_an_admin_and_cannot_log_in_is_none_again(engine: Engine) -> None:
     _gateway_knows(**{"docker-alice": "status"})
     give(user("docker-alice", scope="status"))
     engine.login_problem["docker-alice"] = "Connection closed"
+    engine.begins_with_login = True
     with pytest.raises(_plan.AccessError, match="nobody can log in"):
         give(user("docker-alice"))
     assert engine.admins == []
+    assert engine.sessions == set(), "what began in between is an admin's"
+
+
+def test_a_login_that_fails_takes_nobody_out_of_the_group_of_admins_who_was_in_it(engine: Engine) -> None:
+    """Neither one that stays as it is, nor one that is kept, nor one that this run has repaired."""
+    everybody = [user("docker-alice"), user("docker-carol", comment="identity carol"), user("docker-dave")]
+    give(*everybody)
+    engine.users["docker-dave"].pw_dir = "/tmp"
+    engine.login_problem["docker-bob"] = "Connection closed"
+    wanted = [user("docker-alice", comment="Alice"), user("docker-dave"), user("docker-bob", OTHER)]
+    with pytest.raises(_plan.AccessError, match="nobody can log in to docker-bob"):
+        give(*wanted, keep=["carol"])
+    assert sorted(engine.admins) == ["docker-alice", "docker-carol", "docker-dave"]
 
 
 def test_somebody_else_in_the_group_of_admins_is_refused(engine: Engine) -> None:
