@@ -9,16 +9,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 
-Clients = t.Mapping[str, t.Mapping[str, t.Any]]
+Values = t.Mapping[str, t.Any]
+Clients = t.Mapping[str, Values]
 
 
-def logins(clients: Clients, ended: bool = True) -> dict[str, set[str]]:
-    """By account, the identities that log in to it from client hosts; without ``ended`` those that go on."""
+def logins(clients: Clients, engine: Values | None = None) -> dict[str, set[str]]:
+    """By account, the identities that log in to it from client hosts; with an ``engine`` those that may do so there."""
     found: dict[str, set[str]] = {}
     for client in clients.values():
         for identity in client["identities"] if "ssh" in client["transports"] else ():
-            if ended or not identity["ended"]:
+            if engine is None or (groups.opens(identity, engine) and not identity["ended"]):
                 found.setdefault(identity["ssh_account"], set()).add(identity["name"])
     return found
 

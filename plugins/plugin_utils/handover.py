@@ -128,7 +128,7 @@ def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record
     identities = gateway.get("identities")
     known: Record = {}
     if identities is not None:
-        logins = _accounts.logins(plan["clients"])
+        logins = _accounts.logins(plan["clients"], plan["engines"][engine])
         accounts = [one for one in gateway["accounts"] if not logins.get(one["name"], set()) & {*revoked}]
         known = {"identities": [one for one in identities if one["name"] not in revoked], "accounts": accounts}
     return {**gateway, **known, **_of_groups(plan, engine, ca)}
@@ -228,16 +228,15 @@ def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Recor
             "account out of the list, or take the mark away with the playbook bulkhead.docker.revoke_client, "
             f"-e docker_revoke_name={name} -e docker_revoke_state=absent."
         )
-    gone = {*still, *_ended_accounts(plan, declared)}
+    gone = {*still, *_nobody_s_accounts(plan, plan["engines"][engine])}
     return [user for user in declared if user["name"] not in gone]
 
 
-def _ended_accounts(plan: Plan, declared: t.Iterable[Record]) -> set[str]:
-    """Those that have no keys of their own, and whose identities have all ended."""
-    going_on = _accounts.logins(plan["clients"], ended=False)
-    everybody = _accounts.logins(plan["clients"])
-    own = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}
-    return {name for name in everybody if name not in going_on and name not in own}
+def _nobody_s_accounts(plan: Plan, engine: Record) -> set[str]:
+    """Those that have no keys of their own, and whose identities have all ended or do not open the engine."""
+    users, clients = engine["ssh"]["users"], plan["clients"]
+    own = {user["name"] for user in users if user.get("public_keys") or user.get("principals")}
+    return {*_accounts.logins(clients)} - {*_accounts.logins(clients, engine)} - own
 
 
 def has_all_keys(plan: Plan, client: str, variables: t.Mapping[str, t.Any], revoked: t.Collection[str]) -> bool:

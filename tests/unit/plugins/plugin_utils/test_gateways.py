@@ -180,6 +180,22 @@ def test_the_account_of_whoever_was_revoked_has_no_socket() -> None:
     assert [account["name"] for account in gateway["accounts"]] == ["alice"]
 
 
+def test_a_shared_name_of_an_account_is_another_one_s_on_engines_of_another_group() -> None:
+    ann, bob = (
+        {"name": name, "access": [group], "scope": "status", "ssh_account": "team"}
+        for name, group in (("ann", "staging"), ("bob", "default"))
+    )
+    hosts = {
+        "web1": {**ON, "docker_engine_access": ["staging"]},
+        "web2": ON,
+        "build1": {"docker_client_identities": [{"name": "admin", "access": ["default", "staging"]}, ann, bob]},
+    }
+    hosts["build1"].update(OVER_SSH)
+    made = plan.make(inventory(hosts, GROUPS), "site")
+    accounts = {name: handover.engine_gateway(made, name, {"revoked": ["ann"]})["accounts"] for name in ("web1", "web2")}
+    assert accounts == {"web1": [], "web2": [{"name": "team", "identity": "bob", "scope": "status"}]}
+
+
 def _playbook(name: str, engine: dict[str, t.Any], identities: list[dict[str, t.Any]], **play: t.Any) -> plan.Plan:
     hosts: dict[str, dict[str, t.Any]] = {"web1": engine, "build1": {"docker_client_identities": identities}}
     groups = {"docker_engines": ["web1"], "docker_clients": ["build1"]}

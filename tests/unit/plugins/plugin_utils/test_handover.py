@@ -274,3 +274,14 @@ def test_an_account_ends_with_its_identity() -> None:
     assert handover.ssh_users(made, "web2", told) == []
     declared["public_keys"] = [KEY]
     assert handover.ssh_users(made, "web2", told) == [declared]
+
+
+def test_a_declared_account_without_keys_is_not_there_where_its_identity_does_not_get_in() -> None:
+    """As in docker_ssh_users for all engines, of which the identity opens some."""
+    made = plan(build1=client({**ALICE, "access": ["staging"]}))
+    declared = {"name": "docker-alice", "allowed_from": ["192.0.2.0/24"], "public_keys": [], "principals": []}
+    for name, access in (("web1", ["staging"]), ("web2", ["ops"])):
+        made["engines"][name].update(access=access, ssh={"enabled": True, "users": [dict(declared)]})
+    told = {"build1": answer({"name": "alice", "public_key": KEY})}
+    assert [user["public_keys"] for user in handover.ssh_users(made, "web1", told)] == [[KEY]]
+    assert handover.ssh_users(made, "web2", told) == []
