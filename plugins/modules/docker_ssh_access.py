@@ -94,7 +94,8 @@ options:
   keep:
     description: >-
       Accounts of this module that stay with the keys and principals that they have, though O(users) may have fewer or none; or names of
-      identities, for accounts with the comment C(identity NAME) that O(users) has not. For a caller who does not know all who have access.
+      identities, for accounts with the comment C(identity NAME) that O(users) has not; or V(*) for every account that O(users) has not. For
+      a caller who does not know all who have access, or who rewrites some accounts.
     type: list
     elements: str
     default: []

@@ -191,7 +191,7 @@ def _in_need_of_a_certificate(plan: Plan, variables: t.Mapping[str, Values]) -> 
 
 
 def _uses_ssh(plan: Plan, name: str) -> bool:
-    return bool(handover.ssh_users(plan, name))
+    return any(user.get("state") != "absent" for user in handover.ssh_users(plan, name))
 
 
 def _mapping(value: t.Any) -> Values:

@@ -9,6 +9,7 @@ Everything else of these lists comes from the plan. A host's answer is taken for
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
@@ -194,17 +195,25 @@ def ssh_users(
     """The accounts of an engine: those that the inventory declares, and the identities of client hosts that use SSH.
 
     These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet. The
-    account of an identity that was revoked is left out, also where the inventory declares it.
+    account of an identity that was revoked is left out, also where the inventory declares it. In a revocation it is
+    the accounts of the identity alone, and those where nobody else is left are absent.
     """
     if not plan["engines"][engine]["ssh"]["enabled"]:
         return []
+    only = [*itertools.chain(*plan["revoke"]["accounts"].values())] if plan["playbook"] == "revoke_client" else None
+
+    def is_meant(account: str) -> bool:
+        return only is None or account in only
+
     ours = {
-        client: [identity for identity in identities if groups.opens(identity, plan["engines"][engine])]
+        client: [
+            one for one in identities if groups.opens(one, plan["engines"][engine]) and is_meant(one["ssh_account"])
+        ]
         for client, identities in _ssh_identities(plan, revoked).items()
     }
     ours = {client: identities for client, identities in ours.items() if identities}
     clients = {client: _public_keys(hostvars, client) for client in ours} if hostvars else {}
-    users = {user["name"]: dict(user) for user in _declared(plan, engine, revoked)}
+    users = {user["name"]: dict(user) for user in _declared(plan, engine, revoked) if is_meant(user["name"])}
     for client, identities in ours.items():
         for identity in identities:
             account = identity["ssh_account"]
@@ -214,14 +223,15 @@ def ssh_users(
             user["scope"] = user.get("scope") or identity["scope"]
             known = list(user.get("public_keys") or [])
             user["public_keys"] = [*known, key] if key else known
-    return list(users.values())
+    gone = [{"name": name, "state": "absent"} for name in only or () if name not in users]
+    return [*users.values(), *gone]
 
 
 def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:
     declared = plan["engines"][engine]["ssh"]["users"]
     ended = _accounts.ended(revoked, _accounts.logins(plan["clients"]), [user["name"] for user in declared])
     still = [user["name"] for user in declared if user["name"] in ended and user.get("state") != "absent"]
-    if still and plan.get("playbook") == "site":
+    if still and plan["playbook"] == "site":
         name = ended[still[0]]
         raise HandoverError(
             f"docker_ssh_users of {engine} has {', '.join(still)}, and {name} was revoked on the CA host. Take the "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.plugin_utils import groups
 from ansible_collections.bulkhead.docker.plugins.plugin_utils.inventory import listed
@@ -37,7 +38,7 @@ def unknown(plan: Plan, ca: t.Any, of_groups: t.Collection[str] | None = None) -
     }
     left_out = {*plan["rotate"]["exclude"]}
     left_out |= {name[:64] for name in left_out}  # a common name cannot be longer
-    ended = {str(name) for name in _list(ca, "revoked")}
+    ended = _revoked(ca)
     if plan["playbook"] == "revoke_client" and plan["revoke"]["state"] == "present":
         ended.add(plan["revoke"]["name"])
     found: dict[str, dict[str, int]] = {"server": {}, "client": {}}
@@ -140,7 +141,7 @@ def has_identity(name: str, ca: t.Any) -> bool:
     """Whether it holds or held something, certificate or not, or was revoked."""
     issued = {str(entry.get("name")) for entry in _entries(ca, "issued") if entry.get("usage") == "client"}
     held = {str(one.get("identity")) for one in _entries(ca, "holders")}
-    return bool(name) and name in issued | held | {*map(str, _list(ca, "revoked"))}
+    return bool(name) and name in issued | held | _revoked(ca)
 
 
 def recorded_hosts(ca: t.Any) -> set[str]:
@@ -154,7 +155,7 @@ def still_held(plan: Plan, ca: t.Any) -> list[str]:
 
     Nothing can be deleted there. An identity that another host has is not given up with this one.
     """
-    gone, revoked = plan["remove"]["recorded"], {str(name) for name in _list(ca, "revoked")}
+    gone, revoked = plan["remove"]["recorded"], _revoked(ca)
     used = {identity["name"] for client in plan["clients"].values() for identity in client["identities"]}
     held: dict[str, dict[str, None]] = {}
     for one in _entries(ca, "holders"):
@@ -181,7 +182,7 @@ def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
         return []
     if isinstance(ca, t.Mapping) and ca.get("exists") is False:
         return []  # which the run says where it needs a CA
-    revoked = {*map(str, _list(ca, "revoked")), plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
+    revoked = _revoked(ca) | {plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
     there = {tuple(str(one.get(field) or "") for field in _FIELDS) for one in _entries(ca, "holders")}
     wanted = [("engine", name, "", "") for name in plan["asked"]["engines"]]
     for host in plan["asked"]["clients"]:
@@ -211,51 +212,73 @@ def ended(plan: Plan, ca: t.Any) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def kept_accounts(plan: Plan, ca: t.Any) -> list[str]:
-    """Who loses no SSH key on engines, because this run does not know all clients: accounts and identities.
+def kept_accounts(plan: Plan, ca: t.Any, engine: str) -> list[str]:
+    """Who loses no SSH key on an engine, because this run does not know all clients: accounts and identities.
 
     The record does not say in which accounts the keys of those are whom it does not know. So it is every account of the
-    plan, and those of identities on hosts that are not in the inventory. A revocation ends what it names all the same:
-    its own accounts, and its key in those that it shares with others. An exported identity has no SSH key.
+    plan on that engine, and those of identities on hosts that are not in the inventory; but none to which somebody logs
+    in who may not do so there any more, because no line in it says whose it is. A revocation ends what it names and
+    leaves everybody else alone.
     """
-    if plan["playbook"] not in ("site", "revoke_client"):
-        return []
-    names = unknown(plan, ca)
-    strangers = [*names["identities"], *_with_ssh(names)]
+    if plan["playbook"] == "revoke_client":
+        return [_users.OTHERS]
+    strangers = _strangers(plan, ca, engine) if plan["playbook"] == "site" else set()
     if not strangers:
         return []
-    revoked = {str(name) for name in _list(ca, "revoked")}
-    identities = [one for client in plan["clients"].values() for one in client["identities"] if not one["ended"]]
-    declared = {user["name"] for engine in plan["engines"].values() for user in engine["ssh"]["users"]}
-    declared -= {*_accounts.ended(revoked, _accounts.logins(plan["clients"]), declared)}
-    theirs = {identity["ssh_account"] for identity in identities if identity["name"] not in revoked}
-    found = {*strangers, *filter(None, map(_accounts.named_after, strangers)), *theirs, *declared}
-    if plan["playbook"] == "revoke_client":
-        found -= {*plan["revoke"]["accounts"]["own"], *plan["revoke"]["accounts"]["shared"]}
-    return sorted(found)
+    logins = _accounts.logins(plan["clients"])
+    declared = {user["name"] for user in plan["engines"][engine]["ssh"]["users"]}
+    declared -= {*_accounts.ended(_revoked(ca), logins, declared)}
+    may = _let_in(plan, ca, engine)
+    gone = {account for account, names in logins.items() if not names <= {one["name"] for one in may}}
+    theirs = {one["ssh_account"] for one in may}
+    return sorted({*strangers, *filter(None, map(_accounts.named_after, strangers)), *theirs, *declared} - gone)
 
 
-def _with_ssh(names: Values) -> list[str]:
-    """Identities with an SSH key on a client host that this run does not know."""
-    held = [held for identities in names["clients"].values() for held in identities.items()]
-    return [name for name, transports in held if "ssh" in transports]
+def _strangers(plan: Plan, ca: t.Any, engine: str) -> set[str]:
+    """Identities that may have an SSH key on an engine, from client hosts that this run does not know.
+
+    Nobody whom the run knows from another host, and who has no access to the engine. An exported one has no SSH key.
+    """
+    names = unknown(plan, ca, groups.access_of(plan["engines"][engine]))
+    known = {one["name"] for client in plan["clients"].values() for one in client["identities"]}
+    with_ssh = {
+        name
+        for identities in names["clients"].values()
+        for name, transports in identities.items()
+        if "ssh" in transports
+    }
+    return {*names["identities"], *with_ssh} - (known - {one["name"] for one in _let_in(plan, ca, engine)})
+
+
+def _let_in(plan: Plan, ca: t.Any, engine: str) -> list[Values]:
+    """The identities of the plan that an engine lets in."""
+    revoked = _revoked(ca)
+    return [
+        one
+        for client in plan["clients"].values()
+        for one in client["identities"]
+        if groups.opens(one, plan["engines"][engine]) and not one["ended"] and one["name"] not in revoked
+    ]
 
 
 def note(plan: Plan, ca: t.Any) -> str:
     """For the report: what this run has left to those whom it does not know, and what it could not leave."""
     names = unknown(plan, ca)
+    of_each_kind = {tuple(groups.access_of(engine)): name for name, engine in plan["engines"].items()}
+    kept = {name for engine in of_each_kind.values() for name in _strangers(plan, ca, engine)}
     hosts = [
         f"{host} ({listed(held)})"
         for host, identities in names["clients"].items()
-        if (held := [name for name, transports in identities.items() if "ssh" in transports])
+        if (held := [name for name, transports in identities.items() if "ssh" in transports and name in kept])
     ]
+    of_nowhere = [name for name in names["identities"] if name in kept]
     shared = plan["revoke"]["accounts"]["shared"]
     if plan["playbook"] == "revoke_client":
-        if not (hosts or names["identities"]) or not shared or plan["revoke"]["state"] != "present":
+        if not (hosts or of_nowhere) or not shared or plan["revoke"]["state"] != "present":
             return ""
         return (
             f"{listed(shared)} lost the SSH keys of all whom this inventory has not, because {plan['revoke']['name']} "
-            f"logged in to it as well. The CA's record has {listed([*hosts, *names['identities']])}: add them and run "
+            f"logged in to it as well. The CA's record has {listed([*hosts, *of_nowhere])}: add them and run "
             "bulkhead.docker.site."
         )
     clients = plan["clients"].values()
@@ -273,9 +296,9 @@ def note(plan: Plan, ca: t.Any) -> str:
             f"inventory has not: add them, or revoke identities that no other host has with "
             f"bulkhead.docker.revoke_client, and then {_removal(next(iter(names['clients'])))}."
         )
-    if names["identities"] and with_ssh:
+    if of_nowhere and with_ssh:
         found.append(
-            f"SSH accounts of {listed(names['identities'])} were kept, because the CA's record has them and this "
+            f"SSH accounts of {listed(of_nowhere)} were kept, because the CA's record has them and this "
             "inventory has not: add them, or revoke them with bulkhead.docker.revoke_client."
         )
     return " ".join(found)
@@ -312,6 +335,10 @@ def not_reached(plan: Plan, ca: t.Any) -> list[str]:
 
 def _out_of_the_record(host: str) -> str:
     return f"what is gone for good goes from the record with bulkhead.docker.remove, -e docker_remove_hosts={host}"
+
+
+def _revoked(ca: t.Any) -> set[str]:
+    return {str(name) for name in _list(ca, "revoked")}
 
 
 def _entries(ca: t.Any, key: str) -> list[Values]:

@@ -47,7 +47,7 @@ class Desired:
     max_sessions: int
     try_login: bool
     confirm_seconds: int
-    keep: frozenset[str]  # accounts, or identities whose accounts are meant
+    keep: frozenset[str]  # accounts, identities whose accounts are meant, or users.OTHERS
     ended: frozenset[str]  # accounts that shall not be, whatever is kept
 
 
@@ -192,10 +192,12 @@ def stays(desired: Desired, accounts: _accounts.Accounts, expired: t.Collection[
     """
     ended, asked = desired.ended.union(expired), {user.name for user in desired.users}
     by_identity = {f"{COMMENT}{name}" for name in desired.keep}
+    others = _users.OTHERS in desired.keep
     return [
         name
         for name, account in sorted(accounts.own.items())
-        if name not in ended and (name in desired.keep or (name not in asked and account.comment in by_identity))
+        if name not in ended
+        and (name in desired.keep or (name not in asked and (others or account.comment in by_identity)))
     ]
 
 

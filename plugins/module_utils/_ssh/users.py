@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.scopes import ADMIN
 
 ALL = "all"  # instead of names: every account, so that no account can have this name
+OTHERS = "*"  # in what is kept: every account that is not asked for; no name of anybody
 
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]*")

@@ -304,12 +304,16 @@ def _ssh_access(options: Answer, state: Answer) -> Answer:
 
 def _with_kept(users: list[Answer], known: list[Answer], keep: list[str]) -> list[Answer]:
     """Accounts that are kept have the keys that they had."""
-    before = {user["name"]: user for user in known if user["name"] in keep}
+    asked = {user["name"] for user in users}
+    before = {
+        user["name"]: user for user in known if user["name"] in keep or ("*" in keep and user["name"] not in asked)
+    }
     merged = [
         {**user, "public_keys": [*dict.fromkeys([*(user.get("public_keys") or []), *old["public_keys"]])]}
         if (old := before.pop(user["name"], None))
         else user
         for user in users
+        if user.get("state") != "absent"
     ]
     return [*merged, *before.values()]
 

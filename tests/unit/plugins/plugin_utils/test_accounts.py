@@ -44,6 +44,10 @@ def test_what_is_revoked_is_what_no_engine_gets_any_more(account: str, is_declar
         **{name: {"docker_ssh_users": users} for name in ("web1", "web2", "web3")},
     }
     made = plan.make(inventory(hosts, extra={"docker_revoke_name": "eve"}), "revoke_client")
-    left = {user["name"] for user in handover.ssh_users(made, "web1", None, ["eve"])}
-    assert not left & set(made["revoke"]["accounts"]["own"])
-    assert left - {"docker-admin"} <= {"docker-eve"} - set(made["revoke"]["accounts"]["own"])
+    own = set(made["revoke"]["accounts"]["own"])
+    assert {user["name"]: user["state"] for user in handover.ssh_users(made, "web1", None, ["eve"])} == dict.fromkeys(
+        own, "absent"
+    )
+    left = {user["name"] for user in handover.ssh_users({**made, "playbook": "verify"}, "web1", None, ["eve"])}
+    assert not left & own
+    assert left - {"docker-admin"} <= {"docker-eve"} - own

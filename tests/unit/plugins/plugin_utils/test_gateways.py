@@ -192,8 +192,34 @@ def test_a_shared_name_of_an_account_is_another_one_s_on_engines_of_another_grou
     }
     hosts["build1"].update(OVER_SSH)
     made = plan.make(inventory(hosts, GROUPS), "site")
-    accounts = {name: handover.engine_gateway(made, name, {"revoked": ["ann"]})["accounts"] for name in ("web1", "web2")}
+    accounts = {
+        name: handover.engine_gateway(made, name, {"revoked": ["ann"]})["accounts"] for name in ("web1", "web2")
+    }
     assert accounts == {"web1": [], "web2": [{"name": "team", "identity": "bob", "scope": "status"}]}
+
+
+def test_a_revocation_rewrites_the_accounts_of_whom_it_names_and_no_other() -> None:
+    """Not one that no site has brought to the engine yet, which has no socket there."""
+    shared = [
+        {"name": name, "access": access, "ssh_account": "team"} for name, access in (("ann", ["staging"]), *ADMINS)
+    ]
+    new = {"name": "new", "access": ["default"], "scope": "status"}
+    identities = {"docker_client_identities": [*shared, new], **OVER_SSH}
+    alone = {"docker_client_identities": [{"name": "eve", "access": ["default", "staging"]}], **OVER_SSH}
+    hosts = {"web1": {**ON, "docker_engine_access": ["staging"]}, "web2": ON, "build1": identities, "build2": alone}
+    fleet = {**GROUPS, "docker_clients": ["build1", "build2"]}
+    made = plan.make(inventory(hosts, fleet, extra={"docker_revoke_name": "ann"}), "revoke_client")
+    assert made["revoke"]["accounts"] == {"own": ["docker-ann"], "shared": ["team"]}
+    keys = [{"name": name, "account": "team", "public_key": KEY} for name, _access in ADMINS]
+    told = {"build1": {"docker_client_ssh": {"results": [{"item": {"user": ""}, "public_keys": keys}]}}, "build2": {}}
+    team, own = handover.ssh_users(made, "web2", told, ["ann"])
+    assert (team["name"], len(team["public_keys"])) == ("team", 2)
+    assert own == {"name": "docker-ann", "state": "absent"}
+    # Where nobody else logs in to it, it goes.
+    assert handover.ssh_users(made, "web1", told, ["ann"]) == [own, {"name": "team", "state": "absent"}]
+
+
+ADMINS = (("bob", ["default"]), ("cat", ["default"]))
 
 
 def _playbook(name: str, engine: dict[str, t.Any], identities: list[dict[str, t.Any]], **play: t.Any) -> plan.Plan:

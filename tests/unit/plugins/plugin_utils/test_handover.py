@@ -21,6 +21,7 @@ KEY = f"ssh-ed25519 {BLOB}"
 def plan(**clients: Any) -> dict[str, Any]:
     engine = {"context": "web1", "address": "192.0.2.1", "port": 2376, "host": "tcp://192.0.2.1:2376", "ssh_port": None}
     return {
+        "playbook": "verify",
         "engines": {
             "web1": {**engine, "ssh": {"enabled": True, "users": [{"name": "ops", "public_keys": [KEY]}]}},
             "web2": {

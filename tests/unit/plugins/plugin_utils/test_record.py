@@ -81,46 +81,90 @@ def test_the_identity_that_is_revoked_takes_no_part() -> None:
 
 def test_keys_of_those_who_are_not_known_stay() -> None:
     site = planned("site", docker_client_transports=["ssh"])
-    assert record.kept_accounts(site, ca()) == []
-    assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "docker-bob", "docker-ops"]
+    assert record.kept_accounts(site, ca(), "web1") == []
+    assert record.kept_accounts(site, ca(issued("bob", "client")), "web1") == ["bob", "docker-bob", "docker-ops"]
     shared = [{"name": "ops", "ssh_account": "deploy"}]
     site = planned("site", docker_client_transports=["ssh"], docker_client_identities=shared)
-    assert record.kept_accounts(site, ca(issued("bob", "client"))) == ["bob", "deploy", "docker-bob"]
+    assert record.kept_accounts(site, ca(issued("bob", "client")), "web1") == ["bob", "deploy", "docker-bob"]
 
 
-def declaring(playbook: str, *accounts: str, extra: dict[str, Any] | None = None, **client: Any) -> dict[str, Any]:
+def declaring(playbook: str, *accounts: str, **client: Any) -> dict[str, Any]:
     users = [{"name": name, "public_keys": [KEY]} for name in accounts]
     hosts = {"ops1": client, "web1": {"docker_ssh_users": users}}
-    return plan.make(inventory(groups=GROUPS, hosts=hosts, extra=extra), playbook)
+    return plan.make(inventory(groups=GROUPS, hosts=hosts), playbook)
 
 
-@pytest.mark.parametrize("playbook", ["site", "revoke_client"])
-def test_keys_of_those_who_are_not_known_stay_in_whatever_account_they_are(playbook: str) -> None:
+def test_keys_of_those_who_are_not_known_stay_in_whatever_account_they_are() -> None:
     """The record does not say in which: in that of another identity, or in one that the inventory declares."""
     identities = [{"name": "alice"}, {"name": "ops", "ssh_account": "team"}]
-    extra = {"docker_revoke_name": "eve"} if playbook == "revoke_client" else None
-    made = declaring(
-        playbook, "deploy", extra=extra, docker_client_transports=["ssh"], docker_client_identities=identities
-    )
+    made = declaring("site", "deploy", docker_client_transports=["ssh"], docker_client_identities=identities)
     bob = ca(holders=[client("build9", "bob", "ssh")])
-    assert record.kept_accounts(made, bob) == ["bob", "deploy", "docker-alice", "docker-bob", "team"]
+    assert record.kept_accounts(made, bob, "web1") == ["bob", "deploy", "docker-alice", "docker-bob", "team"]
 
 
-def test_an_account_of_whom_was_revoked_is_not_kept_and_one_that_others_use_is() -> None:
+BOB = {"holders": [{"kind": "client", "host": "build9", "identity": "bob", "transport": "ssh"}]}
+
+
+def test_who_may_not_reach_an_engine_any_more_keeps_nothing_there_although_somebody_is_not_known() -> None:
+    identities = [{"name": "ops", "access": ["ops", "staging"]}, {"name": "ann", "access": ["staging"]}]
+    hosts = {
+        "ops1": {"docker_client_transports": ["ssh"], "docker_client_identities": identities},
+        "web1": {"docker_engine_access": ["ops"], "docker_ssh_users": [{"name": "deploy", "public_keys": [KEY]}]},
+        "web2": {"docker_engine_access": ["staging"]},
+    }
+    made = plan.make(inventory(groups={**GROUPS, "docker_engines": ["web1", "web2"]}, hosts=hosts), "site")
+    strangers = ["bob", "docker-bob"]
+    assert record.kept_accounts(made, ca(**BOB), "web1") == sorted([*strangers, "deploy", "docker-ops"])
+    assert record.kept_accounts(made, ca(**BOB), "web2") == sorted([*strangers, "docker-ann", "docker-ops"])
+    # Another host that has the identity and is not known changes nothing of that.
+    ann = ca(holders=[client("build9", "ann", "ssh")])
+    assert record.kept_accounts(made, ann, "web1") == []
+    assert record.kept_accounts(made, ann, "web2") == ["ann", "docker-ann", "docker-ops"]
+
+
+def test_who_has_ended_keeps_nothing_although_somebody_is_not_known() -> None:
+    identities = [{"name": "ops"}, {"name": "ann", "expires": "2020-01-01"}]
+    made = declaring("site", "deploy", docker_client_transports=["ssh"], docker_client_identities=identities)
+    there = ca(holders=[*BOB["holders"], client("build9", "ann", "ssh")])
+    assert record.kept_accounts(made, there, "web1") == ["bob", "deploy", "docker-bob", "docker-ops"]
+
+
+def test_whoever_holds_certificates_of_other_groups_alone_is_no_reason_to_keep_anything() -> None:
+    """A team is locked out of an engine by taking its group away there."""
+    hosts = {
+        "ops1": {"docker_client_transports": ["ssh"], "docker_client_identities": [{"name": "ops", "access": ["ops"]}]},
+        "web1": {"docker_engine_access": ["ops"]},
+    }
+    made = plan.make(inventory(groups=GROUPS, hosts=hosts), "site")
+    of_groups = [
+        {"name": "staging", "issued": [issued("bob", "client")]},
+        {"name": "ops", "issued": [issued("ops", "client")]},
+    ]
+    answer = {"issued": [issued("web1")], "groups": of_groups, **BOB}
+    assert record.kept_accounts(made, answer, "web1") == []
+    assert record.note(made, answer) == ""
+    of_groups[1]["issued"].append(issued("bob", "client"))
+    assert record.kept_accounts(made, answer, "web1") == ["bob", "docker-bob", "docker-ops"]
+    assert "SSH keys of identities on build9 (bob) were kept" in record.note(made, answer)
+
+
+def test_an_account_of_whom_was_revoked_is_not_kept() -> None:
     identities = [{"name": "alice"}, {"name": "ops", "ssh_account": "team"}, {"name": "ci", "ssh_account": "team"}]
     made = declaring("site", "docker-carol", docker_client_transports=["ssh"], docker_client_identities=identities)
-    revoked = ca(issued("bob", "client"), revoked=["alice", "ci", "carol"])
-    assert record.kept_accounts(made, revoked) == ["bob", "docker-bob", "team"]
+    revoked = ca(issued("bob", "client"), revoked=["alice", "carol"])
+    assert record.kept_accounts(made, revoked, "web1") == ["bob", "docker-bob", "team"]
+    # An engine that the revocation has not reached has the key of ci in the account.
+    revoked["revoked"].append("ci")
+    assert record.kept_accounts(made, revoked, "web1") == ["bob", "docker-bob"]
 
 
-def test_a_revocation_keeps_others_and_nothing_of_whom_it_names() -> None:
+def test_a_revocation_leaves_everybody_alone_but_whom_it_names() -> None:
     strangers = ca(issued("bob", "client"), issued("eve", "client"))
     extra = {"docker_revoke_name": "eve"}
-    assert record.kept_accounts(planned("revoke_client", extra), strangers) == ["bob", "docker-bob", "docker-ops"]
     shared = [{"name": "ops", "ssh_account": "docker-bob"}, {"name": "eve", "ssh_account": "docker-bob"}]
     using = {"docker_client_transports": ["ssh"], "docker_client_identities": shared}
     known = planned("revoke_client", extra, **using)
-    assert record.kept_accounts(known, strangers) == ["bob"], "the key of eve goes from the account of bob"
+    assert record.kept_accounts(known, strangers, "web1") == ["*"]
     said = record.note(known, strangers)
     assert said.startswith("docker-bob lost the SSH keys of all whom this inventory has not, because eve")
     assert record.note(known, ca()) == ""
@@ -210,7 +254,7 @@ def test_whoever_was_revoked_holds_nothing() -> None:
 def test_an_exported_identity_is_no_stranger_and_ends_with_the_ca() -> None:
     exported = ca(issued("nas", "client", days_left=80), holders=[export("nas")])
     site = planned("site", docker_client_transports=["ssh"])
-    assert record.kept_accounts(site, exported) == []
+    assert record.kept_accounts(site, exported, "web1") == []
     assert record.note(site, exported) == ""
     (sentence,) = record.shut_out(planned(), exported)
     assert sentence.startswith("nas: it was exported, and its certificate, valid for 80 days, ends with the CA")
@@ -224,9 +268,9 @@ def test_an_export_hides_no_host_with_an_identity_of_its_name() -> None:
 
 def test_keys_of_a_host_that_is_not_known_stay_also_where_its_identity_has_a_name_that_is() -> None:
     site = planned("site", docker_client_transports=["ssh"])
-    assert record.kept_accounts(site, ca(holders=[client("ops2", "ops")])) == [], "it has no SSH key"
+    assert record.kept_accounts(site, ca(holders=[client("ops2", "ops")]), "web1") == [], "it has no SSH key"
     with_key = ca(holders=[client("ops2", "ops", "ssh")])
-    assert record.kept_accounts(site, with_key) == ["docker-ops", "ops"]
+    assert record.kept_accounts(site, with_key, "web1") == ["docker-ops", "ops"]
     said = record.note(site, with_key)
     assert said.startswith("SSH keys of identities on ops2 (ops) were kept")
     assert "revoke identities that no other host has with bulkhead.docker.revoke_client, and then" in said

@@ -217,6 +217,18 @@ def test_an_account_that_is_kept_is_nobody_s_but_ours(engine: Engine) -> None:
     assert give(keep=["ops", "root", "nobody"]).users == ["docker-alice"]
 
 
+def test_one_account_is_rewritten_and_all_others_are_left_alone(engine: Engine) -> None:
+    """As by a revocation: whoever waits for a socket, or has an account that nobody asks for, is not in its way."""
+    _gateway_knows(limited="status")
+    give(user("team", ED25519, OTHER), user("docker-alice"), user("limited", scope="status"), BOB)
+    _settings.PLACES.settings.unlink()
+    result = give(user("team", OTHER), user("docker-alice", state="absent"), keep=["*"])
+    assert (result.removed, result.users) == (["docker-alice"], ["team", "docker-bob", "limited"])
+    assert ED25519 not in (_ssh_files.KEYS / "team").read_text(encoding="utf-8")
+    assert ED25519 in (_ssh_files.KEYS / "limited").read_text(encoding="utf-8")
+    assert sorted(engine.admins) == ["docker-bob", "team"]
+
+
 def test_folders_that_are_closed_to_the_accounts_are_opened_again(engine: Engine) -> None:
     """B07."""
     give()
