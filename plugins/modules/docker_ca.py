@@ -220,8 +220,10 @@ def main() -> None:
             written = create.ensure_successor(directory, passphrase, wanted, module.check_mode)
         else:
             written = create.ensure(directory, passphrase, wanted, module.check_mode)
-        if given["state"] == "present" and given["holders"] and made.certificate.exists():  # in check mode there may be none
-            written += holders.record(directory, [holders.Holder(**one) for one in given["holders"]], (), module.check_mode)
+        # In check mode there may be no CA yet.
+        if given["holders"] and given["state"] == "present" and made.certificate.exists():
+            present = [holders.Holder(**one) for one in given["holders"]]
+            written += holders.record(directory, present, (), module.check_mode)
         state = inspect.gather(made, passphrase)
         state["existing"] = elsewhere.coming(made, passphrase, given)
     except ca.CaError as error:
