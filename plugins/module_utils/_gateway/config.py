@@ -26,6 +26,8 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._installed import 
 _NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
 # What a backend's name can have of the characters of an identity's; a colon is in no identity's name.
 _ESCAPES = {"@": ":a", "+": ":p"}
+# A list that is empty in the file and filled while HAProxy runs, in processes of former configurations alone.
+NAMES_TO_REFUSE = "/dev/null"
 _LOG_ONLY, _REFUSED, _ALLOWED, _REDUCED = "would-be-refused", "refused", "allowed", "reduced"
 
 
@@ -191,6 +193,7 @@ class Config:
         for name, scope in scopes.items():
             yield f"backend {backend(name)}"
             yield "    mode tcp"
+            yield f"    tcp-request content reject if {{ var(sess.name) -m str -f {NAMES_TO_REFUSE} }}"
             yield f"    tcp-request content reject if {{ be_conn gt {self.max_connections} }}"
             if scope == ADMIN:
                 yield f"    server engine unix@{self.socket}"

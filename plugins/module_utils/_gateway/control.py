@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import re
+import signal
 import socket
 import time
 import typing as t
@@ -44,12 +46,15 @@ def ask(master: pathlib.Path, command: str, timeout: float = 5) -> str:
 def workers(master: pathlib.Path) -> Workers:
     """None while the master is not there, or is about to load a configuration."""
     try:
-        answer = ask(master, "show proc")
+        return _listed(master)
     except OSError:
         return Workers()
+
+
+def _listed(master: pathlib.Path) -> Workers:
     found: dict[str, list[int]] = {"workers": [], "old workers": []}
     section = ""
-    for line in answer.splitlines():
+    for line in ask(master, "show proc").splitlines():
         if line.startswith("#"):
             section = line.strip("# ")
         match = _WORKER.match(line)
@@ -76,14 +81,29 @@ def _serves(master: pathlib.Path, pid: int) -> bool:
 
 
 def cut(master: pathlib.Path, names: t.Collection[str]) -> int:
-    """End all connections of these identities, in old workers, too; how many there were."""
+    """End all connections that these identities have by former configurations; how many there were.
+
+    A process of a former configuration lets in by that whoever has begun a handshake with it, so that it gets to know
+    the names first. One that does not do as it is told is ended, with everybody's connections.
+    """
     ended = 0
-    backends = {config.backend(name) for name in names}
-    running = workers(master)
-    for pid in (*running.current, *running.old) if backends else ():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for session, backend in _SESSION.findall(ask(master, f"@!{pid} show sess")):
-                if backend in backends:
-                    ask(master, f"@!{pid} shutdown session {session}")
-                    ended += 1
+    for pid in _listed(master).old if names else ():
+        try:
+            ended += _cut(master, pid, names)
+        except OSError:
+            if pid in _listed(master).old:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
     return ended
+
+
+def _cut(master: pathlib.Path, pid: int, names: t.Collection[str]) -> int:
+    for name in names:
+        said = ask(master, f"@!{pid} add acl {config.NAMES_TO_REFUSE} {name}").strip()
+        if said:
+            raise OSError(said)
+    backends = {config.backend(name) for name in names}
+    sessions = [one for one, backend in _SESSION.findall(ask(master, f"@!{pid} show sess")) if backend in backends]
+    for session in sessions:
+        ask(master, f"@!{pid} shutdown session {session}")
+    return len(sessions)

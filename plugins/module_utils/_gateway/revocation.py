@@ -51,9 +51,7 @@ def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Res
         changes = [target for target in targets if target.differs()]
         result = Result(bool(changes), True, 0, [_files.diff(target) for target in changes if not target.secret])
         if not check_mode:
-            if changes:
-                _change(changes)
-            result.ended = service.cut(revoked) if service.runs() else 0
+            result.ended = _refuse(changes, revoked)
             result.changed = bool(changes or result.ended)
     return result
 
@@ -79,24 +77,32 @@ def _read(path: pathlib.Path) -> bytes:
     return content
 
 
-def _change(changes: t.Sequence[Target]) -> None:
-    """The record comes last: where the run was killed before HAProxy has loaded the files, the next one sees it."""
-    for target in changes:
-        target.stage()
+def _refuse(changes: t.Sequence[Target], revoked: t.Collection[str]) -> int:
+    """The record comes last: where the run was killed before the connections have ended, the next one sees it."""
+    record = [target for target in changes if target.path == PLACES.settings]
+    try:
+        for target in changes:
+            target.stage()
+        if changes:
+            _load([target for target in changes if target not in record])
+        ended = service.cut(revoked) if service.runs() else 0
+        for target in record:
+            target.swap()
+    finally:
+        for target in changes:
+            _files.sweep(target.path)
+    return ended
+
+
+def _load(changes: t.Sequence[Target]) -> None:
+    """Have HAProxy run with these files, or with the previous ones."""
     existed = {target.path: target.path.exists() for target in changes}
     try:
         for target in changes:
-            if target.path != PLACES.settings:
-                target.swap()
+            target.swap()
         service.start(unit_changed=False)
-        for target in changes:
-            if target.path == PLACES.settings:
-                target.swap()
     except (service.UnitError, OSError) as error:
         for target in changes:
             _files.restore(target.path, existed[target.path], target.old)
         service.start(unit_changed=False)
         raise GatewayError(f"{error}. Its previous files are back, and whom they name still gets in.") from error
-    finally:
-        for target in changes:
-            _files.sweep(target.path)

@@ -94,5 +94,11 @@ def stop() -> None:
 
 
 def cut(names: t.Collection[str]) -> int:
-    """End the connections of these identities."""
-    return control.cut(PLACES.master, names)
+    """End what these identities have by former configurations."""
+    try:
+        return control.cut(PLACES.master, names)
+    except OSError as error:
+        raise UnitError(
+            f"the gateway does not answer, so that connections may go on which had to end ({error}); see "
+            f"'journalctl -u {NAME}'"
+        ) from error

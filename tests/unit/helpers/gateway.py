@@ -62,8 +62,10 @@ class Gateway:
         )
         end = time.monotonic() + 10
         while time.monotonic() < end:
+            # Before the master has told of its worker, it may not hear a signal yet.
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
+                if self.workers():
+                    return
             time.sleep(0.02)
         raise AssertionError((self.folder / "log").read_text(encoding="utf-8"))
 
@@ -93,6 +95,10 @@ class Gateway:
         raw = socket.create_connection(("127.0.0.1", self.port), 5)
         return context.wrap_socket(raw, session=session)
 
+    def begin(self, files: tuple[str, str]) -> Handshake:
+        """A TLS handshake of which the client's last message is still to come."""
+        return Handshake(socket.create_connection(("127.0.0.1", self.port), 5), client_context(files))
+
     def ask(self, files: tuple[str, str] | None, request: bytes = b"") -> bytes:
         """What comes back for a request; '' where the connection ends without a word."""
         try:
@@ -117,6 +123,31 @@ class Gateway:
         connection.connect(str(self.config.socket_of(name)))
         connection.sendall(proxy_header(identity))
         return connection
+
+
+class Handshake:
+    """As TLS 1.3 has it: the client's certificate is in its last message, and so is what it does then."""
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
+        self.raw = raw
+        self.received, self.to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.received, self.to_send)
+        while True:
+            try:
+                self.tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                raw.sendall(self.to_send.read())
+                self.received.write(raw.recv(65536))
+
+    def finish(self, request: bytes = b"") -> bytes:
+        """What comes back for a request; '' where the connection ends without a word."""
+        self.tls.write(request or b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        with contextlib.suppress(OSError), self.raw:
+            self.raw.sendall(self.to_send.read())
+            self.received.write(received(self.raw))
+            return self.tls.read(65536)
+        return b""
 
 
 def client_context(files: tuple[str, str] | None, tls12: bool = False) -> ssl.SSLContext:

@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -311,17 +313,20 @@ def test_what_an_account_says_of_itself_is_nothing(with_accounts: _gateway.Gatew
     assert with_accounts.daemon.requests == []
 
 
-def test_an_identity_is_cut_over_ssh_as_well_and_others_are_not(with_accounts: _gateway.Gateway) -> None:
-    streams = {name: with_accounts.of_account(name) for name in ("docker-alice", "docker-bob")}
-    for stream in streams.values():
-        stream.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
-        assert stream.recv(1000).startswith(b"HTTP/1.1 200")
-    assert control.cut(with_accounts.places.master, ["alice"]) == 1
-    assert _gateway.received(streams["docker-alice"]) == b""
-    streams["docker-bob"].sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
-    assert streams["docker-bob"].recv(1000).startswith(b"HTTP/1.1 200")
-    for stream in streams.values():
-        stream.close()
+def test_an_identity_is_cut_over_ssh_as_well_and_others_are_not(tmp_path_factory: pytest.TempPathFactory) -> None:
+    own = scopes.Scope("own", (scopes.rule("GET /stream", "own"),))
+    accounts = {"docker-alice": ("alice", "own"), "docker-bob": ("bob", "own")}
+    with _started(tmp_path_factory.mktemp("ssh"), {"root": "admin"}, own=[own], accounts=accounts) as gateway:
+        streams = {name: gateway.of_account(name) for name in accounts}
+        for stream in streams.values():
+            stream.sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert stream.recv(1000).startswith(b"HTTP/1.1 200")
+        gateway.reload()
+        assert control.cut(gateway.places.master, ["alice"]) == 1
+        assert _ends(streams["docker-alice"])
+        assert b"line" in streams["docker-bob"].recv(1000)
+        for stream in streams.values():
+            stream.close()
 
 
 def test_an_account_is_there_after_a_reload_and_after_it_was_away(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -408,21 +413,69 @@ def test_a_reload_cuts_nobody(tmp_path: pathlib.Path) -> None:
             assert b"line" in stream.recv(100)
 
 
-def test_an_identity_is_cut_alone_in_old_workers_too(tmp_path: pathlib.Path) -> None:
+def _stream(gateway: _gateway.Gateway, name: str) -> ssl.SSLSocket:
+    stream = gateway.client(_pair(gateway, name))
+    stream.sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert stream.recv(100)
+    return stream
+
+
+def _ends(stream: socket.socket) -> bool:
+    stream.settimeout(2)
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while stream.recv(65536):
+            pass
+    return True
+
+
+def test_an_identity_is_cut_alone_and_in_every_former_configuration(tmp_path: pathlib.Path) -> None:
     with _started(tmp_path, {"root": "admin", "alice": "admin", "alice+2": "admin"}) as gateway:
-        streams = {}
-        for name in ("root", "alice", "alice+2"):
-            streams[name] = gateway.client(_pair(gateway, name))
-            streams[name].sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
-            assert streams[name].recv(100)
+        streams = {name: _stream(gateway, name) for name in ("root", "alice", "alice+2")}
         gateway.reload()
-        streams["alice new"] = gateway.client(_pair(gateway, "alice"))
-        streams["alice new"].sendall(b"GET /stream HTTP/1.1\r\nHost: d\r\n\r\n")
-        assert streams["alice new"].recv(100)
+        streams["alice again"] = _stream(gateway, "alice")
+        gateway.reload()
+        new = _stream(gateway, "alice")
         assert control.cut(gateway.places.master, ["alice", "nobody"]) == 2
-        for name in ("alice", "alice new"):
-            assert _gateway.received(streams[name]) is not None  # it has an end
-        for name in ("root", "alice+2"):
-            assert b"line" in streams[name].recv(100)
-        for stream in streams.values():
+        for name in ("alice", "alice again"):
+            assert _ends(streams[name])
+        for stream in (streams["root"], streams["alice+2"], new):
+            assert b"line" in stream.recv(100)
+        for stream in (*streams.values(), new):
             stream.close()
+
+
+def test_a_handshake_that_was_begun_before_lets_nobody_in_who_was_cut(tmp_path: pathlib.Path) -> None:
+    """It ends in the process of the former configuration, which knows no revocation and has the former scope."""
+    identities = {"root": "admin", "alice": "admin", "bob": "admin"}
+    with _started(tmp_path, identities) as gateway:
+        begun = [{name: gateway.begin(_pair(gateway, name)) for name in identities}]
+        gateway.reload()
+        begun.append({name: gateway.begin(_pair(gateway, name)) for name in identities})
+        gateway.reload()
+        control.cut(gateway.places.master, ["alice", "bob"])
+        for handshakes in begun:
+            assert handshakes["alice"].finish() == b""
+            assert handshakes["bob"].finish() == b""
+            assert b"200 OK" in handshakes["root"].finish()
+        assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))  # whose scope has become another one
+
+
+def test_a_process_that_does_not_answer_is_ended(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = control.ask
+    monkeypatch.setattr(control, "ask", lambda master, command, timeout=1: ask(master, command, timeout))
+    with _started(tmp_path, {"root": "admin", "alice": "admin"}) as gateway:
+        stream = _stream(gateway, "alice")
+        gateway.reload()
+        os.kill(control.workers(gateway.places.master).old[0], signal.SIGSTOP)
+        new = _stream(gateway, "root")
+        control.cut(gateway.places.master, ["alice"])
+        assert _ends(stream)
+        assert b"line" in new.recv(100)
+        assert b"200 OK" in gateway.ask(_pair(gateway, "root"))
+        new.close()
+
+
+def test_a_gateway_that_does_not_answer_is_not_taken_for_one_without_connections(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        control.cut(tmp_path / "master.sock", ["alice"])
+    assert control.cut(tmp_path / "master.sock", []) == 0

@@ -79,6 +79,7 @@ def test_an_identity_is_refused_and_cut_and_others_are_not(gateway: _gateway.Gat
     for stream in streams:
         stream.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
         assert b"200 OK" in stream.recv(1000)
+    begun = [gateway.begin(alice), gateway.begin(root)]
     lists = _gateway.crl(gateway.authority, [_gateway.serial(alice)], DAYS).decode()
     assert revocation.run(["alice"], lists, check_mode=True).changed
     assert b"200 OK" in gateway.ask(alice)
@@ -86,6 +87,8 @@ def test_an_identity_is_refused_and_cut_and_others_are_not(gateway: _gateway.Gat
     assert result.changed
     assert result.ended == 1
     assert streams[0].recv(1000) == b""
+    assert begun[0].finish() == b""
+    assert b"200 OK" in begun[1].finish()
     assert gateway.ask(alice) == b""
     assert gateway.ask(_pair(gateway, "alice")) == b""  # a new certificate for a name that nobody declares
     streams[1].sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
@@ -114,22 +117,32 @@ def test_what_haproxy_does_not_load_is_taken_back(gateway: _gateway.Gateway, mon
     assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))
 
 
-def test_a_run_that_was_killed_before_the_reload_is_made_up_for(
-    gateway: _gateway.Gateway, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["start", "cut"])
+def test_a_run_that_was_killed_is_made_up_for(
+    gateway: _gateway.Gateway, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    """Also by one that is no revocation: it compares what it wants with the record."""
+
     class KilledError(BaseException):
         pass
 
-    def killed(unit_changed: bool) -> None:
+    def killed(*_: t.Any, **__: t.Any) -> None:
         raise KilledError
 
     alice = _pair(gateway, "alice")
+    stream = gateway.client(alice)
+    stream.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert b"200 OK" in stream.recv(1000)
     with monkeypatch.context() as patch:
-        patch.setattr(service, "start", killed)
+        patch.setattr(service, step, killed)
         with pytest.raises(KilledError):
             revocation.run(["alice"], "")
-    assert b"200 OK" in gateway.ask(alice), "HAProxy has not loaded anything yet"
-    assert revocation.run(["alice"], "").changed
+    installed = settings.Installed.read()
+    assert installed is not None
+    assert installed.settings.without(["alice"]).changed_for(installed) == ["alice"]
+    result = revocation.run(["alice"], "")
+    assert (result.changed, result.ended) == (True, 1)
+    assert stream.recv(1000) == b""
     assert gateway.ask(alice) == b""
 
 
