@@ -32,7 +32,8 @@ options:
     elements: str
     default: []
   revocation_lists:
-    description: The revocation lists in PEM format, one of each CA that the engine trusts. Empty leaves those that the gateway has.
+    description:
+      - The revocation lists in PEM format, of any CAs. For a CA that the engine trusts and that has none here, the one that the gateway has stays.
     type: str
     default: ""
 """

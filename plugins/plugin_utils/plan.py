@@ -130,7 +130,6 @@ def make(inventory: Inventory, playbook: str, rotates: bool = False, now: dateti
             "kept": _kept(engines, clients, excluded, revoke, rotates_groups),
         },
         "renew": {"force": force},
-        "gateways": [name for name, engine in engines.items() if engine["gateway"] is not None],
         "server_cas": _engines.server_cas(engines),
         "export": _delivery.export(reader, fleet, engines, clients) if playbook == "export_identity" else {},
         "deploy": _delivery.deploy(reader, fleet, engines, clients) if playbook == "deploy" else {},

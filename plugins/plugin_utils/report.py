@@ -441,16 +441,17 @@ def _left_out(plan: Values) -> list[str]:
 
 def _still_valid(plan: Values, ca: t.Any) -> list[str]:
     """What a revocation cannot end: no release of dockerd reads a revocation list."""
-    count = _Answer(ca, []).number("still_valid") if isinstance(ca, t.Mapping) else None
-    revoke = plan["revoke"]
-    if plan["playbook"] != "revoke_client" or revoke["state"] != "present" or not count:
+    answer = _Answer(ca if isinstance(ca, t.Mapping) else {}, [])
+    count, engines, revoke = answer.number("still_valid"), answer.entries("still_open"), plan["revoke"]
+    if plan["playbook"] != "revoke_client" or revoke["state"] != "present" or not count or not engines:
         return []
     end = "docker_revoke_by_rotation=true ends that now."
     if plan["ca"]["issue_tasks"]:
         end = "Let another CA follow the one that has issued them (docs/pki.md), which ends that."
     return _wrapped(
-        f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list: "
-        f"whoever has a copy of the key gets in until they expire. {end}"
+        f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list and no "
+        f"gateway has refused them on {listed(engines)}: whoever has a copy of the key gets in there until they expire. "
+        f"{end}"
     )
 
 

@@ -58,7 +58,10 @@ def results(plan: Plan, hostvars: Hostvars) -> Record:
     rotation = _rotation.rotation(plan, ca, _each(everybody, hostvars, known, _not_ready))
     return {
         **known,
-        "ca": {**_ca(plan, ca, of_ca, rotation), **({"replaced": replaced} if replaced else {})},
+        "ca": {
+            **_ca(plan, ca, of_ca, rotation, _still_open(plan, hostvars, of_ca)),
+            **({"replaced": replaced} if replaced else {}),
+        },
         "replaced": replaced,
         "revoked_is_known": plan["revoke"]["known"]
         or _record.has_identity(plan["revoke"]["name"], ca)
@@ -381,7 +384,26 @@ def _records_beside(hostvars: Hostvars) -> list[Values]:
     return [entry for entry in _entries(next(gathered, {}).get("beside")) if isinstance(entry, t.Mapping)]
 
 
-def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Record:
+def _still_open(plan: Plan, hostvars: Hostvars, of_ca: Values) -> list[str]:
+    """In a revocation: the engines that trust the CA of a certificate of the identity, and no gateway has refused it.
+
+    Whether there is one is what the host has said, and a gateway that has not answered lets in whom it did before.
+    """
+    groups = _entries(of_ca.get("docker_ca_still_valid_groups"))
+    refused = {
+        name
+        for name in plan["engines"]
+        for answer in _answers(hostvars.get(name, {}), "docker_gateway_revoked")
+        if answer.get("gateway") is True and not answer.get("failed")
+    }
+    return [
+        name
+        for name, engine in plan["engines"].items()
+        if name not in refused and {*_groups.access_of(engine)} & {*groups}
+    ]
+
+
+def _ca(plan: Plan, state: Values, variables: Values, rotation: Values, still_open: t.Sequence[str]) -> Record:
     """``variables`` are those of the CA host, with what a revocation has said."""
     signing = [entry for entry in _entries(state.get("certificates")) if entry.get("role") == "signing"]
     if plan["remove"]["ca"]:
@@ -414,8 +436,9 @@ def _ca(plan: Plan, state: Values, variables: Values, rotation: Values) -> Recor
         "common_name": signing[0].get("common_name") if signing else "",
         "days_left": signing[0].get("days_left") if signing else None,
         "revoked": _entries(state.get("revoked")),
-        # Certificates of an identity that is being revoked, which engines accept as before.
+        # Certificates of an identity that is being revoked, and the engines that accept them as before.
         "still_valid": len(_entries(variables.get("docker_ca_still_valid"))),
+        "still_open": list(still_open),
         "elsewhere": _elsewhere(plan, state),
         "findings": findings,
         "note": " ".join(filter(None, _notes(plan, state))),

@@ -62,7 +62,7 @@ def targets(
 ) -> list[Target]:
     """The files as they shall be."""
     text = configuration(settings, listen, port, ca, engine_socket).render()
-    lists = _revocation_lists(settings, ca)
+    lists = revocation_lists(settings.revocation_lists, ca)
     return [
         Target(PLACES.ca, ca.encode(), 0o444, restart=False),
         Target(PLACES.revocation_lists, lists.encode() or None, 0o444, restart=False),
@@ -147,11 +147,11 @@ def _subject(entry: x509.Entry) -> str:
     return subject.rfc4514_string()
 
 
-def _revocation_lists(settings: Settings, ca: str) -> str:
-    """One list of each CA: without its own, HAProxy would refuse all clients of that CA."""
-    if not settings.revocation_lists:
+def revocation_lists(given: str, ca: str) -> str:
+    """The first list of each CA: without its own, HAProxy would refuse all clients of that CA."""
+    blocks = pem.revocation_lists(given)
+    if not blocks:
         return ""
-    blocks = pem.revocation_lists(settings.revocation_lists)
     lists = [cx509.load_pem_x509_crl(f"{block}\n".encode()) for block in blocks]
     kept = []
     for entry in x509.load_bundle(ca):

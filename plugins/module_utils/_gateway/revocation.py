@@ -58,16 +58,23 @@ def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Res
 
 def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> list[Target]:
     last = installed.settings
-    wanted = dataclasses.replace(
-        last.without(revoked),
-        revocation_lists="".join(f"{block}\n" for block in pem.revocation_lists(lists)) or last.revocation_lists,
-    )
     ca, server = _read(PLACES.ca).decode("ascii"), _read(PLACES.server).decode("ascii")
+    wanted = dataclasses.replace(
+        last.without(revoked), revocation_lists=_lists(f"{lists}\n{last.revocation_lists}", last.revocation_lists, ca)
+    )
     certificate = "".join(f"{block}\n" for block in pem.certificates(server))
     key, socket = pem.private_key(server).encode(), _service.service().socket_path
     made = files.targets(wanted, installed.listen, installed.port, ca, certificate, key, socket)
     files.validate(made)
     return [target for target in made if target.path in (PLACES.revocation_lists, PLACES.haproxy, PLACES.settings)]
+
+
+def _lists(known: str, last: str, ca: str) -> str:
+    """For a CA that was replaced meanwhile there is no new list. It is the name that keeps an identity out, anyway."""
+    try:
+        return files.revocation_lists(known, ca)
+    except GatewayError:
+        return last
 
 
 def _read(path: pathlib.Path) -> bytes:

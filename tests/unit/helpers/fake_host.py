@@ -146,6 +146,7 @@ def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) ->
         "docker_identity": _identity,
         "docker_endpoint_info": _endpoints,
         "docker_ssh_endpoint_info": _endpoints,
+        "docker_gateway": lambda *_: {"gateway": bool(state.get("gateway")), "ended": 0},
         "docker_gateway_info": _gateway_info,
         "docker_ssh_client": _ssh_client,
         "docker_ssh_access": _ssh_access,

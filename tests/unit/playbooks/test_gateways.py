@@ -20,11 +20,11 @@ def behind(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     return secured.copy(tmp_path_factory.mktemp("behind") / "fleet")
 
 
-def _inventory(fleet: Fleet) -> Path:
+def _inventory(fleet: Fleet, enabled: bool = True) -> Path:
     fleet.prepare()
     content = fleet.content()
     content["docker_engines"]["hosts"]["web1"].update(
-        docker_gateway_enabled=True,
+        docker_gateway_enabled=enabled,
         docker_gateway_identities=[{"name": "ci", "scope": "operate"}],
         docker_gateway_max_request_rate=100,
         docker_ssh_users=[{"name": "watch", "scope": "status", "public_keys": [KEY]}],
@@ -73,13 +73,26 @@ def test_a_revocation_goes_to_gateways_and_changes_no_dockerd(behind: Fleet) -> 
     (asked,) = _options(run, "web1", "docker_gateway")
     assert asked["revoked"] == ["jenkins"]
     assert asked["revocation_lists"].startswith("-----BEGIN X509 CRL")
-    assert not _options(run, "web2", "docker_gateway")
     assert not _options(run, "web1", "docker_daemon_config")
-    assert "gets into every engine without a gateway" in " ".join(run.output.split())
+    assert "no gateway has refused them on web2" in " ".join(run.output.split())
 
     after = _play(behind, "site", docker_client_skip_revoked=True)
     gateway = _options(after, "web1", "docker_daemon_config")[-1]["gateway"]
     assert "jenkins" not in [one["name"] for one in gateway["identities"]]
+
+
+def test_a_revocation_reaches_a_gateway_that_the_inventory_does_not_have(behind: Fleet) -> None:
+    inventory = _inventory(behind, enabled=False)
+    content = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+    del content["docker_engines"]["hosts"]["web1"]["docker_ssh_users"]
+    inventory.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    run = behind.play("revoke_client", inventory=inventory, docker_revoke_name="jenkins")
+
+    assert not run.failed, run.output
+    (asked,) = _options(run, "web1", "docker_gateway")
+    assert asked["revoked"] == ["jenkins"]
+    assert asked["revocation_lists"].startswith("-----BEGIN X509 CRL")
+    assert "no gateway has refused them on web2" in " ".join(run.output.split())
 
 
 def test_the_engines_alone_leave_identities_as_they_are(behind: Fleet) -> None:

@@ -32,12 +32,11 @@ def test_a_gateway_knows_the_identities_of_all_clients() -> None:
     assert gateway["identities"] == [{"name": "admin", "scope": "admin"}, {"name": "alice", "scope": "status"}]
     assert [scope["name"] for scope in gateway["scopes"]] == ["status"]
     assert "GET /containers/json" in gateway["scopes"][0]["rules"]
-    assert made["gateways"] == ["web1", "web2"]
 
 
 def test_an_engine_without_a_gateway_has_none() -> None:
     made = plan.make(inventory({}, GROUPS), "site")
-    assert made["gateways"] == []
+    assert [engine["gateway"] for engine in made["engines"].values()] == [None] * len(made["engines"])
     assert handover.engine_gateway(made, "web1", {}) == {}
 
 
@@ -57,7 +56,7 @@ def test_a_limited_identity_is_root_nowhere_over_ssh_either(transports: list[str
         plan.make(inventory({"web1": ON, "build1": client}, GROUPS), "site")
     if transports == ["ssh"]:  # where there is no account, either
         hosts = {"web1": ON, "web2": {"docker_ssh_enabled": False}, "build1": client}
-        assert plan.make(inventory(hosts, GROUPS), "site")["gateways"] == ["web1"]
+        assert plan.make(inventory(hosts, GROUPS), "site")["engines"]["web2"]["gateway"] is None
 
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "B"

@@ -199,9 +199,13 @@ def test_who_was_left_out_is_said_and_gets_no_credit() -> None:
 def test_a_revocation_says_what_engines_accept_as_before() -> None:
     engines = dict.fromkeys(("web1", "web2", "web3"), engine())
     revoke = planned("revoke_client", extra={"docker_revoke_name": "eve"})
-    made = report.make(revoke, engines, {"localhost": client()}, {**CA, "still_valid": 2})
-    assert "Engines still accept 2 certificates of eve, because dockerd reads no" in " ".join(made.lines)
-    assert "still accept" not in " ".join(report.make(revoke, engines, {"localhost": client()}, CA).lines)
+    still = {"still_valid": 2, "still_open": ["web1", "web3"]}
+    made = report.make(revoke, engines, {"localhost": client()}, {**CA, **still})
+    said = " ".join(" ".join(made.lines).split())
+    assert "Engines still accept 2 certificates of eve, because dockerd reads no" in said
+    assert "no gateway has refused them on web1, web3: whoever" in said
+    for ca in (CA, {**CA, **still, "still_open": []}):
+        assert "still accept" not in " ".join(report.make(revoke, engines, {"localhost": client()}, ca).lines)
 
 
 def test_what_is_wrong_with_the_ca_is_a_problem_of_its_row() -> None:

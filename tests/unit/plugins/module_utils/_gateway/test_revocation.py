@@ -163,10 +163,24 @@ def test_an_engine_without_a_gateway_stays_as_it_is(
     assert (result.changed, result.gateway) == (False, False)
 
 
-def test_a_list_of_another_ca_is_refused_before_anything_changes(gateway: _gateway.Gateway) -> None:
+def test_the_list_of_another_ca_keeps_no_identity_from_being_refused(gateway: _gateway.Gateway) -> None:
+    """The engine was not there when its CA was replaced."""
     other = _gateway.crl(pki.Authority("bulkhead.docker CA 0123abcd"), [], DAYS).decode()
-    before = {path.name: path.read_bytes() for path in gateway.places.config.iterdir()}
-    with pytest.raises(settings.GatewayError, match="there is no revocation list of the CA"):
-        revocation.run(["alice"], other)
-    assert {path.name: path.read_bytes() for path in gateway.places.config.iterdir()} == before
-    assert control.workers(gateway.places.master).old == ()
+    before = gateway.places.revocation_lists.read_bytes()
+    assert revocation.run(["alice"], other).changed
+    assert gateway.places.revocation_lists.read_bytes() == before
+    assert gateway.ask(_pair(gateway, "alice")) == b""
+    assert b"200 OK" in gateway.ask(_pair(gateway, "root"))
+
+
+def test_a_gateway_without_lists_gets_those_that_it_can_use(gateway: _gateway.Gateway) -> None:
+    gateway.places.revocation_lists.unlink()
+    other = _gateway.crl(pki.Authority("bulkhead.docker CA 0123abcd"), [], DAYS).decode()
+    revocation.run(["nobody"], other)
+    assert not gateway.places.revocation_lists.exists()
+    alice = _pair(gateway, "alice")
+    lists = _gateway.crl(gateway.authority, [_gateway.serial(alice)], DAYS).decode()
+    revocation.run(["nobody"], other + lists)
+    assert gateway.places.revocation_lists.read_text(encoding="ascii") == lists
+    assert gateway.ask(alice) == b""
+    assert b"200 OK" in gateway.ask(_pair(gateway, "root"))
