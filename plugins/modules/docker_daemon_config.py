@@ -148,6 +148,11 @@ options:
             type: list
             elements: str
             default: []
+      revoked:
+        description: Those who are revoked, for a run that does not give O(gateway.identities). They are taken out of those that the gateway has.
+        type: list
+        elements: str
+        default: []
       accounts:
         description:
           - SSH accounts with a limited scope, as M(bulkhead.docker.docker_ssh_access) makes them. Each gets a socket of the gateway that no other
@@ -407,6 +412,7 @@ _SCOPE = {
 }
 _GATEWAY = {
     "identities": {"type": "list", "elements": "dict", "options": _IDENTITY},
+    "revoked": {"type": "list", "elements": "str", "default": []},
     "accounts": {"type": "list", "elements": "dict", "default": [], "options": _ACCOUNT},
     "groups": {"type": "list", "elements": "dict", "default": [], "options": _GROUP},
     "scopes": {"type": "list", "elements": "dict", "default": [], "options": _SCOPE},

@@ -127,7 +127,7 @@ def engine_gateway(plan: Plan, engine: str, ca: t.Mapping[str, t.Any]) -> Record
         return {}
     revoked = ca.get("revoked") or ()
     identities = gateway.get("identities")
-    known: Record = {}
+    known: Record = {"revoked": sorted(map(str, revoked))}
     if identities is not None:
         logins = _accounts.logins(plan["clients"], plan["engines"][engine])
         accounts = [one for one in gateway["accounts"] if not logins.get(one["name"], set()) & {*revoked}]

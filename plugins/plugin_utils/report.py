@@ -449,9 +449,9 @@ def _still_valid(plan: Values, ca: t.Any) -> list[str]:
     if plan["ca"]["issue_tasks"]:
         end = "Let another CA follow the one that has issued them (docs/pki.md), which ends that."
     return _wrapped(
-        f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list and no "
-        f"gateway has refused them on {listed(engines)}: whoever has a copy of the key gets in there until they expire. "
-        f"{end}"
+        f"Engines still accept {count} certificates of {revoke['name']}, because dockerd reads no revocation list and "
+        f"no gateway has refused them on {listed(engines)}: whoever has a copy of the key gets in there until they "
+        f"expire. {end}"
     )
 
 

@@ -37,9 +37,10 @@ class Settings:
     # With access groups: by group the CAs of its clients, PEM, and by identity its groups.
     groups: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     access: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    revoked: tuple[str, ...] = ()  # of the identities that the gateway has
 
     def completed(self, installed: Installed | None) -> Settings:
-        """With the identities that the gateway has, where a run does not know them."""
+        """With the identities that the gateway has, where a run does not know them, and without who was revoked."""
         if self.identities is not None:
             return self
         if installed is None:
@@ -47,7 +48,7 @@ class Settings:
                 "this engine has no gateway yet, and this run knows no identities that it could let in; run the "
                 "playbook bulkhead.docker.site, which knows the client hosts."
             )
-        last = installed.settings
+        last = installed.settings.without(self.revoked)
         return dataclasses.replace(
             self, identities=last.identities, scopes=last.scopes, accounts=last.accounts, access=last.access
         )
@@ -103,7 +104,9 @@ class Settings:
             "max_request_rate": self.max_request_rate,
         }
         if self.groups:
-            record.update(groups=dict(self.groups), access={name: list(one) for name, one in self.access.items()})
+            record["groups"] = dict(self.groups)
+        if self.access:
+            record["access"] = {name: list(groups) for name, groups in self.access.items()}
         return (json.dumps(record, indent=1) + "\n").encode()
 
 
@@ -146,7 +149,6 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
         if found.setdefault(name, scope) != scope:
             raise GatewayError(f"the identity {name} has several scopes; give it one.")
     used = set(found.values())
-    groups = _groups(options.get("groups") or ())
     return Settings(
         identities=identities,
         scopes=tuple(sorted((scope for scope in scopes if scope.name in used), key=lambda scope: scope.name)),
@@ -154,8 +156,9 @@ def read(options: t.Mapping[str, t.Any]) -> Settings:
         max_connections=int(options.get("max_connections") or 500),
         max_request_rate=int(options.get("max_request_rate") or 0),
         accounts=accounts,
-        groups=groups,
-        access=_access(options, identities or {}) if groups else {},
+        groups=_groups(options.get("groups") or ()),
+        access=_access(options, identities or {}),
+        revoked=tuple(map(str, options.get("revoked") or ())),
     )
 
 
@@ -205,10 +208,9 @@ def _groups(given: t.Any) -> dict[str, str]:
 
 def _access(options: t.Mapping[str, t.Any], identities: t.Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Of the module's option, where each identity has it, or of the record."""
-    of_record, given = options.get("access"), options.get("identities") or ()
-    pairs = (
-        of_record.items() if isinstance(of_record, t.Mapping) else ((one["name"], one.get("access")) for one in given)
-    )
+    given = options.get("identities") or ()
+    of_record = isinstance(given, t.Mapping)
+    pairs = (options.get("access") or {}).items() if of_record else ((one["name"], one.get("access")) for one in given)
     found = {str(name): tuple(map(str, groups)) for name, groups in pairs if groups}
     return {name: found[name] for name in identities if name in found}
 

@@ -40,6 +40,12 @@ def test_an_engine_without_a_gateway_has_none() -> None:
     assert handover.engine_gateway(made, "web1", {}) == {}
 
 
+def test_a_run_of_engines_alone_says_who_was_revoked() -> None:
+    made = plan.make(inventory({"web1": ON}, GROUPS), "engines")
+    given = handover.engine_gateway(made, "web1", {"revoked": ["eve"]})
+    assert (given.get("identities"), given["revoked"]) == (None, ["eve"])
+
+
 def test_a_limited_identity_is_root_nowhere() -> None:
     hosts = {"web1": ON, "build1": {"docker_client_identities": [{"name": "alice", "scope": "status"}]}}
     with pytest.raises(plan.PlanError, match="web2 has no gateway, where whoever gets in is root"):

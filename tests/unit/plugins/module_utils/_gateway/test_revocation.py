@@ -13,7 +13,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import (
     config,
-    control,
     files,
     revocation,
     service,

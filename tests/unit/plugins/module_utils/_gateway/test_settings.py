@@ -148,6 +148,29 @@ def test_an_identity_is_known_by_the_cas_of_its_groups_alone(
     assert _issuers(alone, cas) == _issuers(given, cas)
 
 
+def test_who_was_in_a_group_is_in_none_where_the_engine_has_none_any_more(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate with that name by the CA for all is somebody else's, in every run that does not know better."""
+    given, cas = _of_groups(ann=["staging"], bob=["default"])
+    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    installed: settings.Installed | None = settings.Installed(settings.read(given), ("192.0.2.1",), 2376)
+    for _ in range(2):
+        alone = settings.read({}).completed(installed)
+        assert _issuers(alone, {"ops": cas["ops"]}) == {"bob": ["ops"]}
+        (tmp_path / "settings.json").write_bytes(alone.dump(["192.0.2.1"], 2376))
+        installed = settings.Installed.read()
+
+
+def test_a_run_that_knows_no_identities_knows_who_was_revoked() -> None:
+    """The engine was not there then."""
+    given = {**GIVEN, "accounts": [{"name": "docker-alice", "identity": "alice", "scope": "own"}]}
+    alone = settings.read({"revoked": ["alice", "nobody"]}).completed(_installed(given))
+    assert alone.identities == {"admin": "admin"}
+    assert (alone.accounts, alone.scopes) == ((), ())
+    assert alone.changed_for(_installed(given)) == ["alice"]
+
+
 def test_in_a_rotation_a_group_has_two_cas() -> None:
     given, cas = _of_groups(ann=["staging"], bob=["ops"])
     cas["new"] = pki.Authority("bulkhead.docker CA new")
