@@ -159,6 +159,7 @@ def test_the_ca_of_servers_is_rotated_without_the_groups(fleet: Fleet) -> None:
     assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "staging", "build1/ops": "ops"}
 
 
+@pytest.mark.slow
 def test_a_revocation_replaces_the_cas_of_the_identity_s_groups(fleet: Fleet) -> None:
     before = {group: bundle(fleet, group) for group in ("default", "ops", "staging")}
     leaving = fleet.root / CA / "revoked/jenkins"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_fleet import Fleet, Run
+from helpers.slow import slow
 
 
 @pytest.mark.parametrize("in_place", [(), ("web1",)], ids=["all are due", "the first is not due"])
@@ -44,7 +45,7 @@ def test_a_ca_that_cannot_sign_ends_no_run_without_its_report(secured: Fleet, tm
         assert not [asked for asked in run.asked[engine] if '"server_certificate": "<CERTIFICATE' in asked]
 
 
-@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca"])
+@pytest.mark.parametrize("playbook", ["site", slow("renew"), "rotate_ca"])
 def test_check_mode_of_a_fleet_that_is_right_finds_nothing(secured: Fleet, playbook: str) -> None:
     before = secured.files()
 
@@ -62,7 +63,7 @@ def key_removed(run: Run, engine: str) -> bool:
     return any('"path": "/var/lib/bulkhead/pending"' in asked for asked in run.asked[engine])
 
 
-@pytest.mark.parametrize("full", ["web1", "web2"])
+@pytest.mark.parametrize("full", ["web1", slow("web2")])
 def test_an_engine_that_cannot_make_a_key_keeps_no_other_from_its_turn(tmp_path: Path, full: str) -> None:
     fleet = Fleet.make(tmp_path / "fleet")
     other = "web2" if full == "web1" else "web1"

@@ -109,6 +109,7 @@ def test_a_verification_compares_the_gateway(behind: Fleet) -> None:
     assert not _options(run, "web2", "docker_engine_info")[-1].get("gateway")
 
 
+@pytest.mark.slow
 def test_a_gateway_follows_access_groups(secured_once: Fleet, tmp_path: Path) -> None:
     fleet = secured_once.copy(tmp_path / "fleet")
     jenkins = {"name": "jenkins", "user": "jenkins", "access": ["ops"]}

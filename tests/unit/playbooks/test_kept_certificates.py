@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.fake_fleet import Fleet
 from helpers.pki import Authority
 
@@ -46,6 +47,7 @@ def keeps_certificates(fleet: Fleet, *names: str) -> None:
     fleet.content = lambda: inventory  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 def test_the_old_ca_stays_until_what_installs_them_has_replaced_them(secured: Fleet, tmp_path: Path) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     keeps_certificates(fleet, "web1")

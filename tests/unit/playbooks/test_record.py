@@ -138,7 +138,8 @@ def keys(fleet: Fleet, engine: str, account: str) -> list[str]:
     return next(([*user["public_keys"]] for user in fleet.holds(engine)["accounts"] if user["name"] == account), [])
 
 
-@pytest.mark.parametrize("playbook", ["site", slow("revoke_client")])
+@pytest.mark.slow
+@pytest.mark.parametrize("playbook", ["site", "revoke_client"])
 def test_the_key_of_a_host_that_is_not_known_stays_in_whatever_account_it_is(
     secured: Fleet, tmp_path: Path, playbook: str
 ) -> None:

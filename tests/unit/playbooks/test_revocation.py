@@ -130,6 +130,7 @@ def test_a_revocation_without_its_record_says_that_it_may_not_be_whole(fleet: Fl
     assert "it is not certain which certificates jenkins has" in " ".join(run.problems("localhost"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [slow("lost"), "damaged"])
 def test_a_revocation_by_rotation_without_its_record_rotates_once(fleet: Fleet, loss: str) -> None:
     lose(fleet, loss)

@@ -149,9 +149,9 @@ def slice_with_all_groups(fleet: Fleet) -> Path:
     ("playbook", "extra"),
     [
         ("rotate_ca", {}),
-        ("remove", NEEDED["remove"]),
-        ("revoke_client", {"docker_revoke_name": "build1"}),
-        ("revoke_client", {"docker_revoke_name": "build1", "docker_revoke_by_rotation": True}),
+        slow("remove", NEEDED["remove"]),
+        slow("revoke_client", {"docker_revoke_name": "build1"}),
+        slow("revoke_client", {"docker_revoke_name": "build1", "docker_revoke_by_rotation": True}),
     ],
     ids=["rotate_ca", "remove", "revoke_client", "by_rotation"],
 )
@@ -175,7 +175,7 @@ def test_a_slice_with_all_groups_is_told_by_the_record(
     ]
 
 
-@pytest.mark.parametrize("playbook", ["site", "renew", "verify"])
+@pytest.mark.parametrize("playbook", ["site", slow("renew"), slow("verify")])
 def test_a_slice_with_all_groups_takes_nothing_from_others(secured: Fleet, tmp_path: Path, playbook: str) -> None:
     fleet = secured.copy(tmp_path / "fleet")
     fleet.prepare()
@@ -260,6 +260,7 @@ def test_a_ca_host_that_the_inventory_has_not_is_no_host(secured: Fleet) -> None
     assert not any(run.asked.values())
 
 
+@pytest.mark.slow
 def test_the_report_of_the_job_before_is_no_variable_of_the_next(secured: Fleet) -> None:
     """In a workflow, the statistics of a job are extra variables of those after it."""
     secured.prepare()
