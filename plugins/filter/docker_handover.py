@@ -39,6 +39,7 @@ class FilterModule:
             "docker_run_results": results.results,
             "docker_shut_out": record.shut_out,
             "docker_ssh_kept": record.kept_accounts,
+            "docker_ssh_revoked": handover.revoked_accounts,
             "docker_ssh_users": _ssh_users,
             "docker_unknown": record.unknown,
             "docker_certificate_names": engines.certificate_names,

@@ -196,7 +196,7 @@ def ssh_users(
 
     These get the keys that client hosts have answered in this run; without ``hostvars`` nobody was asked yet. The
     account of an identity that was revoked is left out, also where the inventory declares it. In a revocation it is
-    the accounts of the identity alone, and those where nobody else is left are absent.
+    the accounts of the identity alone. Accounts of the inventory where nobody is left are absent, whatever is kept.
     """
     if not plan["engines"][engine]["ssh"]["enabled"]:
         return []
@@ -221,10 +221,28 @@ def ssh_users(
             user.update({"expires": identity["expires"]} if identity["expires"] else {})
             key = clients.get(client, {}).get((identity["name"], identity["user"]), "")
             user["scope"] = user.get("scope") or identity["scope"]
-            known = list(user.get("public_keys") or [])
-            user["public_keys"] = [*known, key] if key else known
-    gone = [{"name": name, "state": "absent"} for name in only or () if name not in users]
-    return [*users.values(), *gone]
+            keys = list(user.get("public_keys") or [])
+            user["public_keys"] = [*keys, key] if key else keys
+    known = _known_accounts(plan) if only is None else only
+    return [*users.values(), *({"name": name, "state": "absent"} for name in known if name not in users)]
+
+
+def _known_accounts(plan: Plan) -> list[str]:
+    """Those of the identities of all client hosts that take part."""
+    if plan["playbook"] != "site":
+        return []
+    left_out = {name: client for name, client in plan["clients"].items() if name in plan["rotate"]["exclude"]}
+    return sorted({*_accounts.logins(plan["clients"])} - {*_accounts.logins(left_out)})
+
+
+def revoked_accounts(plan: Plan, engine: str) -> list[str]:
+    """In a revocation, the accounts that an engine has for nobody else: these go first, and need nobody's keys."""
+    revoke, record = plan["revoke"], plan["engines"][engine]
+    others = _accounts.logins(plan["clients"], record)
+    declared = {user["name"] for user in record["ssh"]["users"] if user.get("public_keys") or user.get("principals")}
+    staying = declared | {account for account, names in others.items() if names - {revoke["name"]}}
+    shared = [account for account in revoke["accounts"]["shared"] if account not in staying]
+    return [*revoke["accounts"]["own"], *shared]
 
 
 def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Record]:

@@ -38,7 +38,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result imp
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway_files
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _gateway
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Installed
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")
@@ -570,6 +570,7 @@ def _undo(journal: _Journal, timeout: float) -> str:
     service = _service.service()
     daemon = _Engine(service, _api.LocalApi(service.socket_path), max(timeout, _UNDO_TIMEOUT))
     has_gateway = any(_gateway_files.is_ours(pathlib.Path(file["path"])) for file in journal.files)
+    tried = _gateway_settings()
     if has_gateway and not journal.gateway_ran:
         _gateway.stop()
     path = pathlib.Path(journal.daemon_json)
@@ -602,10 +603,19 @@ def _undo(journal: _Journal, timeout: float) -> str:
         service.start_again(journal.followers)
     if has_gateway and journal.gateway_ran:
         _gateway.start(unit_changed=False)
+        restored = _gateway_settings()
+        _gateway.cut(restored.settings.changed_for(tried) if restored else ())  # who could do more meanwhile
     service.release()
     state = _state_after_undo(journal, daemon, problem)
     journal.remove()
     return state
+
+
+def _gateway_settings() -> Installed | None:
+    try:
+        return Installed.read()
+    except GatewayError:
+        return None
 
 
 def _state_after_undo(journal: _Journal, daemon: _Engine, problem: str) -> str:

@@ -60,6 +60,8 @@ def _listed(master: pathlib.Path) -> Workers:
         match = _WORKER.match(line)
         if match and section in found:
             found[section].append(int(match[1]))
+    if not found["workers"]:
+        raise OSError("it names no process that serves")
     return Workers(tuple(found["workers"]), tuple(found["old workers"]))
 
 

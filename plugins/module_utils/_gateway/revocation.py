@@ -59,9 +59,7 @@ def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Res
 def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> list[Target]:
     last = installed.settings
     ca, server = _read(PLACES.ca).decode("ascii"), _read(PLACES.server).decode("ascii")
-    wanted = dataclasses.replace(
-        last.without(revoked), revocation_lists=_lists(f"{lists}\n{last.revocation_lists}", last.revocation_lists, ca)
-    )
+    wanted = dataclasses.replace(last.without(revoked), revocation_lists=_lists(lists, last.revocation_lists, ca))
     certificate = "".join(f"{block}\n" for block in pem.certificates(server))
     key, socket = pem.private_key(server).encode(), _service.service().socket_path
     made = files.targets(wanted, installed.listen, installed.port, ca, certificate, key, socket)
@@ -69,12 +67,15 @@ def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> li
     return [target for target in made if target.path in (PLACES.revocation_lists, PLACES.haproxy, PLACES.settings)]
 
 
-def _lists(known: str, last: str, ca: str) -> str:
-    """For a CA that was replaced meanwhile there is no new list. It is the name that keeps an identity out, anyway."""
-    try:
-        return files.revocation_lists(known, ca)
-    except GatewayError:
-        return last
+def _lists(given: str, last: str, ca: str) -> str:
+    """For a CA that was replaced meanwhile there is no new list. It is the name that keeps an identity out, anyway.
+
+    The last ones may be damaged.
+    """
+    for known in (f"{given}\n{last}", given):
+        with contextlib.suppress(GatewayError, ValueError):
+            return files.revocation_lists(known, ca)
+    return last
 
 
 def _read(path: pathlib.Path) -> bytes:

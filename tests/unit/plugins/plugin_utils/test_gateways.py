@@ -220,7 +220,9 @@ def test_a_revocation_rewrites_the_accounts_of_whom_it_names_and_no_other() -> N
     team, own = handover.ssh_users(made, "web2", told, ["ann"])
     assert (team["name"], len(team["public_keys"])) == ("team", 2)
     assert own == {"name": "docker-ann", "state": "absent"}
-    # Where nobody else logs in to it, it goes.
+    # Where nobody else logs in to it, it goes, and before anybody's keys are asked for.
+    gone = {name: handover.revoked_accounts(made, name) for name in ("web1", "web2")}
+    assert gone == {"web1": ["docker-ann", "team"], "web2": ["docker-ann"]}
     assert handover.ssh_users(made, "web1", told, ["ann"]) == [own, {"name": "team", "state": "absent"}]
 
 

@@ -58,12 +58,12 @@ def test_the_plan_has_every_group_and_a_verifier_for_every_engine() -> None:
 
 def test_accounts_over_ssh_are_those_of_the_engine_s_groups() -> None:
     found = made()
-    accounts = {name: [user["name"] for user in handover.ssh_users(found, name)] for name in found["engines"]}
-    assert accounts == {
-        "web1": ["docker-build1", "docker-ann"],
-        "web2": ["docker-build1", "docker-ann"],
-        "web3": ["docker-ann"],
+    accounts = {
+        name: {user["name"]: user.get("state", "present") for user in handover.ssh_users(found, name)}
+        for name in found["engines"]
     }
+    both = {"docker-build1": "present", "docker-ann": "present"}
+    assert accounts == {"web1": both, "web2": both, "web3": {"docker-ann": "present", "docker-build1": "absent"}}
 
 
 def ca(*names: str) -> dict[str, Any]:

@@ -215,6 +215,21 @@ def test_a_gateway_that_does_not_load_is_undone_with_everything_else(
     assert _ours() == WHOLE
 
 
+def test_who_could_do_more_in_a_change_that_is_undone_is_cut(
+    daemon: base.Daemon, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = base.Authority()
+    _secure(authority, ALICE)
+    risen = settings.read({"identities": [{"name": "admin", "scope": "admin"}, {"name": "alice", "scope": "admin"}]})
+    monkeypatch.setattr(checks, "findings", lambda *_: ["it does not answer"])
+    with pytest.raises(transaction.TransactionError, match="it does not answer"):
+        _secure(authority, risen)
+    installed = settings.Installed.read()
+    assert installed is not None
+    assert installed.settings == ALICE
+    assert unit.state["cut"][-1] == "alice"
+
+
 def test_without_haproxy_nothing_is_changed(daemon: base.Daemon, unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "program", lambda: "")
     authority = base.Authority()

@@ -172,6 +172,16 @@ def test_the_list_of_another_ca_keeps_no_identity_from_being_refused(gateway: _g
     assert b"200 OK" in gateway.ask(_pair(gateway, "root"))
 
 
+def test_a_list_that_is_damaged_keeps_no_identity_from_being_refused(gateway: _gateway.Gateway) -> None:
+    damaged = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+    gateway.places.revocation_lists.write_text(damaged, encoding="ascii")
+    alice = _pair(gateway, "alice")
+    lists = _gateway.crl(gateway.authority, [_gateway.serial(alice)], DAYS).decode()
+    assert revocation.run(["alice"], lists).changed
+    assert gateway.places.revocation_lists.read_text(encoding="ascii") == lists
+    assert gateway.ask(alice) == b""
+
+
 def test_a_gateway_without_lists_gets_those_that_it_can_use(gateway: _gateway.Gateway) -> None:
     gateway.places.revocation_lists.unlink()
     other = _gateway.crl(pki.Authority("bulkhead.docker CA 0123abcd"), [], DAYS).decode()
