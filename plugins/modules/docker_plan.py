@@ -131,12 +131,6 @@ renew:
   description: Whether everything is renewed, C(force).
   type: dict
   returned: success
-gateways:
-  description: The engines that have a gateway before them.
-  type: list
-  returned: success
-  elements: str
-  sample: [web1]
 server_cas:
   description: The CAs in PEM that clients trust beside the run's own, because certificates of engines come from them.
   type: str

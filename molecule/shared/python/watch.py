@@ -19,11 +19,20 @@ REFUSAL = re.compile(r"certificate|x509|verif|alert|handshake fail|unknown autho
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """A time without an answer."""
+    """From the begin of the first question without an answer to the end of the next one that had an answer."""
 
     client: str
-    seconds: float
+    engine: str
+    begin: float
+    end: float
     says: frozenset[str]
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
+
+    def __str__(self) -> str:
+        return f"{self.client} {self.engine} {self.seconds:.2f} s"
 
     @property
     def refused(self) -> bool:
@@ -38,10 +47,22 @@ class Watch(Background):
         self.gaps: list[Gap] = []
         self.asked = 0
         super().__init__(
-            (self._ask, (f"{way.__name__} {engine}", way, engine))
-            for engine in engines
-            for way in (self.cli, self.library)
+            (self._ask, (way.__name__, way, engine)) for engine in engines for way in (self.cli, self.library)
         )
+
+    def outages(self) -> list[Gap]:
+        """One for each time that an engine was away: the shortest gap that a client has seen then.
+
+        Each is as long as the outage at least, and longer by what a client waits before it asks again and by its own
+        time for an answer.
+        """
+        found: list[list[Gap]] = []
+        for gap in sorted(self.gaps, key=lambda gap: (gap.engine, gap.begin)):
+            if found and found[-1][0].engine == gap.engine and gap.begin < max(one.end for one in found[-1]):
+                found[-1].append(gap)
+            else:
+                found.append([gap])
+        return [min(gaps, key=lambda gap: gap.seconds) for gaps in found]
 
     def cli(self, engine: str) -> str:
         """What went wrong; empty where the engine answered."""
@@ -82,8 +103,8 @@ class Watch(Background):
             if problem:
                 since, says = since or begin, says | {problem}
             elif since:
-                self.gaps.append(Gap(name, time.monotonic() - since, frozenset(says)))
+                self.gaps.append(Gap(name, engine, since, time.monotonic(), frozenset(says)))
                 since, says = 0.0, set()
             self._end.wait(max(0.0, PAUSE - (time.monotonic() - begin)))
         if since:
-            self.gaps.append(Gap(name, time.monotonic() - since, frozenset(says)))
+            self.gaps.append(Gap(name, engine, since, time.monotonic(), frozenset(says)))
