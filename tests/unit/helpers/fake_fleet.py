@@ -34,7 +34,7 @@ SUDO = Path(__file__).parent / "fake_sudo.sh"
 PASSPHRASE = "planted passphrase"
 ENGINES, CLIENTS, USERS = ("web1", "web2"), ("ops1", "build1"), ("jenkins",)
 _EMPTY: dict[str, t.Any] = {"str": "", "int": 0, "float": 0, "bool": False, "list": [], "dict": {}, "path": ""}
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.S)
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.S)
 
 
 @dataclasses.dataclass(frozen=True)
