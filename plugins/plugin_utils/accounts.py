@@ -49,3 +49,8 @@ def ended(
     """The accounts that are named after identities which were revoked, and go with them, with their identities."""
     named = {named_after(name): name for name in revoked}
     return {account: name for account, name in named.items() if account in of_identity(name, logs_in, declared)}
+
+
+def with_own_keys(declared: t.Iterable[Values]) -> set[str]:
+    """Of accounts that the inventory declares, those that have keys or principals, which name no identity."""
+    return {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}

@@ -239,8 +239,8 @@ def revoked_accounts(plan: Plan, engine: str) -> list[str]:
     """In a revocation, the accounts that an engine has for nobody else: these go first, and need nobody's keys."""
     revoke, record = plan["revoke"], plan["engines"][engine]
     others = _accounts.logins(plan["clients"], record)
-    declared = {user["name"] for user in record["ssh"]["users"] if user.get("public_keys") or user.get("principals")}
-    staying = declared | {account for account, names in others.items() if names - {revoke["name"]}}
+    staying = _accounts.with_own_keys(record["ssh"]["users"])
+    staying |= {account for account, names in others.items() if names - {revoke["name"]}}
     shared = [account for account in revoke["accounts"]["shared"] if account not in staying]
     return [*revoke["accounts"]["own"], *shared]
 
@@ -262,8 +262,7 @@ def _declared(plan: Plan, engine: str, revoked: t.Collection[str]) -> list[Recor
 
 def _nobody_s_accounts(plan: Plan, engine: Record) -> set[str]:
     """Those that have no keys of their own, and whose identities have all ended or do not open the engine."""
-    users, clients = engine["ssh"]["users"], plan["clients"]
-    own = {user["name"] for user in users if user.get("public_keys") or user.get("principals")}
+    clients, own = plan["clients"], _accounts.with_own_keys(engine["ssh"]["users"])
     return {*_accounts.logins(clients)} - {*_accounts.logins(clients, engine)} - own
 
 

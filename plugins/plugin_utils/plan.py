@@ -432,8 +432,7 @@ def _revoke(reader: Reader, fleet: Values, engines: Values, clients: Values, pla
     declared = [user for engine in engines.values() for user in engine["ssh"]["users"]]
     theirs = _accounts.of_identity(name, users, [user["name"] for user in declared])
     # Declared keys name no identity, so that they stay in an account that has another name.
-    with_keys = {user["name"] for user in declared if user.get("public_keys") or user.get("principals")}
-    with_keys -= {_accounts.named_after(name)}
+    with_keys = _accounts.with_own_keys(declared) - {_accounts.named_after(name)}
     shared = {account for account in theirs if users.get(account, set()) - {name} or account in with_keys}
     by_rotation = fleet["docker_revoke_by_rotation"] and bool(name) and state == "present"
     with_tls = {

@@ -21,11 +21,8 @@ from helpers.slow import slow
 from helpers.ssh_engine import ED25519
 
 PLAYBOOKS = sorted(set(variables.PLAYBOOKS) - {"engines"})
-SAMPLES = (
-    "site",
-    "remove",
-    "revoke_client",
-)  # of playbooks that all begin with the same plan
+# Of playbooks that all begin with the same plan.
+SAMPLES = ("site", "remove", "revoke_client")
 UNSLICED = [name if name in SAMPLES else slow(name) for name in PLAYBOOKS]
 NEEDED: dict[str, dict[str, Any]] = {
     "remove": {"docker_remove_hosts": "all", "docker_remove_ca": True},
