@@ -180,8 +180,8 @@ def unrecorded(plan: Plan, ca: t.Any) -> list[dict[str, str]]:
     """
     if plan["playbook"] not in ("site", "engines", "rotate_ca") and not plan["revoke"]["by_rotation"]:
         return []
-    if isinstance(ca, t.Mapping) and ca.get("exists") is False:
-        return []  # which the run says where it needs a CA
+    if plan["playbook"] != "site" and isinstance(ca, t.Mapping) and ca.get("exists") is False:
+        return []  # which the run says where it needs a CA; `site` makes it
     revoked = _revoked(ca) | {plan["revoke"]["name"] if plan["revoke"]["by_rotation"] else ""}
     there = {tuple(str(one.get(field) or "") for field in _FIELDS) for one in _entries(ca, "holders")}
     wanted = [("engine", name, "", "") for name in plan["asked"]["engines"]]
