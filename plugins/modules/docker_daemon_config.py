@@ -385,7 +385,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import inspect
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 IMPORT_ERROR = TRACEBACK = ""
@@ -486,7 +485,7 @@ def main() -> None:
             replace_ca=given["replace_ca"],
             allow_container_restart=given["allow_container_restart"],
             timeout=given["timeout"],
-            gateway=settings.read(given["gateway"]) if given["gateway"] else None,
+            gateway=inspect.wanted_gateway(given["gateway"]),
             gateway_stays=given["gateway_stays"],
             absent=given["state"] == "absent",
             renewal=certificate.Renewal(key, given["renew_days"], given["renew_force"]),

@@ -268,7 +268,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import ins
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import report
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import command_line
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
 ERRORS: tuple[type[Exception], ...] = (
@@ -276,7 +276,7 @@ ERRORS: tuple[type[Exception], ...] = (
     api.ApiError,
     inspect.EngineError,
     _service.ServiceError,
-    settings.GatewayError,
+    places.GatewayError,
     command_line.UnitError,
     OSError,
 )
@@ -337,7 +337,7 @@ def main() -> None:
             result["findings"] = [
                 *_certificate.findings(found, given["ca_certificate"]),
                 *_certificate.findings_at_source(source, given["renew_days"]),
-                *report.gateway_findings(found, settings.read(given["gateway"]) if given["gateway"] else None),
+                *report.gateway_findings(found, inspect.wanted_gateway(given["gateway"])),
             ]
     except ERRORS as error:
         module.fail_json(msg=str(error))

@@ -61,7 +61,7 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 
 IMPORT_ERROR = TRACEBACK = ""
 try:
@@ -79,7 +79,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR and not _settings.PLACES.settings.exists():
+    if IMPORT_ERROR and not _places.PLACES.settings.exists():
         module.exit_json(changed=False, diff=[], gateway=False, ended=0)
     if IMPORT_ERROR:
         module.fail_json(

@@ -24,8 +24,11 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import com
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import daemon_json as _daemon_json
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _gateway
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names as _names
+
+if t.TYPE_CHECKING:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Installed, Settings
 
 DAEMON_JSON = pathlib.Path("/etc/docker/daemon.json")
 TLS_DIR = pathlib.Path("/etc/docker/tls")
@@ -102,7 +105,7 @@ class Engine:
     running: bool  # whether there is a process of dockerd
     info: _api.Info | None  # of the running daemon; None where it does not say
     info_error: str  # why it does not, where it runs
-    gateway: _gateway.Installed | None = None  # that stands before it
+    gateway: Installed | None = None  # that stands before it
 
     @property
     def swarm(self) -> str:
@@ -140,7 +143,7 @@ class Engine:
 
 def has_traces() -> bool:
     """Whether this collection has changed the engine. Where it has not, there need not be a Docker either."""
-    return any(path.exists() for path in (JOURNAL, STATE, *_service.Systemd.own_drop_ins, _gateway.PLACES.settings))
+    return any(path.exists() for path in (JOURNAL, STATE, *_service.Systemd.own_drop_ins, _places.PLACES.settings))
 
 
 def gather() -> Engine:
@@ -175,15 +178,28 @@ def gather() -> Engine:
         running=running,
         info=info,
         info_error=info_error,
-        gateway=_installed_gateway(),
+        gateway=installed_gateway(),
     )
 
 
-def _installed_gateway() -> _gateway.Installed | None:
+def installed_gateway() -> Installed | None:
+    if not _places.PLACES.settings.exists():
+        return None
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings  # loaded for a gateway alone
+
     try:
-        return _gateway.Installed.read()
-    except _gateway.GatewayError as error:
+        return settings.Installed.read()
+    except _places.GatewayError as error:
         raise EngineError(str(error)) from error
+
+
+def wanted_gateway(options: t.Mapping[str, t.Any] | None) -> Settings | None:
+    """How a gateway shall be, from the option of the modules; None without one."""
+    if not options:
+        return None
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings
+
+    return settings.read(options)
 
 
 def _ask(api: _api.LocalApi) -> tuple[_api.Info | None, str]:

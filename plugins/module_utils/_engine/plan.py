@@ -21,9 +21,11 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import dae
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts as _hosts
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.certificate import Renewal
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import x509
+
+if t.TYPE_CHECKING:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Settings
 
 _NOTICE = "# Written by the Ansible collection bulkhead.docker; hosts and TLS are in /etc/docker/daemon.json.\n"
 _TLS_FILES = ((inspect.CA, 0o444), (inspect.CERTIFICATE, 0o444), (inspect.PRIVATE_KEY, 0o400))
@@ -165,11 +167,13 @@ def other_ca(engine: inspect.Engine, desired: Desired) -> str:
 def _gateway_files(engine: inspect.Engine, desired: Desired, certificate: str) -> list[Target]:
     """Those of its gateway; none yet where a CA or a certificate is still to be made."""
     if not desired.gateway:
-        return _gateway.nothing()
+        return _places.nothing()
     key = _private_key(desired)
     if not desired.ca or not certificate or not key:
         return []
-    return _gateway.targets(
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files  # loaded for a gateway alone
+
+    return files.targets(
         desired.gateway,
         desired.listen,
         desired.port,
@@ -228,7 +232,7 @@ def absent(engine: inspect.Engine) -> Plan:
             _put_back(path, engine.state.originals.get(str(path)), secret=path == inspect.PRIVATE_KEY)
             for path, _ in _TLS_FILES
         ]
-    targets += [*_gateway.nothing(), Target(inspect.STATE, None, secret=True, restart=False)]
+    targets += [*_places.nothing(), Target(inspect.STATE, None, secret=True, restart=False)]
     return Plan(
         targets=tuple(targets),
         daemon_json=daemon_json,
@@ -528,5 +532,7 @@ def validate(engine: inspect.Engine, desired: Desired, plan: Plan, tls: bool) ->
         said = done.stderr.strip().splitlines()
         message = said[-1].replace(str(file), str(inspect.DAEMON_JSON)) if said else "no message"
         raise inspect.EngineError(f"dockerd refuses the new {inspect.DAEMON_JSON}: {message}; nothing was changed.")
-    if tls:
-        _gateway.validate(plan.targets)
+    if tls and desired.gateway:
+        from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files
+
+        files.validate(plan.targets)

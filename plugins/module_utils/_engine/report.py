@@ -12,9 +12,11 @@ import re
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import hosts, inspect
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _unit
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _gateway
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd
+
+if t.TYPE_CHECKING:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Settings
 
 _SSH_ACCOUNTS = pathlib.Path("/etc/ssh/docker-ssh")  # what the role docker_ssh keeps there
 # RFC 1123 labels, the first of which may be the wildcard of a certificate.
@@ -78,6 +80,10 @@ def engine(found: inspect.Engine) -> dict[str, t.Any]:
 
 
 def _ssh_server() -> dict[str, t.Any] | None:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import (
+        sshd,  # loaded where there are accounts alone
+    )
+
     try:
         port, host_keys = sshd.Sshd().port_and_host_keys(sshd.connection())
     except sshd.SshdError:  # an engine does not need one
@@ -85,7 +91,7 @@ def _ssh_server() -> dict[str, t.Any] | None:
     return {"port": port, "host_keys": host_keys}
 
 
-def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) -> list[str]:
+def gateway_findings(found: inspect.Engine, wanted: Settings | None) -> list[str]:
     """What is wrong with a gateway, one sentence each."""
     if found.gateway is None:
         return ["it has no gateway, and one is declared; run bulkhead.docker.site"] if wanted else []
@@ -107,7 +113,7 @@ def gateway_findings(found: inspect.Engine, wanted: _gateway.Settings | None) ->
         [f"its gateway has other {', '.join(differs)} than declared; run bulkhead.docker.site"] if differs else []
     )
     if not _unit.runs() or not _unit.starts_at_boot():
-        problems.append(f"{_unit.NAME} does not run, or would not start at boot; run bulkhead.docker.site")
+        problems.append(f"{_places.NAME} does not run, or would not start at boot; run bulkhead.docker.site")
     return problems
 
 

@@ -36,10 +36,12 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._engine import ser
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.plan import Desired, Plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine.result import Result
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files as _gateway_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import service as _gateway
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Installed
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import handshake, x509
+
+if t.TYPE_CHECKING:
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Installed
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")
 _LOCK_TIMEOUT = 300
@@ -55,8 +57,8 @@ REFUSALS = (
     _api.ApiError,
     inspect.EngineError,
     _service.ServiceError,
-    GatewayError,
-    _gateway.UnitError,
+    _places.GatewayError,
+    _places.UnitError,
     command_line.UnitError,
     x509.CertificateError,
     OSError,
@@ -64,7 +66,7 @@ REFUSALS = (
 
 
 # With which a change that has begun fails.
-_FAILURES = (_service.ServiceError, _gateway.UnitError, _api.ApiError, OSError)
+_FAILURES = (_service.ServiceError, _places.UnitError, _api.ApiError, OSError)
 
 
 class TransactionError(Exception):
@@ -119,7 +121,7 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         if desired.gateway:
             _refuse_gateway(engine, check_mode)
             desired = dataclasses.replace(desired, gateway=desired.gateway.completed(engine.gateway))
-            result.gateway_program_missing = not _gateway_files.program()
+            result.gateway_program_missing = not _places.program()
         lacks_ca = not desired.absent and not desired.ca
         waits = lacks_ca or (bool(result.certificate_reasons) and not desired.certificate)
         plan = _plan.absent(engine) if desired.absent else _plan.present(engine, desired)
@@ -137,7 +139,9 @@ def change(desired: Desired, check_mode: bool = False, is_awaited: t.Callable[[]
         if changes:
             _plan.validate(engine, desired, plan, not waits)
         gateway_reason = "" if waits else _gateway_reason(engine, desired, plan, changes)
-        result.revocation_due = bool(engine.gateway) and any(each.path == PLACES.revocation_lists for each in changes)
+        result.revocation_due = bool(engine.gateway) and any(
+            each.path == _places.PLACES.revocation_lists for each in changes
+        )
         differs = bool(changes or reason or waits or gateway_reason)
         result.would_change = result.would_change or differs
         if lacks_ca and not check_mode and not result.certificate_reasons:
@@ -179,7 +183,7 @@ def _refuse_gateway(engine: inspect.Engine, check_mode: bool) -> None:
             "the gateway runs as a unit of systemd, which this host does not have; leave docker_gateway_enabled off "
             "for this engine."
         )
-    if not check_mode and not _gateway_files.program():
+    if not check_mode and not _places.program():
         raise inspect.EngineError(
             "HAProxy is missing on this host, which the gateway is; install it (Debian: haproxy)."
         )
@@ -187,7 +191,7 @@ def _refuse_gateway(engine: inspect.Engine, check_mode: bool) -> None:
 
 def _gateway_reason(engine: inspect.Engine, desired: Desired, plan: Plan, changes: t.Sequence[Target]) -> str:
     """Why the gateway is started, loads its files again or is stopped; '' where nothing of it happens."""
-    if any(_gateway_files.is_ours(target.path) for target in changes):
+    if any(_places.is_ours(target.path) for target in changes):
         return "the gateway gets other files" if desired.gateway else "the gateway is taken away"
     if not desired.gateway:
         return ""
@@ -423,7 +427,7 @@ def _sweep(paths: t.Iterable[pathlib.Path]) -> None:
 
 def _tidy() -> None:
     """Remove the folders that were made for a change and are empty without it."""
-    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir, PLACES.config):
+    for folder in (inspect.TLS_DIR, inspect.STATE_DIR, _service.Systemd.drop_in_dir, _places.PLACES.config):
         _files.remove_if_empty(folder)
 
 
@@ -504,7 +508,7 @@ class _Change:
             if self.after:
                 self.after.stage(self.plan.content, self.plan.daemon_json.mode)
             journal.write()
-        except (OSError, _gateway.UnitError) as error:
+        except (OSError, _places.UnitError) as error:
             _sweep(target.path for target in self.plan.targets)
             _tidy()
             why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
@@ -524,7 +528,7 @@ class _Change:
         if self.restart:
             self._restart()
         if self.gateway and self.desired.gateway:
-            _gateway.start(any(target.path == _gateway_files.UNIT for target in self.changes))
+            _gateway.start(any(target.path == _places.UNIT for target in self.changes))
             _gateway.cut(self.desired.gateway.changed_for(self.engine.gateway))
 
     def _restart(self) -> None:
@@ -569,7 +573,7 @@ def _undo(journal: _Journal, timeout: float) -> str:
     """Give all files back, restart dockerd with them if it was restarted, and say in which state the engine is."""
     service = _service.service()
     daemon = _Engine(service, _api.LocalApi(service.socket_path), max(timeout, _UNDO_TIMEOUT))
-    has_gateway = any(_gateway_files.is_ours(pathlib.Path(file["path"])) for file in journal.files)
+    has_gateway = any(_places.is_ours(pathlib.Path(file["path"])) for file in journal.files)
     tried = _gateway_settings()
     if has_gateway and not journal.gateway_ran:
         _gateway.stop()
@@ -612,10 +616,9 @@ def _undo(journal: _Journal, timeout: float) -> str:
 
 
 def _gateway_settings() -> Installed | None:
-    try:
-        return Installed.read()
-    except GatewayError:
-        return None
+    with contextlib.suppress(inspect.EngineError):
+        return inspect.installed_gateway()
+    return None
 
 
 def _state_after_undo(journal: _Journal, daemon: _Engine, problem: str) -> str:

@@ -20,6 +20,7 @@ import ipaddress
 import pathlib
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.places import Places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.scopes import ADMIN, Scope
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
 
@@ -31,45 +32,8 @@ NAMES_TO_REFUSE = "/dev/null"
 _LOG_ONLY, _REFUSED, _ALLOWED, _REDUCED = "would-be-refused", "refused", "allowed", "reduced"
 
 
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Folders of the gateway."""
-
-    config: pathlib.Path = pathlib.Path("/etc/docker-gateway")
-    run: pathlib.Path = pathlib.Path("/run/docker-gateway")
-
-    @property
-    def haproxy(self) -> pathlib.Path:
-        return self.config / "haproxy.cfg"
-
-    @property
-    def server(self) -> pathlib.Path:
-        """Certificate and key."""
-        return self.config / "server.pem"
-
-    @property
-    def ca(self) -> pathlib.Path:
-        return self.config / "ca.pem"
-
-    @property
-    def revocation_lists(self) -> pathlib.Path:
-        return self.config / "crl.pem"
-
-    @property
-    def settings(self) -> pathlib.Path:
-        return self.config / "settings.json"
-
-    @property
-    def sockets_program(self) -> pathlib.Path:
-        """What makes the folders of the sockets of SSH accounts."""
-        return self.config / "ssh_sockets.py"
-
-    def socket_of_account(self, name: str) -> pathlib.Path:
-        return gateway_sockets.folder(self.run, name) / "docker.sock"
-
-    @property
-    def master(self) -> pathlib.Path:
-        return self.run / "master.sock"
+def socket_of_account(places: Places, name: str) -> pathlib.Path:
+    return gateway_sockets.folder(places.run, name) / "docker.sock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +139,7 @@ class Config:
             yield f"frontend ssh_{account.name}"
             yield "    mode tcp"
             # The folder says who gets here. The gate of the account begins with the address that sshd has seen.
-            yield f"    bind unix@{self.places.socket_of_account(account.name)} mode 666 accept-proxy"
+            yield f"    bind unix@{socket_of_account(self.places, account.name)} mode 666 accept-proxy"
             yield (
                 f'    log-format "connection identity=%{{+Q,+E}}[var(sess.name)] scope={account.scope} '
                 f'account={account.name} src=%ci:%cp state=%ts milliseconds=%Tt sent=%B received=%U"'

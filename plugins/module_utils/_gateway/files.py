@@ -11,7 +11,6 @@ import inspect
 import os
 import pathlib
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -20,8 +19,9 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _sandbox
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config as _config
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.service import USER
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.places import GatewayError
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh.files import python
@@ -29,10 +29,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x
 from cryptography import x509 as cx509
 from cryptography.x509.oid import NameOID
 
-UNIT = pathlib.Path("/etc/systemd/system/docker-gateway.service")
-
 _NOTICE = "# Written by the role docker_gateway of the Ansible collection bulkhead.docker, which overwrites changes.\n"
-_PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
 # What OpenSSL and cryptography write alike of a name.
 _ATTRIBUTES = (
     *(NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.COUNTRY_NAME),
@@ -52,11 +49,6 @@ UMask=0077
 """
 
 
-def program() -> str:
-    """HAProxy of this host; '' where there is none."""
-    return shutil.which("haproxy", path=_PROGRAMS) or ""
-
-
 def targets(
     settings: Settings, listen: t.Sequence[str], port: int, ca: str, certificate: str, key: bytes, engine_socket: str
 ) -> list[Target]:
@@ -64,28 +56,15 @@ def targets(
     text = configuration(settings, listen, port, ca, engine_socket).render()
     lists = revocation_lists(settings.revocation_lists, ca)
     return [
-        Target(PLACES.ca, ca.encode(), 0o444, restart=False),
-        Target(PLACES.revocation_lists, lists.encode() or None, 0o444, restart=False),
-        Target(PLACES.server, certificate.encode() + key, 0o440, secret=True, restart=False, group=USER),
-        Target(PLACES.haproxy, text.encode(), 0o644, restart=False),
-        Target(UNIT, unit(_group_of(engine_socket), port).encode(), 0o644, restart=False),
-        Target(PLACES.sockets_program, inspect.getsource(gateway_sockets).encode(), 0o644, restart=False),
+        Target(places.PLACES.ca, ca.encode(), 0o444, restart=False),
+        Target(places.PLACES.revocation_lists, lists.encode() or None, 0o444, restart=False),
+        Target(places.PLACES.server, certificate.encode() + key, 0o440, secret=True, restart=False, group=places.USER),
+        Target(places.PLACES.haproxy, text.encode(), 0o644, restart=False),
+        Target(places.UNIT, unit(_group_of(engine_socket), port).encode(), 0o644, restart=False),
+        Target(places.PLACES.sockets_program, inspect.getsource(gateway_sockets).encode(), 0o644, restart=False),
         # The gateway reads from it which accounts have a socket.
-        Target(PLACES.settings, settings.dump(listen, port), 0o640, restart=False, group=USER),
+        Target(places.PLACES.settings, settings.dump(listen, port), 0o640, restart=False, group=places.USER),
     ]
-
-
-def nothing() -> list[Target]:
-    """No gateway."""
-    files = (
-        *(PLACES.haproxy, PLACES.server, PLACES.ca, PLACES.revocation_lists, UNIT, PLACES.sockets_program),
-        PLACES.settings,
-    )
-    return [Target(path, None, secret=path == PLACES.server, restart=False) for path in files]
-
-
-def is_ours(path: pathlib.Path) -> bool:
-    return path == UNIT or path.parent == PLACES.config
 
 
 def configuration(
@@ -100,7 +79,7 @@ def configuration(
         max_connections=settings.max_connections,
         max_request_rate=settings.max_request_rate,
         accounts=settings.accounts,
-        places=PLACES,
+        places=places.PLACES,
     )
 
 
@@ -182,9 +161,9 @@ def _group_of(engine_socket: str) -> str:
 
 def unit(group: str, port: int) -> str:
     capability = "CAP_NET_BIND_SERVICE" if port < 1024 else ""
-    run = f"{program() or '/usr/sbin/haproxy'} -Ws -f {PLACES.haproxy} -S {PLACES.master},mode,600"
-    check = f"{program() or '/usr/sbin/haproxy'} -c -q -f {PLACES.haproxy}"
-    folders = f"{python()} -IS {PLACES.sockets_program} {PLACES.settings} {PLACES.run}"
+    run = f"{places.program() or '/usr/sbin/haproxy'} -Ws -f {places.PLACES.haproxy} -S {places.PLACES.master},mode,600"
+    check = f"{places.program() or '/usr/sbin/haproxy'} -c -q -f {places.PLACES.haproxy}"
+    folders = f"{python()} -IS {places.PLACES.sockets_program} {places.PLACES.settings} {places.PLACES.run}"
     return (
         f"{_NOTICE}[Unit]\nDescription=Gateway to the Docker API, which says who may do what\n"
         "Wants=network-online.target\nAfter=network-online.target docker.socket\n"
@@ -192,8 +171,8 @@ def unit(group: str, port: int) -> str:
         f"[Service]\nType=notify\nExecStartPre={check}\nExecStartPre={folders}\nExecStart={run}\n"
         f"ExecReload={check}\nExecReload={folders}\nExecReload=/bin/kill -USR2 $MAINPID\n"
         "KillMode=mixed\nSuccessExitStatus=143\nRestart=always\nRestartSec=1\nOOMScoreAdjust=-500\n"
-        f"User={USER}\nGroup={USER}\nSupplementaryGroups={group}\n"
-        f"RuntimeDirectory={PLACES.run.name}\nRuntimeDirectoryMode=0755\n"
+        f"User={places.USER}\nGroup={places.USER}\nSupplementaryGroups={group}\n"
+        f"RuntimeDirectory={places.PLACES.run.name}\nRuntimeDirectoryMode=0755\n"
         f"AmbientCapabilities={capability}\nCapabilityBoundingSet={capability}\n{_SANDBOX}\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
@@ -201,16 +180,18 @@ def unit(group: str, port: int) -> str:
 
 def validate(made: t.Iterable[Target]) -> None:
     """HAProxy's own check of what it would be started with, in another folder; nothing to check without a gateway."""
-    files = {target.path: target.content for target in made if target.path.parent == PLACES.config and target.content}
-    text = files.get(PLACES.haproxy)
-    if not text or not program():
+    files = {
+        target.path: target.content for target in made if target.path.parent == places.PLACES.config and target.content
+    }
+    text = files.get(places.PLACES.haproxy)
+    if not text or not places.program():
         return
     with tempfile.TemporaryDirectory(prefix="bulkhead-", dir="/run") as folder:
-        elsewhere = text.replace(os.fsencode(PLACES.config), os.fsencode(folder))
-        for path, content in {**files, PLACES.haproxy: elsewhere}.items():
+        elsewhere = text.replace(os.fsencode(places.PLACES.config), os.fsencode(folder))
+        for path, content in {**files, places.PLACES.haproxy: elsewhere}.items():
             _files.write(pathlib.Path(folder, path.name), content, 0o400)
         done = subprocess.run(
-            (program(), "-c", "-q", "-f", str(pathlib.Path(folder, PLACES.haproxy.name))),
+            (places.program(), "-c", "-q", "-f", str(pathlib.Path(folder, places.PLACES.haproxy.name))),
             capture_output=True,
             text=True,
             errors="replace",

@@ -14,8 +14,9 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files, service
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES, GatewayError, Installed
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files, places, service
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.places import GatewayError, UnitError
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import Installed
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem, x509
 
 _LOCK = pathlib.Path("/run/bulkhead.lock")  # of changes of the engine
@@ -23,7 +24,7 @@ _LOCK_TIMEOUT = 300
 
 REFUSALS = (
     GatewayError,
-    service.UnitError,
+    UnitError,
     _service.ServiceError,
     _locks.LockError,
     x509.CertificateError,
@@ -58,13 +59,17 @@ def run(revoked: t.Collection[str], lists: str, check_mode: bool = False) -> Res
 
 def _targets(installed: Installed, revoked: t.Collection[str], lists: str) -> list[Target]:
     last = installed.settings
-    ca, server = _read(PLACES.ca).decode("ascii"), _read(PLACES.server).decode("ascii")
+    ca, server = _read(places.PLACES.ca).decode("ascii"), _read(places.PLACES.server).decode("ascii")
     wanted = dataclasses.replace(last.without(revoked), revocation_lists=_lists(lists, last.revocation_lists, ca))
     certificate = "".join(f"{block}\n" for block in pem.certificates(server))
     key, socket = pem.private_key(server).encode(), _service.service().socket_path
     made = files.targets(wanted, installed.listen, installed.port, ca, certificate, key, socket)
     files.validate(made)
-    return [target for target in made if target.path in (PLACES.revocation_lists, PLACES.haproxy, PLACES.settings)]
+    return [
+        target
+        for target in made
+        if target.path in (places.PLACES.revocation_lists, places.PLACES.haproxy, places.PLACES.settings)
+    ]
 
 
 def _lists(given: str, last: str, ca: str) -> str:
@@ -87,7 +92,7 @@ def _read(path: pathlib.Path) -> bytes:
 
 def _refuse(changes: t.Sequence[Target], revoked: t.Collection[str]) -> int:
     """The record comes last: where the run was killed before the connections have ended, the next one sees it."""
-    record = [target for target in changes if target.path == PLACES.settings]
+    record = [target for target in changes if target.path == places.PLACES.settings]
     try:
         for target in changes:
             target.stage()
@@ -109,7 +114,7 @@ def _load(changes: t.Sequence[Target]) -> None:
         for target in changes:
             target.swap()
         service.start(unit_changed=False)
-    except (service.UnitError, OSError) as error:
+    except (UnitError, OSError) as error:
         for target in changes:
             _files.restore(target.path, existed[target.path], target.old)
         service.start(unit_changed=False)

@@ -11,17 +11,10 @@ import pwd
 import subprocess
 import typing as t
 
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.settings import PLACES
-
-NAME = "docker-gateway.service"
-USER = "docker-gateway"
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.places import UnitError
 
 _RELOAD_TIMEOUT = 20
-
-
-class UnitError(Exception):
-    """What systemd said when it did not do as it was told."""
 
 
 def _systemctl(*words: str, timeout: float = 90) -> str:
@@ -49,56 +42,61 @@ def starts_at_boot() -> bool:
 def _shows(name: str) -> str:
     if not pathlib.Path("/run/systemd/system").is_dir():
         return ""
-    return _systemctl("show", NAME, f"--property={name}").strip().partition("=")[2]
+    return _systemctl("show", places.NAME, f"--property={name}").strip().partition("=")[2]
 
 
 def ensure_account() -> None:
     """The system user that it runs as."""
     try:
-        pwd.getpwnam(USER)
+        pwd.getpwnam(places.USER)
     except KeyError:
         command = ("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent")
         done = subprocess.run(
-            (*command, "--shell", "/usr/sbin/nologin", USER), capture_output=True, text=True, check=False
+            (*command, "--shell", "/usr/sbin/nologin", places.USER), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise UnitError(f"the system user {USER} could not be made: {done.stderr.strip()}") from None
+            raise UnitError(f"the system user {places.USER} could not be made: {done.stderr.strip()}") from None
 
 
 def remove_account() -> None:
-    subprocess.run(("userdel", USER), capture_output=True, check=False)
+    subprocess.run(("userdel", places.USER), capture_output=True, check=False)
 
 
 def start(unit_changed: bool) -> None:
     """Run with the files as they are, and at every boot; streams go on unless the unit itself is another one."""
     _systemctl("daemon-reload")
     if not starts_at_boot():
-        _systemctl("enable", NAME)
-    before = control.workers(PLACES.master).current if runs() else ()
+        _systemctl("enable", places.NAME)
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control  # loaded for a gateway alone
+
+    before = control.workers(places.PLACES.master).current if runs() else ()
     if not before or unit_changed:
-        _systemctl("restart", NAME)
+        _systemctl("restart", places.NAME)
         return
-    _systemctl("reload", NAME)
-    if not control.wait_for_new_worker(PLACES.master, before, _RELOAD_TIMEOUT):
+    _systemctl("reload", places.NAME)
+    if not control.wait_for_new_worker(places.PLACES.master, before, _RELOAD_TIMEOUT):
         raise UnitError(
-            f"the gateway did not load its new configuration within {_RELOAD_TIMEOUT} s; see 'journalctl -u {NAME}'"
+            f"the gateway did not load its new configuration within {_RELOAD_TIMEOUT} s; see 'journalctl -u "
+            f"{places.NAME}'"
         )
 
 
 def stop() -> None:
     """It does not come back by itself. Where there is none, nothing happens."""
     if _shows("LoadState") != "not-found" or runs():
-        subprocess.run(("systemctl", "disable", "--now", NAME), capture_output=True, check=False)
+        subprocess.run(("systemctl", "disable", "--now", places.NAME), capture_output=True, check=False)
     if runs():
-        _systemctl("stop", NAME)
+        _systemctl("stop", places.NAME)
 
 
 def cut(names: t.Collection[str]) -> int:
     """End what these identities have by former configurations."""
+    from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control
+
     try:
-        return control.cut(PLACES.master, names)
+        return control.cut(places.PLACES.master, names)
     except OSError as error:
         raise UnitError(
             f"the gateway does not answer, so that connections may go on which had to end ({error}); see "
-            f"'journalctl -u {NAME}'"
+            f"'journalctl -u {places.NAME}'"
         ) from error

@@ -11,17 +11,13 @@ import json
 import typing as t
 
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import scopes as _scopes
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Account, Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Account
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.places import GatewayError
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import pem
-
-PLACES = Places()
-
-
-class GatewayError(Exception):
-    """One sentence about a gateway that cannot be as it shall be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +116,18 @@ class Installed:
 
     @classmethod
     def read(cls) -> Installed | None:
-        content = _files.content(PLACES.settings)
+        content = _files.content(places.PLACES.settings)
         if content is None:
             return None
-        lists = pem.decode(_files.content(PLACES.revocation_lists) or b"")
+        lists = pem.decode(_files.content(places.PLACES.revocation_lists) or b"")
         try:
             record = json.loads(content)
             settings = read({**record, "revocation_lists": lists})
             return cls(settings, tuple(map(str, record["listen"])), int(record["port"]))
         except (ValueError, TypeError, KeyError, AttributeError, GatewayError) as error:
             raise GatewayError(
-                f"{PLACES.settings} is damaged ({error}); remove it and run the playbook bulkhead.docker.site, which "
-                "writes it anew."
+                f"{places.PLACES.settings} is damaged ({error}); remove it and run the playbook bulkhead.docker.site, "
+                "which writes it anew."
             ) from error
 
 

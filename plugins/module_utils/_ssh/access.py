@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.bulkhead.docker.plugins.module_utils import _detached, _files, _locks
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._files import Target
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import apply as _apply
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
@@ -36,7 +36,7 @@ REFUSALS = (
     _service.ServiceError,
     _plan.AccessError,
     _sockets.SocketError,
-    _settings.GatewayError,
+    _places.GatewayError,
     _accounts.AccountError,
     _users.UserError,
     _sshd.SshdError,

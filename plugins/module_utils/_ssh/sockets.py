@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import gateway_sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import users as _users
@@ -38,9 +39,9 @@ def _names() -> list[str]:
 
 
 def differs() -> bool:
-    return gateway_sockets.differs(_settings.PLACES.run, _names())
+    return gateway_sockets.differs(_places.PLACES.run, _names())
 
 
 def follow() -> None:
     """A number that another account has had opens nothing any more."""
-    gateway_sockets.set_access(_settings.PLACES.run, _names())
+    gateway_sockets.set_access(_places.PLACES.run, _names())

@@ -112,7 +112,7 @@ class Gateway:
         """A connection of an SSH account, as its gate makes it."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(5)
-        connection.connect(str(self.places.socket_of_account(name)))
+        connection.connect(str(config.socket_of_account(self.places, name)))
         connection.sendall(ssh_gate.announcement("192.0.2.9 40001 192.0.2.1 22"))
         return connection
 
@@ -221,7 +221,7 @@ def make(
     of_all = [*identities.values(), *(account.scope for account in found)]
     used = dict.fromkeys(name for name in of_all if name != scopes.ADMIN)
     for account in found:
-        places.socket_of_account(account.name).parent.mkdir()
+        config.socket_of_account(places, account.name).parent.mkdir()
     made = config.Config(
         binds=config.binds(["127.0.0.1"], port, False),
         socket=str(daemon.path),

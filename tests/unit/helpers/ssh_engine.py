@@ -12,8 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway.config import Places
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import socket_acl, sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
@@ -267,7 +266,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     for folder in (etc / "sshd_config.d", root / "systemd", root / "pam.d"):
         folder.mkdir(parents=True)
     (root / "docker.sock").touch()
-    places: list[tuple[t.Any, str, pathlib.Path | Places]] = [
+    places: list[tuple[t.Any, str, pathlib.Path | _places.Places]] = [
         (_sshd, "CONFIG", etc / "sshd_config"),
         (_sshd, "DROP_IN", etc / "sshd_config.d/00-docker-ssh.conf"),
         (sshd_restore, "JOURNAL", state / "journal.json"),
@@ -285,7 +284,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         (_ssh_files, "SOCKET_PROGRAM", root / "lib/docker-ssh-socket"),
         (_ssh_files, "UNITS", root / "systemd"),
         (_lock, "LOCK", root / "lock"),
-        (_settings, "PLACES", Places(root / "gateway", root / "run")),
+        (_places, "PLACES", _places.Places(root / "gateway", root / "run")),
         (_plan, "CUT", root / "cut"),
         (_pam, "ACCESS", root / "access.conf"),
     ]

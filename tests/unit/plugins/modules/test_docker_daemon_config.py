@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -65,3 +67,16 @@ def test_without_cryptography_an_engine_where_nothing_was_done_is_restored(
         assert (said["changed"], said["would_change"]) == (False, False)
         documented = answers.documented(pathlib.Path(docker_daemon_config.__file__))
         assert answers.checked(said, documented, "web1", "docker_daemon_config") == said
+
+
+def test_what_gateways_and_accounts_need_is_not_loaded_for_an_engine_without() -> None:
+    """Each execution on an engine compiles what it imports anew: those modules are two fifths of that."""
+    program = f"import sys, {docker_daemon_config.__name__}; print(*sys.modules, sep='\\n')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    ours = [
+        name.partition(".module_utils.")[2] for name in done.stdout.split() if ".docker.plugins.module_utils." in name
+    ]
+    assert "_engine.transaction" in ours
+    loaded = {name for name in ours if name.startswith(("_gateway.", "_ssh.", "_installed."))}
+    assert loaded == {"_gateway.places", "_gateway.service"}

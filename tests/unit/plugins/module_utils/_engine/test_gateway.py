@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import certificate as _certificate
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import checks, inspect, report, transaction
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, service, settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import files, places, service, settings
 from helpers import pki
 
 from plugins.module_utils._engine import test_transaction as base
@@ -43,11 +43,11 @@ class Unit:
     fails: t.ClassVar[bool] = False
 
     def start(self, unit_changed: bool) -> None:
-        loaded = settings.PLACES.haproxy.read_text(encoding="utf-8")
+        loaded = places.PLACES.haproxy.read_text(encoding="utf-8")
         if "2376" in json.dumps(inspect.read_daemon_json().get("hosts")):
-            raise service.UnitError("the port is taken")
+            raise places.UnitError("the port is taken")
         if self.fails and "id_alice" in loaded:
-            raise service.UnitError("the gateway did not load its new configuration")
+            raise places.UnitError("the gateway did not load its new configuration")
         self.set(runs=True, loaded=loaded)
 
     def stop(self) -> None:
@@ -62,12 +62,10 @@ class Unit:
 def unit(daemon: base.Daemon, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Unit:
     del daemon
     made = Unit(tmp_path / "unit.json")
-    places = config.Places(tmp_path / "gateway", tmp_path / "run")
-    for module in (settings, files, service, transaction):
-        monkeypatch.setattr(module, "PLACES", places)
-    monkeypatch.setattr(files, "UNIT", tmp_path / "units" / "docker-gateway.service")
-    monkeypatch.setattr(files, "USER", "root")
-    monkeypatch.setattr(files, "program", lambda: "/usr/sbin/haproxy")
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path / "gateway", tmp_path / "run"))
+    monkeypatch.setattr(places, "UNIT", tmp_path / "units" / "docker-gateway.service")
+    monkeypatch.setattr(places, "USER", "root")
+    monkeypatch.setattr(places, "program", lambda: "/usr/sbin/haproxy")
     monkeypatch.setattr(files, "_group_of", lambda _: "docker")
     monkeypatch.setattr(service, "runs", lambda: made.state["runs"])
     monkeypatch.setattr(service, "starts_at_boot", lambda: made.state["runs"])
@@ -78,7 +76,7 @@ def unit(daemon: base.Daemon, tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(checks, "endpoint_findings", lambda *_: [])
 
     def findings(api: base.Daemon, listen: t.Sequence[str], port: int, ca: str, certificate: str) -> list[str]:
-        text = settings.PLACES.server.read_text(encoding="ascii") if made.state["runs"] else ""
+        text = places.PLACES.server.read_text(encoding="ascii") if made.state["runs"] else ""
         served = [*api.runs["loaded"], text]
         return [] if not listen or any(certificate in one for one in served) else ["it serves another certificate"]
 
@@ -92,7 +90,7 @@ def _secure(authority: base.Authority, gateway: settings.Settings | None = None,
 
 
 def _ours() -> list[str]:
-    folders = (settings.PLACES.config, files.UNIT.parent)
+    folders = (places.PLACES.config, places.UNIT.parent)
     return sorted(path.name for folder in folders if folder.exists() for path in folder.iterdir())
 
 
@@ -153,7 +151,7 @@ def test_a_renewal_restarts_no_dockerd(daemon: base.Daemon, unit: Unit) -> None:
     assert result.changed
     assert not result.restarted
     assert daemon.runs["start"] == starts
-    assert pair in settings.PLACES.server.read_text(encoding="ascii")
+    assert pair in places.PLACES.server.read_text(encoding="ascii")
     assert unit.state["cut"] == []
 
 
@@ -187,7 +185,7 @@ def test_the_ca_of_one_group_follows_another_and_nobody_is_cut(daemon: base.Daem
 def test_a_run_without_identities_leaves_them(daemon: base.Daemon, unit: Unit) -> None:
     authority = base.Authority()
     unknown = settings.read({})
-    with pytest.raises(settings.GatewayError, match="this run knows no identities"):
+    with pytest.raises(places.GatewayError, match="this run knows no identities"):
         _secure(authority, unknown)
     assert not daemon.own_drop_in().exists()
     _secure(authority, ALICE)
@@ -231,7 +229,7 @@ def test_who_could_do_more_in_a_change_that_is_undone_is_cut(
 
 
 def test_without_haproxy_nothing_is_changed(daemon: base.Daemon, unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "program", lambda: "")
+    monkeypatch.setattr(places, "program", lambda: "")
     authority = base.Authority()
     before = base.picture(daemon)
     preview = transaction.change(base.desired(authority, gateway=ALICE), check_mode=True)
@@ -258,7 +256,7 @@ def test_a_change_that_is_killed_anywhere_is_undone(daemon: base.Daemon, unit: U
     undone = 0
     for step in itertools.count(1):
         base.reset(daemon, None)
-        for path in (*settings.PLACES.config.glob("*"), *settings.PLACES.config.glob(".*"), files.UNIT):
+        for path in (*places.PLACES.config.glob("*"), *places.PLACES.config.glob(".*"), places.UNIT):
             path.unlink(missing_ok=True)
         unit.stop()
         daemon.boot()

@@ -8,7 +8,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import calls
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import calls, config
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import ssh_gate
 from helpers import gateway as _gateway
 from helpers import pki
@@ -69,7 +69,7 @@ def test_a_gateway_that_does_otherwise_does_not_pass(gateway: _gateway.Gateway) 
 def ssh(gateway: _gateway.Gateway, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A login to docker-alice, whose gate is the real one. The file that is returned has a line for each of them."""
     gate = tmp_path / "gate"
-    path = str(gateway.places.socket_of_account("{}"))
+    path = str(config.socket_of_account(gateway.places, "{}"))
     text = pathlib.Path(ssh_gate.__file__).read_text(encoding="utf-8")
     text = text.replace(f'"{ssh_gate.LIMITED}"', f'"{path}"').replace(
         "LIMITED.format(user)", 'LIMITED.format("docker-alice")'

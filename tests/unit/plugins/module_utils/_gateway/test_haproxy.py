@@ -17,7 +17,7 @@ import time
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import control, scopes
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, control, scopes
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import ssh_gate
 from helpers import docker_api, odd_http, pki, recording_daemon
 from helpers import gateway as _gateway
@@ -287,7 +287,7 @@ def test_the_log_says_whose_account_it_is_and_where_the_login_came_from(with_acc
 
 def test_an_account_is_known_whatever_its_address(with_accounts: _gateway.Gateway) -> None:
     """Each request is logged with its identity, or refused."""
-    path = str(with_accounts.places.socket_of_account("docker-alice"))
+    path = str(config.socket_of_account(with_accounts.places, "docker-alice"))
     for connection in ("fe80::1%eth0 40000 fe80::2%eth0 22", ""):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._engine import service as _service
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import (
-    config,
     files,
+    places,
     revocation,
     service,
     settings,
@@ -30,10 +30,9 @@ DAYS = datetime.timedelta(days=9)
 def gateway(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[_gateway.Gateway]:
     """A running one, which the module believes to be the engine's."""
     made = _gateway.make(tmp_path, {"root": "admin", "alice": "status"})
-    for module in (settings, files, service, revocation):
-        monkeypatch.setattr(module, "PLACES", made.places)
-    monkeypatch.setattr(files, "USER", "root")
-    monkeypatch.setattr(files, "program", lambda: _gateway.HAPROXY)
+    monkeypatch.setattr(places, "PLACES", made.places)
+    monkeypatch.setattr(places, "USER", "root")
+    monkeypatch.setattr(places, "program", lambda: _gateway.HAPROXY)
     monkeypatch.setattr(files, "_group_of", lambda _: "docker")
     monkeypatch.setattr(revocation, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(_service, "service", lambda: types.SimpleNamespace(socket_path=str(made.daemon.path)))
@@ -58,7 +57,7 @@ def gateway(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterat
         f"-----BEGIN PRIVATE{key}".encode(),
         str(made.daemon.path),
     ):
-        if target.path != files.UNIT:
+        if target.path != places.UNIT:
             target.stage()
             target.swap()
             _files.sweep(target.path)
@@ -107,10 +106,10 @@ def test_what_haproxy_does_not_load_is_taken_back(gateway: _gateway.Gateway, mon
     def fails(unit_changed: bool) -> None:
         tried.append(unit_changed)
         if len(tried) == 1:
-            raise service.UnitError("it did not load")
+            raise places.UnitError("it did not load")
 
     monkeypatch.setattr(service, "start", fails)
-    with pytest.raises(settings.GatewayError, match=r"it did not load\. Its previous files are back"):
+    with pytest.raises(places.GatewayError, match=r"it did not load\. Its previous files are back"):
         revocation.run(["alice"], "")
     assert {path.name: path.read_bytes() for path in gateway.places.config.iterdir()} == before
     assert b"200 OK" in gateway.ask(_pair(gateway, "alice"))
@@ -150,14 +149,14 @@ def test_haproxy_checks_the_files_that_it_would_get(gateway: _gateway.Gateway, d
     found = [_files.Target(path, path.read_bytes()) for path in gateway.places.config.iterdir()]
     files.validate(found)
     made = [dataclasses.replace(one, content=b"nothing\n") if one.path.name == damaged else one for one in found]
-    with pytest.raises(settings.GatewayError, match=r"HAProxy refuses the configuration .+; nothing"):
+    with pytest.raises(places.GatewayError, match=r"HAProxy refuses the configuration .+; nothing"):
         files.validate(made)
 
 
 def test_an_engine_without_a_gateway_stays_as_it_is(
     gateway: _gateway.Gateway, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path / "none"))
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path / "none"))
     result = revocation.run(["alice"], "")
     assert (result.changed, result.gateway) == (False, False)
 

@@ -7,7 +7,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, settings
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import config, files, places, settings
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from helpers import pki
@@ -23,7 +23,7 @@ def _installed(given: dict[str, t.Any]) -> settings.Installed:
 
 
 def test_what_is_recorded_is_what_was_given(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path))
     wanted = settings.read({**GIVEN, "max_connections": 7})
     (tmp_path / "settings.json").write_bytes(wanted.dump(["192.0.2.1"], 2377))
     found = settings.Installed.read()
@@ -33,9 +33,9 @@ def test_what_is_recorded_is_what_was_given(tmp_path: pathlib.Path, monkeypatch:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"identities": {"a b": "admin"}, "listen": [], "port": 1}'])
 def test_a_record_that_is_damaged_is_said(text: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path))
     (tmp_path / "settings.json").write_text(text, encoding="ascii")
-    with pytest.raises(settings.GatewayError, match=r"settings\.json is damaged"):
+    with pytest.raises(places.GatewayError, match=r"settings\.json is damaged"):
         settings.Installed.read()
 
 
@@ -51,7 +51,7 @@ def test_a_record_that_is_damaged_is_said(text: str, tmp_path: pathlib.Path, mon
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, t.Any], said: str) -> None:
-    with pytest.raises(settings.GatewayError, match=said):
+    with pytest.raises(places.GatewayError, match=said):
         settings.read(given)
 
 
@@ -79,13 +79,13 @@ def test_a_ca_whose_name_two_libraries_write_differently_is_refused() -> None:
         x509.NameAttribute(NameOID.COMMON_NAME, "Bücher"),
         x509.NameAttribute(NameOID.EMAIL_ADDRESS, "a@example.com"),
     ):
-        with pytest.raises(settings.GatewayError, match="has a name that the gateway cannot compare"):
+        with pytest.raises(places.GatewayError, match="has a name that the gateway cannot compare"):
             files.configuration(wanted, ["127.0.0.1"], 2376, _named(attribute), "/run/docker.sock")
 
 
 def test_an_issuing_ca_is_refused() -> None:
     issuing = pki.Authority("issuing", above=pki.Authority("root", path_length=1))
-    with pytest.raises(settings.GatewayError, match="is signed by another one"):
+    with pytest.raises(places.GatewayError, match="is signed by another one"):
         files.configuration(settings.read(GIVEN), ["127.0.0.1"], 2376, issuing.pem, "/run/docker.sock")
 
 
@@ -102,7 +102,7 @@ def test_a_gateway_is_not_let_to_the_socket_by_being_root(tmp_path: pathlib.Path
     if os.geteuid():
         pytest.skip("the file has to be root's")
     (tmp_path / "docker.sock").touch()
-    with pytest.raises(settings.GatewayError, match="belongs to the group root"):
+    with pytest.raises(places.GatewayError, match="belongs to the group root"):
         files._group_of(str(tmp_path / "docker.sock"))
 
 
@@ -138,7 +138,7 @@ def test_an_identity_is_known_by_the_cas_of_its_groups_alone(
     given, cas = _of_groups(ann=["staging"], bob=["ops"], cat=["staging", "ops"], dan=[])
     assert _issuers(given, cas) == {"ann": ["staging"], "bob": ["ops"], "cat": ["staging", "ops"]}
     # A revocation makes the files from the record, and a run of engines alone knows the groups and nobody else.
-    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path))
     (tmp_path / "settings.json").write_bytes(settings.read(given).dump(["192.0.2.1"], 2376))
     installed = settings.Installed.read()
     assert installed
@@ -153,7 +153,7 @@ def test_who_was_in_a_group_is_in_none_where_the_engine_has_none_any_more(
 ) -> None:
     """A certificate with that name by the CA for all is somebody else's, in every run that does not know better."""
     given, cas = _of_groups(ann=["staging"], bob=["default"])
-    monkeypatch.setattr(settings, "PLACES", config.Places(tmp_path))
+    monkeypatch.setattr(places, "PLACES", places.Places(tmp_path))
     installed: settings.Installed | None = settings.Installed(settings.read(given), ("192.0.2.1",), 2376)
     for _ in range(2):
         alone = settings.read({}).completed(installed)
@@ -195,9 +195,9 @@ def test_who_was_in_before_there_were_groups_is_not_cut() -> None:
 def test_groups_that_cannot_be_told_apart_are_refused() -> None:
     given, cas = _of_groups(ann=["staging"])
     given["groups"][0]["ca_certificate"] = given["groups"][1]["ca_certificate"]
-    with pytest.raises(settings.GatewayError, match="several access groups have a CA with the name CN="):
+    with pytest.raises(places.GatewayError, match="several access groups have a CA with the name CN="):
         _issuers(given, cas)
-    with pytest.raises(settings.GatewayError, match="is not the name of an access group"):
+    with pytest.raises(places.GatewayError, match="is not the name of an access group"):
         settings.read({**given, "groups": [{"name": "../x", "ca_certificate": ""}]})
 
 

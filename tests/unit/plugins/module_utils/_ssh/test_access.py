@@ -7,6 +7,7 @@ import typing as t
 
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils import _locks
+from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import places as _places
 from ansible_collections.bulkhead.docker.plugins.module_utils._gateway import settings as _settings
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access as _access
@@ -221,7 +222,7 @@ def test_one_account_is_rewritten_and_all_others_are_left_alone(engine: Engine) 
     """As by a revocation: whoever waits for a socket, or has an account that nobody asks for, is not in its way."""
     _gateway_knows(limited="status")
     give(user("team", ED25519, OTHER), user("docker-alice"), user("limited", scope="status"), BOB)
-    _settings.PLACES.settings.unlink()
+    _places.PLACES.settings.unlink()
     result = give(user("team", OTHER), user("docker-alice", state="absent"), keep=["*"])
     assert (result.removed, result.users) == (["docker-alice"], ["team", "docker-bob", "limited"])
     assert ED25519 not in (_ssh_files.KEYS / "team").read_text(encoding="utf-8")
@@ -412,8 +413,8 @@ def _gateway_knows(**scopes: str) -> None:
             "scopes": [{"name": scope, "rules": ["GET /_ping"]} for scope in set(scopes.values())],
         }
     )
-    _settings.PLACES.config.mkdir(exist_ok=True)
-    _settings.PLACES.settings.write_bytes(wanted.dump(["127.0.0.1"], 2376))
+    _places.PLACES.config.mkdir(exist_ok=True)
+    _places.PLACES.settings.write_bytes(wanted.dump(["127.0.0.1"], 2376))
 
 
 def test_an_account_with_a_limited_scope_is_not_let_to_the_docker_socket(engine: Engine) -> None:
