@@ -71,9 +71,11 @@ class ActionModule(ActionBase):
             result["warnings"] = [
                 f"{', '.join(left_out)} on {host} was revoked and is left out. Take it out of docker_client_identities."
             ]
+        users = client_host.users(settings, identities, failed, bool(self._task.check_mode))
         result.update(
             changed=False,
-            users=client_host.users(settings, identities, failed, bool(self._task.check_mode)),
+            users=users,
+            contexts_right=client_host.contexts_right(users, given["answers"]),
             identities=identities,
             due=due,
             requested=requested,

@@ -130,6 +130,12 @@ users:
   returned: when O(absent=false)
   type: list
   elements: dict
+contexts_right:
+  description: >-
+    The number of contexts of all users, where O(answers) say that each user has them as they shall be; null where one has not, or has not said
+    so.
+  returned: when O(absent=false)
+  type: int
 identities:
   description: The identities with what O(answers) say about them, without those that were revoked.
   returned: when O(absent=false)

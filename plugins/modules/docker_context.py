@@ -20,6 +20,7 @@ author:
   - The bulkhead.docker maintainers (@bulkhead)
 extends_documentation_fragment:
   - bulkhead.docker.context
+  - bulkhead.docker.context.folder
 options:
   name:
     description:

@@ -17,62 +17,9 @@ author:
   - The bulkhead.docker maintainers (@bulkhead)
 extends_documentation_fragment:
   - bulkhead.docker.context
+  - bulkhead.docker.context.folder
+  - bulkhead.docker.context.contexts
 options:
-  contexts:
-    description: The contexts that shall exist.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description:
-          - Name of the context, as Docker allows it. It has at least two characters, the first one a letter or digit, the
-            others letters, digits or one of C(_.+-). V(default) is Docker's own.
-        type: str
-        required: true
-      docker_host:
-        description: The endpoint, C(unix:///PATH), C(ssh://USER@HOST) or C(tcp://HOST:PORT).
-        type: str
-        required: true
-      ca_path:
-        description: The trust bundle that the engine's certificate is checked with. Needed for C(tcp://), and only there.
-        type: path
-      client_cert:
-        description: The client's certificate. Needed for C(tcp://), and only there.
-        type: path
-      client_key:
-        description: The private key of O(contexts[].client_cert), not encrypted. Needed for C(tcp://), and only there.
-        type: path
-      validate_certs:
-        description: Whether clients check the engine's certificate. With V(false), whoever sits in between can be the engine.
-        type: bool
-        default: true
-      description:
-        description: What C(docker context ls) shows beside the name. An empty string removes it; not set, it stays.
-        type: str
-      cert_path:
-        description:
-          - The folder that has O(contexts[].ca_path), O(contexts[].client_cert) and O(contexts[].client_key) as C(ca.pem), C(cert.pem) and
-            C(key.pem), for tools that read no contexts. Needed for C(tcp://) with O(env_files=true).
-        type: path
-  env_files:
-    description:
-      - Write files for tools that read no contexts into C(~/.bulkhead/env/NAME), where C(NAME) is that of the context. C(docker.env) has
-        E(DOCKER_HOST), E(DOCKER_TLS_VERIFY) and E(DOCKER_CERT_PATH), for shells, systemd, Docker's Python library, dockerode and
-        Testcontainers; C(.testcontainers.properties) has the same for Testcontainers for Java, Go and Node.js, over TLS alone;
-        C(docker.tf) has the block of the provider C(kreuzwerker/docker).
-      - They hold no key. Those of O(context_set) that are there go with V(false), and each goes with its context.
-    type: bool
-    default: false
-  current:
-    description:
-      - Name of the context to make the current one. It is one of O(contexts), another one that exists, or V(default).
-      - Not set, the current one stays, unless it is removed; then Docker's default context becomes current.
-    type: str
-  purge:
-    description: Remove the contexts of O(context_set) that this module made earlier and that O(contexts) does not name any more.
-    type: bool
-    default: false
   remove_accounts:
     description: >-
       Remove the contexts that this module made, in any set, whose C(ssh://) endpoint logs in as one of these users, unless O(contexts)
@@ -88,12 +35,6 @@ options:
     type: list
     elements: str
     default: []
-  context_set:
-    description: >-
-      Name of the set that O(contexts) lists. Somebody whose contexts come from several inventories gives each a set of its own,
-      so that O(purge) in one leaves the others alone.
-    type: str
-    default: bulkhead
 seealso:
   - module: bulkhead.docker.docker_context
   - module: community.docker.docker_context_info
@@ -188,6 +129,7 @@ current_context_name:
   sample: default
 """
 
+import dataclasses
 import os
 import sys
 import typing as t
@@ -197,11 +139,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import (
     cli_config,
+    declaration,
     env_files,
     options,
     plan,
     store,
-    surroundings,
 )
 
 try:
@@ -238,24 +180,9 @@ def is_for(names: t.Collection[str], accounts: t.Collection[str]) -> t.Callable[
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "contexts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "docker_host": {"type": "str", "required": True},
-                    **options.ARGUMENTS,
-                    "cert_path": {"type": "path"},
-                },
-            },
-            "env_files": {"type": "bool", "default": False},
-            "current": {"type": "str"},
-            "purge": {"type": "bool", "default": False},
+            **options.DECLARED,
             "remove_accounts": {"type": "list", "elements": "str", "default": []},
             "remove_identities": {"type": "list", "elements": "str", "default": []},
-            "context_set": {"type": "str", "default": "bulkhead"},
-            "config_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -268,27 +195,18 @@ def main() -> None:
             "remove_identities needs it to read certificates."
         )
     try:
-        pairs = [options.from_options(context, module.check_mode) for context in given["contexts"]]
-        result = plan.run(
-            plan.Wanted(
-                contexts=tuple(context for context, _ in pairs),
-                current=given["current"] or "",
-                set_name=given["context_set"],
-                purge=given["purge"],
-                gone=belongs_to(*leaving) if any(leaving) else None,
-                env_files=given["env_files"],
-                env_gone=is_for(*leaving),
-            ),
-            module.check_mode,
-            store.Store(root),
+        declared = declaration.of_options(given, module.check_mode)
+        wanted = dataclasses.replace(
+            declared.wanted, gone=belongs_to(*leaving) if any(leaving) else None, env_gone=is_for(*leaving)
         )
+        result = plan.run(wanted, module.check_mode, store.Store(root))
     except (options.StoreError, cli_config.ConfigError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
         module.fail_json(msg=f"The Docker contexts in {root} cannot be changed: {error}.")
-    for path in sorted({path for _, missing in pairs for path in missing}):
+    for path in declared.missing:
         module.warn(f"{path} does not exist yet; the run itself needs it.")
-    for warning in (*result.warnings, *surroundings.warnings(root, (context.host for context, _ in pairs), os.environ)):
+    for warning in (*result.warnings, *declared.warnings(root, os.environ)):
         module.warn(f"{warning}.")
     module.exit_json(
         changed=result.changed,

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_identity_info
-short_description: Gather the state of a user's client identities
+short_description: Gather the state of a user's client identities and contexts
 version_added: "0.1.0"
 description:
   - Reads the keys, certificates and trust bundles of the user that it runs as, in C(~/.bulkhead), and says which identities have to be
     issued and why. No private key is returned.
   - A file that cannot be read is a reason for that identity and for no other.
+  - Says, too, whether the Docker contexts of the user are those that are declared, so that nobody has to ask for that again.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
+extends_documentation_fragment:
+  - bulkhead.docker.context.folder
+  - bulkhead.docker.context.contexts
 requirements:
   - python3-cryptography 3.3 or later on the host, unless O(identities) is empty
 attributes:
@@ -100,6 +104,7 @@ EXAMPLES = r"""
       - name: alice
       - name: ci
         valid_days: 90
+    contexts: []
     ca_certificate: "{{ lookup('ansible.builtin.file', 'ca.pem') }}"
   become: true
   become_user: alice
@@ -116,6 +121,11 @@ user:
   returned: success
   type: str
   sample: alice
+contexts_right:
+  description: >-
+    Whether M(bulkhead.docker.docker_contexts) would change nothing with O(contexts) and the options about them, and has nothing to warn of.
+  returned: success
+  type: bool
 identities:
   description: The identities, in the order of O(identities).
   returned: success
@@ -213,6 +223,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bulkhead.docker.plugins.module_utils._contexts import declaration, options
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities import ending, layout
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import key_types
 
@@ -292,6 +303,7 @@ def main() -> None:
             "key_size": {"type": "int", "default": 3072, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
             "force": {"type": "bool", "default": False},
+            **options.DECLARED,
         },
         supports_check_mode=True,
     )
@@ -311,7 +323,13 @@ def main() -> None:
             theirs = dataclasses.replace(rule, client_ca=identity["client_ca"], last=last)
             where = layout.Layout(home, identity["name"], identity["group"])
             found.append(status.status(where, theirs, source, identity["groups"]))
-    module.exit_json(changed=False, home=str(home), user=account(), identities=found)
+    module.exit_json(
+        changed=False,
+        home=str(home),
+        user=account(),
+        identities=found,
+        contexts_right=declaration.is_met(given, os.environ),
+    )
 
 
 if __name__ == "__main__":

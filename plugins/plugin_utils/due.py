@@ -44,6 +44,7 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
         "holders": [] if plan["check_mode"] else record.unrecorded(plan, ca),
         "ended": record.ended(plan, ca),
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
+        "contexts": [name for name in plan["clients"] if not _has_contexts(plan, name, variables[name], ca)],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
         "engines": [] if waits else changed,
         "batches": len(batches),
@@ -132,6 +133,21 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
             "ssh" in plan["clients"][name]["transports"]
             and not handover.has_all_keys(plan, name, variables, ca.get("revoked") or ())
         )
+    )
+
+
+def _has_contexts(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
+    """Whether a client host has the contexts that it was asked for with its identities, and nothing has changed since.
+
+    The settings of ssh need what engines have answered meanwhile.
+    """
+    report, client = _mapping(variables.get("docker_client_report")), plan["clients"][name]
+    return (
+        plan["playbook"] == "site"
+        and "ssh" not in client["transports"]
+        and not _client_is_due(plan, name, variables, ca)
+        and isinstance(report.get("contexts"), int)
+        and report.get("purge") is (bool(client["purge"]) and not record.unknown(plan, ca)["engines"])
     )
 
 

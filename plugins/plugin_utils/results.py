@@ -356,7 +356,9 @@ def _client(playbook: str, variables: Values) -> Record:
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or "",
         "changed": any(answer.get("changed") is True for answer in answers),
-        "contexts": sum(len(_entries(answer.get("contexts"))) for answer in contexts) if contexts else None,
+        "contexts": sum(len(_entries(answer.get("contexts"))) for answer in contexts)
+        if contexts
+        else report.get("contexts"),
         "identities": _identities(playbook, _entries(report.get("identities"))),
         "failures": _entries(report.get("failures")),
         "findings": [*_entries(report.get("failures")), *filter(None, [variables.get("docker_client_not_removed")])],

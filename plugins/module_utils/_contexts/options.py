@@ -24,6 +24,25 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "validate_certs": {"type": "bool", "default": True},
     "description": {"type": "str"},
 }
+# What docker_contexts and docker_identity_info take for a whole set.
+DECLARED: dict[str, dict[str, t.Any]] = {
+    "contexts": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "docker_host": {"type": "str", "required": True},
+            **ARGUMENTS,
+            "cert_path": {"type": "path"},
+        },
+    },
+    "env_files": {"type": "bool", "default": False},
+    "current": {"type": "str"},
+    "purge": {"type": "bool", "default": False},
+    "context_set": {"type": "str", "default": "bulkhead"},
+    "config_dir": {"type": "path"},
+}
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]+")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+$-]*")

@@ -144,6 +144,7 @@ def honest(module: str, options: Answer, state: Answer, folder: pathlib.Path) ->
         "docker_daemon_config": _daemon_config,
         "docker_identity_info": _identity_info,
         "docker_identity": _identity,
+        "docker_contexts": _contexts,
         "docker_endpoint_info": _endpoints,
         "docker_ssh_endpoint_info": _endpoints,
         "docker_gateway": lambda *_: {"gateway": bool(state.get("gateway")), "ended": 0},
@@ -237,7 +238,19 @@ def _identity_info(options: Answer, state: Answer) -> Answer:
                 "repairs": [],
             }
         )
-    return {"home": "/home/u", "user": "u", "identities": found}
+    right = state.get("contexts") == _declared(options) and not any(one["reasons"] for one in found)
+    return {"home": "/home/u", "user": "u", "identities": found, "contexts_right": right}
+
+
+def _contexts(options: Answer, state: Answer) -> Answer:
+    changed = state.get("contexts") != _declared(options)
+    if not options["_ansible_check_mode"]:
+        state["contexts"] = _declared(options)
+    return {"changed": changed}
+
+
+def _declared(options: Answer) -> list[list[str]]:
+    return [[one["name"], one["docker_host"]] for one in options["contexts"]]
 
 
 def _identity(options: Answer, state: Answer) -> Answer:

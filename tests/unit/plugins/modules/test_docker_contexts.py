@@ -136,3 +136,36 @@ def test_runs_at_the_same_time_do_not_lose_anything(tmp_path: Path, run_module: 
     folder = Path(inspect(tmp_path, "shared")["Storage"]["TLSPath"]) / "docker"
     pair = [(folder / name).read_bytes() for name in ("cert.pem", "key.pem")]
     assert pair in [[identity.cert.read_bytes(), identity.key.read_bytes()] for identity in identities]
+
+
+def test_the_identities_tell_whether_the_contexts_are_right(
+    tmp_path: Path, run_module: Run, identities: list[Any]
+) -> None:
+    def right(env: dict[str, str] | None = None, **options: Any) -> bool:
+        asked = {"contexts": declared("web1", "web2", identity=mine), "current": "web1", "purge": True, **options}
+        answer = run_module("docker_identity_info", env=env, identities=[], **asked)
+        assert answer["changed"] is False
+        return bool(answer["contexts_right"])
+
+    mine = identities[0]
+    assert not right(), "there are none"
+    assert tree(tmp_path) == {}, "and it has made none"
+    run_module("docker_contexts", contexts=declared("web1", "web2", identity=mine), current="web1")
+    assert right()
+    assert not right(current="web2")
+    assert not right(env_files=True)
+    assert not right(contexts=declared("web1", identity=mine), current="web1"), "the other one goes"
+    assert right(contexts=declared("web1", identity=mine), purge=False)
+    assert not right(contexts=declared("web1", "web2", identity=identities[1])), "another certificate"
+    assert not right(contexts=[{"name": "-", "docker_host": "web1"}]), "docker_contexts says what is wrong with it"
+    assert not right({"HTTPS_PROXY": "http://proxy.example:3128"}), "docker_contexts warns of it"
+    docker(tmp_path, "context", "use", "default")
+    assert not right()
+    docker(tmp_path, "context", "use", "web1")
+    assert right()
+    key = tmp_path / "key.pem"
+    key.write_bytes(Path(tls(mine)["client_key"]).read_bytes())
+    elsewhere = [{**context, "client_key": str(key)} for context in declared("web1", "web2", identity=mine)]
+    assert right(contexts=elsewhere)
+    key.unlink()
+    assert not right(contexts=elsewhere), "the key is gone"

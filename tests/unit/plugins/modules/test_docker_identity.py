@@ -19,7 +19,7 @@ def test_an_identity_is_gathered_installed_and_removed(tmp_path: pathlib.Path, r
     scratch.mkdir()
     cert, key = (pathlib.Path(path) for path in authority.pair(scratch, "alice", CLIENT, days=100))
     identities: list[dict[str, t.Any]] = [{"name": "alice"}]
-    asked = {"identities": identities, "ca_certificate": authority.pem}
+    asked = {"identities": identities, "ca_certificate": authority.pem, "contexts": []}
     fresh = run_module("docker_identity_info", **asked)
     assert (fresh["user"], fresh["home"]) == (getpass.getuser(), str(tmp_path))
     assert [(found["name"], found["new_key"]) for found in fresh["identities"]] == [("alice", True)]
@@ -74,7 +74,8 @@ def test_one_identity_s_failure_is_no_other_s(tmp_path: pathlib.Path, run_module
 
 def test_what_cannot_be_answered_is_refused(run_module: Run) -> None:
     def refusal(**options: t.Any) -> str:
-        return str(run_module("docker_identity_info", **{"identities": [{"name": "a"}], **options})["msg"])
+        asked = {"identities": [{"name": "a"}], "contexts": [], **options}
+        return str(run_module("docker_identity_info", **asked)["msg"])
 
     assert "cannot be the name of a folder" in refusal(identities=[{"name": "a/b"}])
     assert "renews in every run" in refusal(identities=[{"name": "a", "valid_days": 30}])

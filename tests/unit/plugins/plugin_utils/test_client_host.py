@@ -449,3 +449,15 @@ def test_who_has_ended_is_left_out() -> None:
     assert client_host.problems(wrong) == [
         "expires of the identity 'alice' has to be a day: 'soon' is no date such as 2030-12-31."
     ]
+
+
+def test_contexts_are_right_where_every_user_has_said_so_and_has_not_failed() -> None:
+    users = [
+        {"user": "", "failed": False, "contexts": [{}, {}]},
+        {"user": "alice", "failed": False, "contexts": [{}]},
+    ]
+    said = [{"item": {"user": user}, "contexts_right": True} for user in ("", "alice")]
+    assert client_host.contexts_right(users, said) == 3
+    assert client_host.contexts_right(users, said[:1]) is None
+    assert client_host.contexts_right(users, [said[0], {**said[1], "contexts_right": False}]) is None
+    assert client_host.contexts_right([users[0], {**users[1], "failed": True}], said) is None

@@ -26,7 +26,7 @@ CA: dict[str, Any] = {
 }
 ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
 DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
-CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B"}
+CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B", "contexts": 3, "purge": False}
 
 
 def planned(playbook: str = "site", **given: Any) -> dict[str, Any]:
@@ -43,6 +43,7 @@ def test_where_everything_is_right_nothing_is_due() -> None:
         "ca": False,
         "holders": [],
         "clients": [],
+        "contexts": [],
         "incomplete": [],
         "engines": [],
         "batches": 0,
@@ -332,3 +333,20 @@ def test_a_client_is_due_unless_all_is_right(client: Any) -> None:
 def test_a_client_that_uses_ssh_is_asked_for_its_keys() -> None:
     made = planned(hosts={"localhost": {"docker_client_transports": ["tls", "ssh"]}})
     assert found(made)["clients"] == ["localhost"]
+
+
+def test_contexts_are_due_unless_they_were_right_and_nothing_has_changed_since() -> None:
+    def due_contexts(client: Any = CLIENT, playbook: str = "site", **given: Any) -> Any:
+        return found(planned(playbook, **given), client=client)["contexts"]
+
+    assert due_contexts() == []
+    assert due_contexts({}) == ["localhost"]
+    assert due_contexts({**CLIENT, "contexts": None}) == ["localhost"], "one is not right, or nobody has said so"
+    assert due_contexts({**CLIENT, "is_due": True}) == ["localhost"], "they get another certificate"
+    assert due_contexts({**CLIENT, "ca_certificate": "A"}) == ["localhost"], "they get another CA"
+    assert due_contexts({**CLIENT, "purge": True}) == ["localhost"], (
+        "it was another one when they were asked about"
+    )
+    assert due_contexts(playbook="renew") == ["localhost"], "what a name may have changes within others than site"
+    with_ssh = {"localhost": {"docker_client_transports": ["tls", "ssh"]}}
+    assert due_contexts(hosts=with_ssh) == ["localhost"], "the engines answer with what ssh knows them by"

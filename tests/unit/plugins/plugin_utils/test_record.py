@@ -284,8 +284,9 @@ def test_a_run_records_whom_it_gives_access_and_nobody_twice() -> None:
     assert record.unrecorded(site, ca(holders=wanted)) == []
     assert record.unrecorded(site, ca(holders=wanted[:1], revoked=["ops"])) == []
     assert record.unrecorded(planned("renew"), ca()) == [], "it sets nobody up"
-    assert record.unrecorded(site, ca(exists=False)) == [], "there is nothing to keep it in"
+    assert record.unrecorded(site, ca(exists=False)) == wanted, "whatever makes the CA records them"
     assert record.unrecorded(planned("engines"), ca()) == wanted[:1]
+    assert record.unrecorded(planned("engines"), ca(exists=False)) == [], "there is nothing to keep it in"
 
 
 def test_a_rotation_that_revokes_records_whom_it_gives_a_certificate() -> None:
