@@ -5,17 +5,20 @@
 """Runs a module and takes its answer as data: it sets no variable, and has the keys and types that are documented.
 
 Every module of this collection has an action of its name that is this one. Others are named: `name` and `options`.
+On the control node itself, one of this collection's modules runs in a copy of Ansible's process.
 """
 
 from __future__ import annotations
 
 import gc
 import pathlib
+import sys
 import typing as t
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers
+from ansible_collections.bulkhead.docker.plugins.plugin_utils import answers, here
 
 _COLLECTION = "bulkhead.docker."
 _OWN_NAME = "docker_module"
@@ -24,11 +27,14 @@ _OWN_NAME = "docker_module"
 class ActionModule(ActionBase):
     """Either `docker_module` itself, with the module's name and options, or one of this collection's modules."""
 
+    _is_here = False  # whether the module runs in a copy of this process
+
     def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         # A task has a process of its own, where a collection would read all that Ansible holds: 50 ms for each host.
         gc.freeze()
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         name, options = self._asked()
+        self._is_here = name.startswith(_COLLECTION) and self._is_control_node(task_vars or {})
         result.update(self.answer_of(name, options, task_vars))
         result.update(answers.interpreter(self._discovered_interpreter_key, self._discovered_interpreter))
         return result
@@ -62,6 +68,31 @@ class ActionModule(ActionBase):
             shared_loader_obj=self._shared_loader_obj,
         )
         return action.run(task_vars=task_vars)  # type: ignore[no-any-return]
+
+    def _is_control_node(self, task_vars: t.Mapping[str, t.Any]) -> bool:
+        """Whether the module would get the Python that runs Ansible, as the same user and in the same environment."""
+        if self._task.delegate_to:
+            task_vars = (task_vars.get("ansible_delegated_vars") or {}).get(self._task.delegate_to) or {}
+        return (
+            self._connection.transport == "local"
+            and not self._connection.become
+            and not constants.DEFAULT_KEEP_REMOTE_FILES
+            and not self._compute_environment_string().strip()
+            and self._templar.template(task_vars.get("ansible_python_interpreter")) == sys.executable
+        )
+
+    def _is_pipelining_enabled(self, module_style: str, wrap_async: bool = False) -> bool:
+        """Nothing is written to files there."""
+        return self._is_here or super()._is_pipelining_enabled(module_style, wrap_async)
+
+    def _low_level_execute_command(self, cmd: str, *args: t.Any, **options: t.Any) -> dict[str, t.Any]:
+        program = options.get("in_data")
+        if not self._is_here or not program:
+            return super()._low_level_execute_command(cmd, *args, **options)  # type: ignore[no-any-return]
+        code, *said = here.run(program, self._loader.get_basedir())
+        output, error = (text.decode("utf-8", "surrogateescape") for text in said)
+        lines = {"stdout_lines": output.splitlines(), "stderr_lines": error.splitlines()}
+        return {"rc": code, "stdout": output, "stderr": error, **lines}
 
     def _refuse_files(self, task_vars: dict[str, t.Any] | None) -> None:
         """Without pipelining, Ansible writes a module and its options into a file on the host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,42 @@ def test_a_passphrase_goes_to_no_host_that_would_keep_it_in_a_file(run: Any, pip
     assert seen["answer"]["msg"].startswith("The passphrase would be in a file on the host for a moment, because web1 ")
     # With it, the host is asked.
     assert "does not answer as" in run({**task, "vars": {"ansible_pipelining": True}}, {"msg": "well"})["answer"]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "starts"),
+    [
+        ({}, False),
+        ({"check_mode": True}, False),
+        ({"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}, False),
+        ({"environment": {"LC_ALL": "C"}}, True),
+        ({"vars": {"ansible_python_interpreter": "{{ playbook_dir }}/python"}}, True),
+    ],
+)
+def test_the_control_node_answers_in_a_copy_of_the_process_where_another_python_would_not_differ(
+    tmp_path: Path, keywords: dict[str, Any], starts: bool
+) -> None:
+    """Whatever could make a difference starts a Python as on any host, and the answer is the same."""
+    site, started = tmp_path / "site", tmp_path / "started"
+    site.mkdir()
+    tell = f"import sys\nwith open({str(started)!r}, 'a') as file:\n    print(*sys.orig_argv, file=file)\n"
+    (site / "sitecustomize.py").write_text(tell, encoding="utf-8")
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    (tmp_path / "python").chmod(0o755)
+    task = {"bulkhead.docker.docker_ca_info": {"dir": str(tmp_path / "ca")}, "register": "answer", **keywords}
+    told = {"ansible.builtin.debug": {"msg": "{{ answer.exists }} {{ answer.changed }} {{ answer.path }}"}}
+    plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [task, told]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(plays), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(site),
+        "ANSIBLE_HOME": str(tmp_path / "home"),
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".ansible/collections"),
+        "ANSIBLE_LOCALHOST_WARNING": "false",
+        "ANSIBLE_PIPELINING": "true",
+    }
+    command = ["ansible-playbook", tmp_path / "play.yml"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert f"False False {tmp_path / 'ca'}" in done.stdout, done.stdout + done.stderr
+    lines = started.read_text(encoding="utf-8").splitlines()
+    assert ([line for line in lines if "ansible-playbook" not in line] != []) == starts

@@ -344,9 +344,7 @@ def test_contexts_are_due_unless_they_were_right_and_nothing_has_changed_since()
     assert due_contexts({**CLIENT, "contexts": None}) == ["localhost"], "one is not right, or nobody has said so"
     assert due_contexts({**CLIENT, "is_due": True}) == ["localhost"], "they get another certificate"
     assert due_contexts({**CLIENT, "ca_certificate": "A"}) == ["localhost"], "they get another CA"
-    assert due_contexts({**CLIENT, "purge": True}) == ["localhost"], (
-        "it was another one when they were asked about"
-    )
+    assert due_contexts({**CLIENT, "purge": True}) == ["localhost"], "it was another one when they were asked about"
     assert due_contexts(playbook="renew") == ["localhost"], "what a name may have changes within others than site"
     with_ssh = {"localhost": {"docker_client_transports": ["tls", "ssh"]}}
     assert due_contexts(hosts=with_ssh) == ["localhost"], "the engines answer with what ssh knows them by"
