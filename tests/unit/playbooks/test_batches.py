@@ -13,10 +13,11 @@ from helpers.slow import slow
 
 
 @pytest.mark.parametrize("in_place", [(), ("web1",)], ids=["all are due", "the first is not due"])
-def test_every_engine_of_a_batch_gets_its_certificate(tmp_path: Path, in_place: tuple[str, ...]) -> None:
-    fleet = Fleet.make(tmp_path / "fleet")
+def test_every_engine_of_a_batch_gets_its_certificate(
+    secured_once: Fleet, tmp_path: Path, in_place: tuple[str, ...]
+) -> None:
+    fleet = secured_once.copy(tmp_path / "fleet") if in_place else Fleet.make(tmp_path / "fleet")
     if in_place:
-        assert not fleet.play("site").failed
         state = tmp_path / "fleet/hosts/web2/state.json"
         state.write_text(json.dumps({}), encoding="utf-8")  # as if it had been installed anew
 
