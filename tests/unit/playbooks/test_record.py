@@ -76,7 +76,7 @@ def test_nobody_s_ca_goes_who_is_not_asked(
 
 @pytest.mark.parametrize(
     ("playbook", "extra"),
-    [("rotate_ca", {}), slow("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
+    [slow("rotate_ca", {}), ("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
 )
 def test_who_is_gone_for_good_is_left_out_by_name(
     secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any]
