@@ -44,7 +44,7 @@ def picture(fleet: Fleet) -> list[Any]:
     ("playbook", "extra", "says"),
     [
         ("rotate_ca", {}, "The CA is not replaced, because these hosts would be shut out."),
-        (
+        slow(
             "revoke_client",
             {"docker_revoke_name": "jenkins", "docker_revoke_by_rotation": True},
             "The CA is not replaced, because these hosts would be shut out.",
