@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import re
 
 import pytest
@@ -39,6 +40,7 @@ def subject(path: str) -> str:
     return next(name for name, pattern in SUBJECTS.items() if re.search(pattern, path))
 
 
+@functools.cache
 def missing() -> dict[str, list[messages.Message]]:
     """The sentences that no entry fits, by subject."""
     known = entries()

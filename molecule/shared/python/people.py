@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 
 @dataclasses.dataclass(frozen=True)
 class Person:
@@ -76,3 +78,9 @@ Converge = Callable[..., Done]
 
 
 Sign = Callable[[str, str], pathlib.Path]
+
+
+def only_on(name: str, *hosts: str) -> None:
+    """What does not depend on the release is tried on one host: each run of the playbook takes seconds."""
+    if name not in hosts:
+        pytest.skip(f"tried on {' and '.join(hosts)}")

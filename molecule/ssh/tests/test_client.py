@@ -61,8 +61,8 @@ def test_key_and_files_are_the_user_s_alone(host: Host) -> None:
     assert not host.file("/home/ops/.bulkhead/identities").exists, "without TLS there are no certificates"
 
 
-def verify(lab: Any, name: str, address: str, account: str) -> dict[str, Any]:
-    """What somebody outside finds out about an account."""
+def verify(lab: Any, name: str, account: str, *addresses: str) -> list[dict[str, Any]]:
+    """What somebody outside finds out about an account on engines."""
     program = [
         "ansible",
         name,
@@ -72,17 +72,19 @@ def verify(lab: Any, name: str, address: str, account: str) -> dict[str, Any]:
         "bulkhead.docker.docker_ssh_endpoint_info",
     ]
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    endpoints = [{"name": address, "address": address, "account": account}]
+    endpoints = [{"name": address, "address": address, "account": account} for address in addresses]
     command = [*program, "-a", json.dumps({"endpoints": endpoints})]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "SUCCESS" in done.stdout, done.stdout + done.stderr
-    answer: dict[str, Any] = yaml.safe_load(done.stdout.split("=>", 1)[1])["endpoints"][0]  # JSON or, in Molecule, YAML
-    return answer
+    # JSON or, in Molecule, YAML.
+    answers: list[dict[str, Any]] = yaml.safe_load(done.stdout.split("=>", 1)[1])["endpoints"]
+    return answers
 
 
 def test_verification_from_outside_passes(lab: Any, host: Host, engines: list[str]) -> None:
-    for engine in engines:
-        answer = verify(lab, host.backend.hostname, address=lab.address(engine), account="docker-admin")
+    answers = verify(lab, host.backend.hostname, "docker-admin", *map(lab.address, engines))
+    assert len(answers) == len(engines)
+    for answer in answers:
         assert answer["findings"] == []
         assert len(answer["refused"]) == 10
         assert all(answer["refused"].values())
@@ -103,7 +105,7 @@ def test_verification_finds_an_account_that_can_do_more(lab: Any, host: Host, en
         f"sed 's/user docker-admin/user {name}/' ~/.bulkhead/ssh/bulkhead.config >~/.bulkhead/ssh/x.config"
     )
     try:
-        answer = verify(lab, host.backend.hostname, address=lab.address(engine), account=name)
+        (answer,) = verify(lab, host.backend.hostname, name, lab.address(engine))
         assert not answer["ok"]
         allowed = {what for what, refused in answer["refused"].items() if not refused}
         assert {
@@ -117,6 +119,6 @@ def test_verification_finds_an_account_that_can_do_more(lab: Any, host: Host, en
         host.check_output("rm ~/.bulkhead/ssh/x.config")
         with on_engine.sudo():
             on_engine.check_output(f"userdel -r {name}")
-    answer = verify(lab, host.backend.hostname, address=lab.address(engine), account="docker-nobody")
+    (answer,) = verify(lab, host.backend.hostname, "docker-nobody", lab.address(engine))
     assert not answer["ok"]
     assert answer["refused"] == {}, "where the API does not answer, a refusal proves nothing"

@@ -140,7 +140,6 @@ def test_an_engine_behind_a_bastion_host_is_reached(lab: Any, site: str, bastion
 def test_an_engine_that_is_its_own_control_node(lab: Any) -> None:
     """B08: whoever runs Ansible there has come over SSH, but Ansible has no connection that could be made anew."""
     box = on(lab, "d13")
-    sudo(lab, "d13", "apt-get update -qq; apt-get install -qq --no-install-recommends ansible-core >/dev/null")
     place = "~/.ansible/collections/ansible_collections"
     crypto = next(filter(pathlib.Path.is_dir, (pathlib.Path(path) / "community/crypto" for path in collections)))
     for source, target in ((ROOT, "bulkhead/docker"), (crypto, "community/crypto")):

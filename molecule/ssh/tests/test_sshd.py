@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
-from people import Person
+from people import Person, only_on
 from testinfra.host import Host
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"
@@ -167,12 +167,6 @@ def pam(host: Host) -> Iterator[Callable[[str], None]]:
     with host.sudo():
         host.run("test ! -e /root/pam-sshd || mv /root/pam-sshd /etc/pam.d/sshd")
         host.run("rm -f /etc/security/test-access.conf")
-
-
-def only_on(name: str, *hosts: str) -> None:
-    """What does not depend on the release is tried on one host: each run of the playbook takes seconds."""
-    if name not in hosts:
-        pytest.skip(f"tried on {' and '.join(hosts)}")
 
 
 def with_dave(lab: Any) -> list[dict[str, Any]]:

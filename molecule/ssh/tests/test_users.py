@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from people import Converge, Done, Person
+from people import Converge, Done, Person, only_on
 from testinfra.host import Host
 
 
@@ -73,6 +73,7 @@ def test_access_ends_within_the_run(host: Host, lab: Any, users: Any, alice: Per
 def test_one_account_is_taken_whatever_is_known_of_the_others(
     host: Host, lab: Any, users: Any, converge: Converge, alice: Person, name: str
 ) -> None:
+    only_on(name, "d11", "dt")
     users(
         {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]},
         {"name": "docker-dave", "public_keys": [public_key(lab, "bob")]},
@@ -101,6 +102,7 @@ def test_one_account_is_taken_whatever_is_known_of_the_others(
 
 
 def test_absent_and_expired_users_have_no_account(host: Host, lab: Any, users: Any, alice: Person, name: str) -> None:
+    only_on(name, "d12")
     key = [public_key(lab, "bob")]
     users({"name": "docker-a", "public_keys": key}, {"name": "docker-b", "public_keys": key})
     done = users(
@@ -134,7 +136,8 @@ def test_sshd_itself_ends_access_at_the_given_moment(host: Host, lab: Any, users
             host.check_output("rm /etc/localtime")
 
 
-def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any) -> None:
+def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any, name: str) -> None:
+    only_on(name, "d11", "dt")
     entry: dict[str, Any] = {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]}
     users({**entry, "comment": "as it shall be"})
     entry["comment"] = "as it shall be"
@@ -149,7 +152,8 @@ def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any)
     users(entry, changed=0)
 
 
-def test_strangers_in_the_group_are_refused(host: Host, converge: Converge) -> None:
+def test_strangers_in_the_group_are_refused(host: Host, converge: Converge, name: str) -> None:
+    only_on(name, "d13")
     with host.sudo():
         host.check_output("gpasswd --add ops docker-ssh")
         try:

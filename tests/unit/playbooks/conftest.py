@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from helpers.fake_fleet import Fleet
+from helpers.fake_fleet import Fleet, Run
 
 
 @pytest.fixture(scope="session")
-def secured_once(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fleet, Run]:
     fleet = Fleet.make(tmp_path_factory.mktemp("secured") / "fleet")
     done = fleet.play("site")
     assert not done.failed, done.output
-    return fleet
+    return fleet, done
+
+
+@pytest.fixture(scope="session")
+def secured_once(first_run: tuple[Fleet, Run]) -> Fleet:
+    return first_run[0]
 
 
 @pytest.fixture(scope="module")

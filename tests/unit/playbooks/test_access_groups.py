@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fake_fleet import CLIENTS, ENGINES, Fleet
+from helpers.fake_fleet import CLIENTS, ENGINES, Fleet, Run
 from helpers.fake_host import certificates, first
 
 CA = "home/.bulkhead/ca"
@@ -68,6 +68,21 @@ def fleet(grouped_once: Fleet, tmp_path: Path) -> Fleet:
     return fleet
 
 
+@pytest.fixture(scope="module")
+def moved_once(grouped_once: Fleet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fleet, Run, Run]:
+    """build1 and web2 have left the group staging, and web1 has got a new one; a run in check mode, and the run."""
+    fleet = grouped_once.copy(tmp_path_factory.mktemp("moved") / "fleet")
+    fleet.variables = copy.deepcopy(VARIABLES)
+    fleet.variables["build1"]["docker_client_identities"][0]["access"] = ["ops"]
+    fleet.variables["web1"]["docker_engine_access"] = ["staging", "prod"]
+    fleet.variables["web2"]["docker_engine_access"] = ["ops"]
+    checked = fleet.play("site", options=["--check"])
+    assert not checked.failed, checked.output
+    run = fleet.play("site")
+    assert not run.failed, run.output
+    return fleet, checked, run
+
+
 def test_an_ordinary_run_brings_groups_to_a_fleet_without(grouped_once: Fleet) -> None:
     fleet = grouped_once
     assert trusted(fleet) == {"web1": {"staging"}, "web2": {"ops", "staging"}}
@@ -102,25 +117,31 @@ def asked_to_change(asked: dict[str, list[str]], host: str) -> list[str]:
     return [line.split()[0].rpartition(".")[2] for line in asked[host] if '"_ansible_check_mode": false' in line]
 
 
-def test_one_group_is_rotated_and_nobody_else_is_asked(fleet: Fleet) -> None:
-    before = {group: bundle(fleet, group) for group in ("default", "ops", "staging")}
+def test_one_group_is_rotated_and_nobody_else_is_asked(moved_once: tuple[Fleet, Run, Run], tmp_path: Path) -> None:
+    fleet = moved_once[0].copy(tmp_path / "fleet")
+    fleet.variables = moved_once[0].variables
+    groups = ("default", "ops", "staging", "prod")
+    before = {group: bundle(fleet, group) for group in groups}
 
-    run = fleet.play("rotate_ca", docker_rotate_groups="ops")
+    run = fleet.play("rotate_ca", docker_rotate_groups="staging")
 
     assert not run.failed, run.output
-    after = {group: bundle(fleet, group) for group in before}
-    assert [group for group in before if before[group] != after[group]] == ["ops"]
-    assert run.asked["web1"] == []
-    assert asked_to_change(run.asked, "web2").count("docker_daemon_config") == 3
-    assert trusted(fleet) == {"web1": {"staging"}, "web2": {"ops", "staging"}}
-    assert before["ops"] not in fleet.holds("web2")["ca"]
-    assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "staging", "build1/ops": "ops"}
-    assert (fleet.root / CA / "groups/ops/retired.pem").read_text(encoding="ascii") == before["ops"]
+    after = {group: bundle(fleet, group) for group in groups}
+    assert [group for group in before if before[group] != after[group]] == ["staging"]
+    assert run.asked["web2"] == []
+    assert asked_to_change(run.asked, "web1").count("docker_daemon_config") == 3
+    assert trusted(fleet) == {"web1": {"staging"}, "web2": {"ops"}}
+    assert before["staging"] not in fleet.holds("web1")["ca"]
+    assert before["prod"] in fleet.holds("web1")["ca"]
+    assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "ops"}
+    assert pairs(fleet, "jenkins@build1") == {"jenkins": "staging"}
+    assert (fleet.root / CA / "groups/staging/retired.pem").read_text(encoding="ascii") == before["staging"]
     assert "Left out" not in run.output
-    # What was rotated is what an ordinary run wants.
+    # What was rotated is what an ordinary run wants, and what had left is out for good.
     again = fleet.play("site")
     assert not again.failed, again.output
     assert "nothing to change" in again.report["summary"]
+    assert "left the access group" not in again.output
 
 
 @pytest.mark.slow
@@ -178,44 +199,32 @@ def test_a_revocation_replaces_the_cas_of_the_identity_s_groups(fleet: Fleet) ->
     assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "staging", "build1/ops": "ops"}
 
 
-def test_who_leaves_a_group_loses_the_pair_and_the_account_and_the_report_says_what_is_left(fleet: Fleet) -> None:
-    fleet.variables["build1"]["docker_client_identities"][0]["access"] = ["ops"]
-
-    run = fleet.play("site")
-
-    assert not run.failed, run.output
+def test_who_leaves_a_group_loses_the_pair_and_the_account_and_the_report_says_what_is_left(
+    moved_once: tuple[Fleet, Run, Run],
+) -> None:
+    fleet, _, run = moved_once
     assert pairs(fleet, "build1") == {"build1": "ops"}
     assert accounts(fleet, "web1") == {"docker-jenkins"}
     assert "docker-build1" in accounts(fleet, "web2")
     said = " ".join(run.output.split())
     assert "build1 left the access group staging, whose engines accept certificates of it until they end." in said
     assert "bulkhead.docker.rotate_ca -e docker_rotate_groups=staging ends that now." in said
-    assert not fleet.play("rotate_ca", docker_rotate_groups="staging").failed
-    assert "left the access group" not in fleet.play("site").output
 
 
-def test_a_group_leaves_an_engine_by_an_ordinary_run(fleet: Fleet) -> None:
-    fleet.variables["web2"]["docker_engine_access"] = ["ops"]
-    checked = fleet.play("site", options=["--check"])
-    assert "to be changed: web2" in checked.report["summary"]
-    run = fleet.play("site")
-    assert not run.failed, run.output
+def test_a_group_leaves_an_engine_by_an_ordinary_run(moved_once: tuple[Fleet, Run, Run]) -> None:
+    fleet, checked, run = moved_once
+    assert "to be changed: web1, web2" in checked.report["summary"]
     assert trusted(fleet) == {"web1": {"staging"}, "web2": {"ops"}}
     assert accounts(fleet, "web2") == {"docker-ops1", "docker-build1"}
-    assert "changed: web2" in run.report["summary"]
+    assert "changed: web1, web2" in run.report["summary"]
 
 
-def test_a_new_group_is_made_in_check_mode_in_words_alone(fleet: Fleet) -> None:
-    before = fleet.files()
-    fleet.variables["web2"]["docker_engine_access"] = ["ops", "staging", "prod"]
-    checked = fleet.play("site", options=["--check"])
-    assert not checked.failed, checked.output
-    assert "to be changed: web2" in checked.report["summary"]
-    assert fleet.files() == before
-    run = fleet.play("site")
-    assert not run.failed, run.output
-    assert "changed: web2" in run.report["summary"]
-    assert bundle(fleet, "prod") in fleet.holds("web2")["ca"]
+def test_a_new_group_is_made_in_check_mode_in_words_alone(
+    grouped_once: Fleet, moved_once: tuple[Fleet, Run, Run]
+) -> None:
+    fleet, checked, _ = moved_once
+    assert checked.files == grouped_once.files()
+    assert bundle(fleet, "prod") in fleet.holds("web1")["ca"]
 
 
 def test_groups_that_nobody_knows_are_refused_before_a_host_is_asked(fleet: Fleet) -> None:

@@ -36,12 +36,9 @@ TRACES = re.compile(r"Traceback|\b(Key|Type|Value|Attribute|Index)Error|object o
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fleet, Run]:
+def start(secured: Fleet, first_run: tuple[Fleet, Run]) -> tuple[Fleet, Run]:
     """A fleet that an honest run has secured, and that run."""
-    fleet = Fleet.make(tmp_path_factory.mktemp("fleet") / "secured")
-    done = fleet.play("site")
-    assert not done.failed, done.output
-    return fleet, done
+    return secured, first_run[1]
 
 
 @pytest.fixture

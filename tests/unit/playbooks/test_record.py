@@ -44,7 +44,7 @@ def picture(fleet: Fleet) -> list[Any]:
     ("playbook", "extra", "says"),
     [
         ("rotate_ca", {}, "The CA is not replaced, because these hosts would be shut out."),
-        (
+        slow(
             "revoke_client",
             {"docker_revoke_name": "jenkins", "docker_revoke_by_rotation": True},
             "The CA is not replaced, because these hosts would be shut out.",
@@ -76,7 +76,7 @@ def test_nobody_s_ca_goes_who_is_not_asked(
 
 @pytest.mark.parametrize(
     ("playbook", "extra"),
-    [("rotate_ca", {}), slow("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
+    [slow("rotate_ca", {}), ("remove", {"docker_remove_hosts": "all", "docker_remove_ca": True})],
 )
 def test_who_is_gone_for_good_is_left_out_by_name(
     secured: Fleet, tmp_path: Path, playbook: str, extra: dict[str, Any]

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from helpers import awx
-from helpers.fake_fleet import Fleet
+from helpers.fake_fleet import Fleet, Run
+from helpers.slow import slow
 
 CALLBACKS = Path(__file__).parents[1] / "helpers/callbacks"
 OPTIONS = {
@@ -28,24 +29,35 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet.make(tmp_path / "fresh")
 
 
-def test_no_option_of_a_daemon_is_printed(fleet: Fleet) -> None:
-    run = fleet.play("site", options=("--diff", "-vvv"), docker_engine_daemon_options=OPTIONS)
-
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
+    """A run that prints all that it can, and what a callback that stores results was given of it."""
+    fleet = Fleet.make(tmp_path_factory.mktemp("talkative") / "fleet")
+    kept = fleet.root / "results.jsonl"
+    run = fleet.play(
+        "site",
+        options=("--diff", "-vvv"),
+        environment={
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "keep_results",
+            "KEPT_RESULTS": str(kept),
+        },
+        docker_engine_daemon_options=OPTIONS,
+    )
     assert not run.failed, run.output
+    return run, kept.read_text(encoding="utf-8")
+
+
+def test_no_option_of_a_daemon_is_printed(talkative: tuple[Run, str]) -> None:
+    run, _ = talkative
+
     assert any("planted-token" in asked for asked in run.asked["web1"]), "the engines got them"
     assert [line for line in run.output.splitlines() if "planted" in line] == []
 
 
-def test_no_option_of_a_daemon_is_in_what_a_callback_could_store(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = fleet.root / "results.jsonl"
-    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(CALLBACKS))
-    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "keep_results")
-    monkeypatch.setenv("KEPT_RESULTS", str(kept))
+def test_no_option_of_a_daemon_is_in_what_a_callback_could_store(talkative: tuple[Run, str]) -> None:
+    _, results = talkative
 
-    run = fleet.play("site", docker_engine_daemon_options=OPTIONS)
-
-    assert not run.failed, run.output
-    results = kept.read_text(encoding="utf-8")
     assert "docker_report" in results
     assert "the output has been hidden" in results
     assert "planted" not in results
@@ -67,7 +79,9 @@ def test_options_that_are_none_are_not_printed_to_show_it(fleet: Fleet) -> None:
     assert "planted" not in run.output
 
 
-@pytest.mark.parametrize("passphrase", ["pa{{ss}} {% raw %}12'34\"", "{{ lookup('pipe', 'touch PWNED') }} {# one #}"])
+@pytest.mark.parametrize(
+    "passphrase", ["pa{{ss}} {% raw %}12'34\"", slow("{{ lookup('pipe', 'touch PWNED') }} {# one #}")]
+)
 def test_a_passphrase_from_the_environment_is_used_as_it_is(tmp_path: Path, passphrase: str) -> None:
     """As the project for AWX reads what is injected from the credential."""
     of_ca = yaml.safe_load((awx.PROJECT / "inventory/group_vars/docker_ca.yml").read_text(encoding="utf-8"))

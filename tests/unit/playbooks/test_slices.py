@@ -23,7 +23,12 @@ from helpers.ssh_engine import ED25519
 PLAYBOOKS = sorted(set(variables.PLAYBOOKS) - {"engines"})
 # Of playbooks that all begin with the same plan.
 SAMPLES = ("site", "remove", "revoke_client")
-UNSLICED = [name if name in SAMPLES else slow(name) for name in PLAYBOOKS]
+# Of two slices, one lacks the CA host and the other one clients.
+SLICES = [
+    pytest.param(name, number, id=f"{name}-{kind}", marks=() if name in samples else pytest.mark.slow)
+    for number, kind, samples in ((1, "without-ca", SAMPLES), (2, "with-ca", ("site",)))
+    for name in PLAYBOOKS
+]
 NEEDED: dict[str, dict[str, Any]] = {
     "remove": {"docker_remove_hosts": "all", "docker_remove_ca": True},
     "revoke_client": {"docker_revoke_name": "jenkins"},
@@ -75,8 +80,7 @@ RELAUNCHED = awx.job_variables(launch="relaunch")
     ],
     ids=["slice", "relaunched"],
 )
-@pytest.mark.parametrize("number", [1, 2], ids=["without-ca", "with-ca"])
-@pytest.mark.parametrize("playbook", UNSLICED)
+@pytest.mark.parametrize(("playbook", "number"), SLICES)
 def test_only_engines_may_be_a_slice(
     secured: Fleet, playbook: str, number: int, job: dict[str, Any], sentence: str
 ) -> None:
@@ -92,8 +96,7 @@ def test_only_engines_may_be_a_slice(
     assert not any(run.asked.values()), "nobody was asked anything"
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["without-ca", "with-ca"])
-@pytest.mark.parametrize("playbook", UNSLICED)
+@pytest.mark.parametrize(("playbook", "number"), SLICES)
 def test_a_part_of_the_hosts_is_refused_also_where_no_variable_tells_a_slice(
     secured: Fleet, playbook: str, number: int
 ) -> None:
@@ -216,13 +219,18 @@ EMPTY = {
     "docker_clients": "The inventory has no hosts in 'docker_clients'",
     "docker_engines": "The inventory has no hosts in 'docker_engines'",
 }
+EMPTY_SAMPLES = [
+    *((lacks, "site") for lacks in EMPTY),
+    ("docker_clients", "remove"),
+    ("docker_engines", "revoke_client"),
+]
 WITHOUT_ENGINES = ("docker_engines", "change_passphrase")  # which reaches none
 
 
 @pytest.mark.parametrize(
     ("lacks", "playbook"),
     [
-        (lacks, playbook) if playbook in SAMPLES else slow(lacks, playbook)
+        (lacks, playbook) if (lacks, playbook) in EMPTY_SAMPLES else slow(lacks, playbook)
         for lacks in EMPTY
         for playbook in PLAYBOOKS
         if (lacks, playbook) != WITHOUT_ENGINES

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_fleet import Fleet
+from helpers.slow import slow
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_site_names_who_cannot_be_reached(tmp_path: Path, gone: str, extra: dict
     assert (run.issued, run.files) == ([], before)
 
 
-@pytest.mark.parametrize("trouble", ["unreachable", "broken"])
+@pytest.mark.parametrize("trouble", ["unreachable", slow("broken")])
 def test_a_client_that_does_not_answer_is_named_and_no_engine_for_it(tmp_path: Path, trouble: str) -> None:
     fleet = Fleet.make(tmp_path / "fleet", users=())
 
