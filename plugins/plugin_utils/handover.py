@@ -32,9 +32,11 @@ class HandoverError(Exception):
 def client_engines(plan: Plan, hostvars: Hostvars, names: t.Iterable[str] | None = None) -> list[Record]:
     """The engines as the roles docker_client and docker_verify take them."""
     found = []
+    connects = any("ssh" in client["transports"] for client in plan["clients"].values())
     for name in plan["engines"] if names is None else names:
         engine = plan["engines"][name]
-        server = _ssh_server(hostvars, name)
+        # Ansible puts all variables of a host together to say what it has answered.
+        server = _ssh_server(hostvars, name) if connects or engine["ssh"]["users"] else {}
         found.append(
             {
                 "name": name,

@@ -58,10 +58,15 @@ def test_the_address_comes_from_the_plan_and_the_host_keys_from_the_engine() -> 
         "web2": {"docker_engine_preview": {"ssh_server": {"port": 22, "host_keys": [KEY]}}},
     }
 
-    web1, web2 = handover.client_engines(plan(), hostvars)
+    made = plan()
+    with_ssh = {"build1": {"transports": ["tls", "ssh"]}}
+    web1, web2 = handover.client_engines({**made, "clients": with_ssh}, hostvars)
 
     assert (web1["address"], web1["ssh_port"], web1["ssh_host_keys"]) == ("192.0.2.1", 2200, [KEY])
     assert (web2["ssh_port"], web2["ssh_host_keys"]) == (2222, [KEY])  # the port of the plan counts
+
+    _, web2 = handover.client_engines(made, hostvars)
+    assert web2["ssh_host_keys"] == [], "nobody logs in there"
 
 
 @pytest.mark.parametrize(
