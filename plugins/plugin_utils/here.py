@@ -14,13 +14,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pathlib
 import signal
 import sys
 import tempfile
 import traceback
 import typing as t
-
-_FIRST_OF_OTHERS = 3  # file descriptors beside standard input, output and error
 
 
 def run(program: bytes, folder: str) -> tuple[int, bytes, bytes]:
@@ -47,7 +46,11 @@ def _become(program: bytes, folder: str, output: int, error: int) -> t.NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (output, 1), (error, 2)):
             os.dup2(source, target)
-        os.closerange(_FIRST_OF_OTHERS, os.sysconf("SC_OPEN_MAX"))
+        # Those that are open: the highest number that is possible may be a thousand million.
+        numbers = [int(path.name) for path in pathlib.Path("/dev/fd").iterdir()]
+        for number in filter(lambda number: number > 2, numbers):
+            with contextlib.suppress(OSError):  # of the list itself
+                os.close(number)
         sys.stdin, sys.stdout, sys.stderr = (
             io.TextIOWrapper(os.fdopen(number, mode), encoding="utf-8", errors="surrogateescape")
             for number, mode in ((0, "rb"), (1, "wb"), (2, "wb"))
@@ -58,6 +61,8 @@ def _become(program: bytes, folder: str, output: int, error: int) -> t.NoReturn:
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
     except BaseException:  # noqa: BLE001  # which a process of its own would end with, too
         traceback.print_exc()
     with contextlib.suppress(OSError, ValueError):

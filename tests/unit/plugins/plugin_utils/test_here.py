@@ -18,17 +18,17 @@ def test_a_program_prints_its_answer_in_the_folder_where_it_is_started(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("program", "code"),
+    ("program", "code", "error"),
     [
-        ("", 0),
-        ("raise SystemExit", 0),
-        ("raise SystemExit('a sentence')", 1),
-        ("import os; os._exit(4)", 4),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
+        ("", 0, b""),
+        ("raise SystemExit", 0, b""),
+        ("raise SystemExit('a sentence')", 1, b"a sentence\n"),
+        ("import os; os._exit(4)", 4, b""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, b""),
     ],
 )
-def test_its_exit_code_is_that_of_a_process(program: str, code: int) -> None:
-    assert here.run(program.encode(), "/") == (code, b"", b"")
+def test_it_ends_as_a_process_does(program: str, code: int, error: bytes) -> None:
+    assert here.run(program.encode(), "/") == (code, b"", error)
 
 
 def test_whatever_goes_wrong_in_it_is_told_and_ends_nothing_else() -> None:
