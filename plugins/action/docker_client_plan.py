@@ -75,6 +75,7 @@ class ActionModule(ActionBase):
         result.update(
             changed=False,
             users=users,
+            contexts=[context["name"] for user in users for context in user["contexts"]],
             contexts_right=client_host.contexts_right(users, given["answers"]),
             identities=identities,
             due=due,

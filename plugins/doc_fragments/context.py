@@ -38,10 +38,9 @@ options:
     CONTEXTS = r"""
 options:
   contexts:
-    description: The contexts that shall exist.
+    description: The contexts that shall exist. M(bulkhead.docker.docker_contexts) needs it.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description:

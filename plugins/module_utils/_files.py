@@ -13,11 +13,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import grp
 import os
 import pathlib
+import stat
 import typing as t
 
+_MOST_BYTES = 1 << 20
 _NOT_SHOWN = "(not shown)\n"
 _OTHER_VALUES = "(other values, which are not shown)\n"
 
@@ -91,6 +94,20 @@ def content(path: pathlib.Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def read_regular(path: pathlib.Path) -> tuple[bytes, int]:
+    """Content and mode of a file of somebody who may have put anything there, such as a pipe that nobody writes to."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, "it is larger than 1 MiB", str(path))
+    return data, stat.S_IMODE(found.st_mode)
 
 
 def mode(path: pathlib.Path, default: int) -> int:

@@ -130,12 +130,15 @@ users:
   returned: when O(absent=false)
   type: list
   elements: dict
-contexts_right:
-  description: >-
-    The number of contexts of all users, where O(answers) say that each user has them as they shall be; null where one has not, or has not said
-    so.
+contexts:
+  description: The names of the contexts of all users.
   returned: when O(absent=false)
-  type: int
+  type: list
+  elements: str
+contexts_right:
+  description: Whether O(answers) say of each user that all contexts are as they shall be.
+  returned: when O(absent=false)
+  type: bool
 identities:
   description: The identities with what O(answers) say about them, without those that were revoked.
   returned: when O(absent=false)

@@ -184,6 +184,7 @@ def main() -> None:
             "remove_accounts": {"type": "list", "elements": "str", "default": []},
             "remove_identities": {"type": "list", "elements": "str", "default": []},
         },
+        required_one_of=[("contexts",)],
         supports_check_mode=True,
     )
     given = module.params

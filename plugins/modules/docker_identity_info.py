@@ -12,7 +12,8 @@ description:
   - Reads the keys, certificates and trust bundles of the user that it runs as, in C(~/.bulkhead), and says which identities have to be
     issued and why. No private key is returned.
   - A file that cannot be read is a reason for that identity and for no other.
-  - Says, too, whether the Docker contexts of the user are those that are declared, so that nobody has to ask for that again.
+  - With O(contexts) it says, too, whether the Docker contexts of the user are those that are declared. O(contexts) and the options about them
+    are those of M(bulkhead.docker.docker_contexts), and nothing is written.
 author:
   - The bulkhead.docker maintainers (@bulkhead)
 extends_documentation_fragment:
@@ -104,7 +105,6 @@ EXAMPLES = r"""
       - name: alice
       - name: ci
         valid_days: 90
-    contexts: []
     ca_certificate: "{{ lookup('ansible.builtin.file', 'ca.pem') }}"
   become: true
   become_user: alice
@@ -124,7 +124,7 @@ user:
 contexts_right:
   description: >-
     Whether M(bulkhead.docker.docker_contexts) would change nothing with O(contexts) and the options about them, and has nothing to warn of.
-  returned: success
+  returned: with O(contexts)
   type: bool
 identities:
   description: The identities, in the order of O(identities).
@@ -323,13 +323,8 @@ def main() -> None:
             theirs = dataclasses.replace(rule, client_ca=identity["client_ca"], last=last)
             where = layout.Layout(home, identity["name"], identity["group"])
             found.append(status.status(where, theirs, source, identity["groups"]))
-    module.exit_json(
-        changed=False,
-        home=str(home),
-        user=account(),
-        identities=found,
-        contexts_right=declaration.is_met(given, os.environ),
-    )
+    right = {} if given["contexts"] is None else {"contexts_right": declaration.is_met(given, os.environ)}
+    module.exit_json(changed=False, home=str(home), user=account(), identities=found, **right)
 
 
 if __name__ == "__main__":

@@ -260,13 +260,10 @@ def users(settings: Settings, statuses: t.Sequence[Data], failed: t.Collection[s
     return found
 
 
-def contexts_right(users: t.Iterable[Data], answers: t.Iterable[Data]) -> int | None:
-    """The number of contexts where every user has them as they shall be; None where one has not, or has not said so."""
+def contexts_right(users: t.Iterable[Data], answers: t.Iterable[Data]) -> bool:
+    """Whether every user has said that all contexts are as they shall be."""
     right = {str((one.get("item") or {}).get("user") or "") for one in answers if one.get("contexts_right") is True}
-    users = list(users)
-    if any(user["failed"] or user["user"] not in right for user in users):
-        return None
-    return sum(len(user["contexts"]) for user in users)
+    return not any(user["failed"] or user["user"] not in right for user in users)
 
 
 def _paths(identity: Data) -> Record:

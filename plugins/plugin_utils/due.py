@@ -139,14 +139,16 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
 def _has_contexts(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
     """Whether a client host has the contexts that it was asked for with its identities, and nothing has changed since.
 
-    The settings of ssh need what engines have answered meanwhile.
+    The settings of ssh need what engines have answered meanwhile. What an identity that has ended leaves is removed by
+    its name, which may be in the files of another one.
     """
     report, client = _mapping(variables.get("docker_client_report")), plan["clients"][name]
     return (
         plan["playbook"] == "site"
         and "ssh" not in client["transports"]
         and not _client_is_due(plan, name, variables, ca)
-        and isinstance(report.get("contexts"), int)
+        and name not in record.ended(plan, ca)
+        and report.get("contexts_right") is True
         and report.get("purge") is (bool(client["purge"]) and not record.unknown(plan, ca)["engines"])
     )
 

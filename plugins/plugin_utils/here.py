@@ -57,6 +57,10 @@ def _become(program: bytes, folder: str, output: int, error: int) -> t.NoReturn:
         )
         os.chdir(folder)
         sys.argv = ["module"]
+        # In Ansible's process its library shows warnings itself, since ansible-core 2.19; in a module it returns them.
+        library = sys.modules.get("ansible.module_utils._internal")
+        if library:
+            library.is_controller = False  # type: ignore[attr-defined]
         exec(compile(program, "module", "exec"), {"__name__": "__main__"})  # noqa: S102  # as Python would
         code = 0
     except SystemExit as ended:

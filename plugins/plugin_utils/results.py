@@ -356,13 +356,18 @@ def _client(playbook: str, variables: Values) -> Record:
         "reachable": not any(answer.get("unreachable") for answer in answers),
         "failed": variables.get("docker_failure") or "",
         "changed": any(answer.get("changed") is True for answer in answers),
-        "contexts": sum(len(_entries(answer.get("contexts"))) for answer in contexts)
-        if contexts
-        else report.get("contexts"),
+        "contexts": _contexts(contexts, report),
         "identities": _identities(playbook, _entries(report.get("identities"))),
         "failures": _entries(report.get("failures")),
         "findings": [*_entries(report.get("failures")), *filter(None, [variables.get("docker_client_not_removed")])],
     }
+
+
+def _contexts(written: t.Sequence[Values], report: Values) -> int | None:
+    """Their number; None where they were neither written nor found to be right."""
+    if written:
+        return sum(len(_entries(answer.get("contexts"))) for answer in written)
+    return len(_entries(report.get("contexts"))) if report.get("contexts_right") is True else None
 
 
 def _identities(playbook: str, found: list[t.Any]) -> list[t.Any]:

@@ -102,7 +102,6 @@ def test_one_account_is_taken_whatever_is_known_of_the_others(
 
 
 def test_absent_and_expired_users_have_no_account(host: Host, lab: Any, users: Any, alice: Person, name: str) -> None:
-    only_on(name, "d12")
     key = [public_key(lab, "bob")]
     users({"name": "docker-a", "public_keys": key}, {"name": "docker-b", "public_keys": key})
     done = users(
@@ -153,7 +152,6 @@ def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any,
 
 
 def test_strangers_in_the_group_are_refused(host: Host, converge: Converge, name: str) -> None:
-    only_on(name, "d13")
     with host.sudo():
         host.check_output("gpasswd --add ops docker-ssh")
         try:

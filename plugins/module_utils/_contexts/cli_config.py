@@ -44,7 +44,7 @@ class Config:
 
 def load(path: pathlib.Path) -> Config:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = files.read_regular(path)[0].decode("utf-8")
     except FileNotFoundError:
         return Config(path, None, {})
     except UnicodeDecodeError as error:

@@ -49,6 +49,6 @@ def is_met(given: t.Mapping[str, t.Any], environment: t.Mapping[str, str]) -> bo
     try:
         declared = of_options(given, True)
         result = plan.run(declared.wanted, True, store.Store(root))
-    except (options.StoreError, cli_config.ConfigError, OSError):
-        return False
+    except (options.StoreError, cli_config.ConfigError, OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return False  # the user may have put anything there, of which docker_contexts says what is wrong
     return not (result.changed or result.warnings or declared.missing or declared.warnings(root, environment))

@@ -89,7 +89,8 @@ class EnvFiles:
         found = {}
         for file in (ENV, PROPERTIES, TERRAFORM):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found[file] = (self.folder(name) / file).read_text(encoding="utf-8", errors="replace")
+                content, _ = files.read_regular(self.folder(name) / file)
+                found[file] = content.decode("utf-8", "replace")
         return found
 
     def mark(self, name: str) -> Mark | None:
@@ -99,9 +100,10 @@ class EnvFiles:
         if not found:
             return None
         values = dict(line.partition("=")[::2] for line in lines[1:])
-        return Mark(
-            found.group(1), values.get("DOCKER_HOST", ""), pathlib.Path(values.get("DOCKER_CERT_PATH", "")).name
-        )
+        folders = pathlib.Path(values.get("DOCKER_CERT_PATH", "")).parts
+        # NAME, or NAME/GROUP for a further access group.
+        below = folders[folders.index("identities") + 1 :] if "identities" in folders else folders[-1:]
+        return Mark(found.group(1), values.get("DOCKER_HOST", ""), below[0] if below else "")
 
     def check(self, name: str) -> None:
         if self.find(name) and not self.mark(name):

@@ -13,6 +13,7 @@ import ssl
 import typing as t
 import urllib.parse
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import names
 
 CA, CERT, KEY = "ca.pem", "cert.pem", "key.pem"
@@ -29,7 +30,6 @@ DECLARED: dict[str, dict[str, t.Any]] = {
     "contexts": {
         "type": "list",
         "elements": "dict",
-        "required": True,
         "options": {
             "name": {"type": "str", "required": True},
             "docker_host": {"type": "str", "required": True},
@@ -167,7 +167,7 @@ def read_tls(ca_path: str, client_cert: str, client_key: str, check: bool) -> tu
 
 def _read(path: pathlib.Path, check: bool) -> bytes | None:
     try:
-        return path.read_bytes()
+        return _files.read_regular(path)[0]
     except FileNotFoundError as error:
         if check:
             return None

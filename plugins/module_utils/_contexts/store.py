@@ -70,7 +70,7 @@ class Store:
     def find(self, name: str) -> Found:
         tls, folders = {}, (self.tls_path(name), self.tls_path(name) / "docker")
         for path in sorted(folders[1].iterdir()) if folders[1].is_dir() else []:
-            tls[path.name] = (path.read_bytes(), path.stat().st_mode & 0o7777)
+            tls[path.name] = files.read_regular(path)
         is_open = any(path.is_dir() and path.stat().st_mode & 0o077 for path in folders)
         return Found(_load_meta(self.meta_path(name) / "meta.json"), tls, is_open)
 
@@ -180,7 +180,7 @@ class Store:
 
 def _load_meta(path: pathlib.Path) -> dict[str, t.Any] | None:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(files.read_regular(path)[0])
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -16,6 +16,7 @@ import pathlib
 import stat
 import typing as t
 
+from ansible_collections.bulkhead.docker.plugins.module_utils import _files
 from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout import (
     CA,
     CERT,
@@ -26,8 +27,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._identities.layout
     is_group,
 )
 from ansible_collections.bulkhead.docker.plugins.module_utils._tls import renewal, x509
-
-_MOST_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,25 +73,13 @@ class File:
 
 
 def read(path: pathlib.Path) -> File:
-    """A file that may be anything, such as a pipe that nobody writes to."""
+    """A file of an identity."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return File(*_files.read_regular(path))
     except FileNotFoundError:
         return File()
     except OSError as error:
         return File(problem=error.strerror or str(error))
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        return File(problem="it is no regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            return File(problem=error.strerror or str(error))
-    if len(content) > _MOST_BYTES:
-        return File(problem="it is larger than 1 MiB")
-    return File(content, stat.S_IMODE(found.st_mode))
 
 
 def status(

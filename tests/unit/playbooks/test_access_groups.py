@@ -145,6 +145,20 @@ def test_one_group_is_rotated_and_nobody_else_is_asked(moved_once: tuple[Fleet, 
 
 
 @pytest.mark.slow
+def test_who_is_in_two_groups_gets_a_new_pair_for_the_one_that_is_rotated(fleet: Fleet) -> None:
+    before = {group: bundle(fleet, group) for group in ("default", "ops", "staging")}
+
+    run = fleet.play("rotate_ca", docker_rotate_groups="ops")
+
+    assert not run.failed, run.output
+    assert [group for group in before if before[group] != bundle(fleet, group)] == ["ops"]
+    assert run.asked["web1"] == []
+    assert trusted(fleet) == {"web1": {"staging"}, "web2": {"ops", "staging"}}
+    assert before["ops"] not in fleet.holds("web2")["ca"]
+    assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "staging", "build1/ops": "ops"}
+
+
+@pytest.mark.slow
 def test_a_rotation_waits_for_nobody_whom_it_does_not_concern(fleet: Fleet) -> None:
     run = fleet.play("rotate_ca", {"web1": "unreachable"}, docker_rotate_groups="ops")
     assert not run.failed, run.output

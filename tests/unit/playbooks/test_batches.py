@@ -91,6 +91,13 @@ def test_no_key_stays_where_an_engine_before_has_failed(first_run: tuple[Fleet, 
     assert not any(key_removed(where_none_has, engine) for engine in ("web1", "web2"))
 
 
+@pytest.mark.slow
+def test_the_run_after_a_failure_removes_no_key(tmp_path: Path) -> None:
+    fleet = Fleet.make(tmp_path / "fleet")
+    assert fleet.play("site", {"web1": "changeless"}, docker_engine_serial=1).failed
+    assert not any(key_removed(fleet.play("site"), engine) for engine in ("web1", "web2"))
+
+
 def test_what_an_engine_with_accounts_refuses_is_refused_before_anything_is_changed(
     secured: Fleet, tmp_path: Path
 ) -> None:

@@ -80,7 +80,7 @@ def test_options_that_are_none_are_not_printed_to_show_it(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "passphrase", ["pa{{ss}} {% raw %}12'34\"", slow("{{ lookup('pipe', 'touch PWNED') }} {# one #}")]
+    "passphrase", [slow("pa{{ss}} {% raw %}12'34\""), "{{ lookup('pipe', 'touch PWNED') }} {# one #}"]
 )
 def test_a_passphrase_from_the_environment_is_used_as_it_is(tmp_path: Path, passphrase: str) -> None:
     """As the project for AWX reads what is injected from the credential."""

@@ -144,7 +144,16 @@ def test_the_control_node_answers_in_a_copy_of_the_process_where_another_python_
     (tmp_path / "python").chmod(0o755)
     task = {"bulkhead.docker.docker_ca_info": {"dir": str(tmp_path / "ca")}, "register": "answer", **keywords}
     told = {"ansible.builtin.debug": {"msg": "{{ answer.exists }} {{ answer.changed }} {{ answer.path }}"}}
-    plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [task, told]}]
+    files = {option: str(tmp_path / option) for option in ("ca_path", "client_cert", "client_key")}
+    context = {
+        "name": "web1",
+        "docker_host": "tcp://web1.example:2376",
+        **files,
+        "config_dir": str(tmp_path / "docker"),
+    }
+    warns = {"bulkhead.docker.docker_context": context, **keywords, "check_mode": True, "register": "warned"}
+    counted = {"ansible.builtin.debug": {"msg": "{{ warned.warnings | length }} warnings"}}
+    plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [task, told, warns, counted]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(plays), encoding="utf-8")
     environment = {
         **os.environ,
@@ -157,5 +166,7 @@ def test_the_control_node_answers_in_a_copy_of_the_process_where_another_python_
     command = ["ansible-playbook", tmp_path / "play.yml"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert f"False False {tmp_path / 'ca'}" in done.stdout, done.stdout + done.stderr
+    assert "3 warnings" in done.stdout, done.stdout + done.stderr
+    assert f"{tmp_path / 'client_key'} does not exist yet" in done.stdout + done.stderr
     lines = started.read_text(encoding="utf-8").splitlines()
     assert ([line for line in lines if "ansible-playbook" not in line] != []) == starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,3 +170,27 @@ def test_the_identities_tell_whether_the_contexts_are_right(
     assert right(contexts=elsewhere)
     key.unlink()
     assert not right(contexts=elsewhere), "the key is gone"
+
+
+def test_whatever_stands_in_the_place_of_contexts_keeps_nobody_from_the_identities(
+    tmp_path: Path, run_module: Run, identities: list[Any]
+) -> None:
+    contexts = declared("web1", identity=identities[0])
+    run_module("docker_contexts", contexts=contexts)
+    (meta,) = (tmp_path / ".docker/contexts/meta").glob("*/meta.json")
+    config, sound = tmp_path / ".docker/config.json", meta.read_text()
+
+    def right() -> Any:
+        return run_module("docker_identity_info", identities=[], contexts=contexts)["contexts_right"]
+
+    assert right()
+    for text in ("[" * 200_000, '{"Name":"web1","Endpoints":{"docker":[1]}}', '{"Name":"\\ud800"}', "\0"):
+        meta.write_text(text)
+        assert not right(), text[:40]
+    meta.write_text(sound)
+    config.unlink()
+    os.mkfifo(config)
+    assert not right(), "nobody writes to it"
+    refused = run_module("docker_contexts", contexts=contexts)
+    assert f"{config}" in refused["msg"]
+    assert "it is no regular file" in refused["msg"]

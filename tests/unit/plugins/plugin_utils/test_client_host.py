@@ -453,11 +453,11 @@ def test_who_has_ended_is_left_out() -> None:
 
 def test_contexts_are_right_where_every_user_has_said_so_and_has_not_failed() -> None:
     users = [
-        {"user": "", "failed": False, "contexts": [{}, {}]},
-        {"user": "alice", "failed": False, "contexts": [{}]},
+        {"user": "", "failed": False},
+        {"user": "alice", "failed": False},
     ]
     said = [{"item": {"user": user}, "contexts_right": True} for user in ("", "alice")]
-    assert client_host.contexts_right(users, said) == 3
-    assert client_host.contexts_right(users, said[:1]) is None
-    assert client_host.contexts_right(users, [said[0], {**said[1], "contexts_right": False}]) is None
-    assert client_host.contexts_right([users[0], {**users[1], "failed": True}], said) is None
+    assert client_host.contexts_right(users, said)
+    assert not client_host.contexts_right(users, said[:1])
+    assert not client_host.contexts_right(users, [said[0], {**said[1], "contexts_right": False}])
+    assert not client_host.contexts_right([users[0], {**users[1], "failed": True}], said)

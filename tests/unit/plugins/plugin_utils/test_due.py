@@ -26,7 +26,7 @@ CA: dict[str, Any] = {
 }
 ALICE = [{"name": "docker-alice", "principals": ["alice"]}]
 DECLARED = {"web1": {"docker_ssh_users": ALICE, "docker_ssh_trusted_user_ca_keys": [KEY]}}
-CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B", "contexts": 3, "purge": False}
+CLIENT = {"is_due": False, "failures": [], "ca_certificate": "B", "contexts_right": True, "purge": False}
 
 
 def planned(playbook: str = "site", **given: Any) -> dict[str, Any]:
@@ -341,7 +341,7 @@ def test_contexts_are_due_unless_they_were_right_and_nothing_has_changed_since()
 
     assert due_contexts() == []
     assert due_contexts({}) == ["localhost"]
-    assert due_contexts({**CLIENT, "contexts": None}) == ["localhost"], "one is not right, or nobody has said so"
+    assert due_contexts({**CLIENT, "contexts_right": False}) == ["localhost"], "one is not right, or nobody has said so"
     assert due_contexts({**CLIENT, "is_due": True}) == ["localhost"], "they get another certificate"
     assert due_contexts({**CLIENT, "ca_certificate": "A"}) == ["localhost"], "they get another CA"
     assert due_contexts({**CLIENT, "purge": True}) == ["localhost"], "it was another one when they were asked about"

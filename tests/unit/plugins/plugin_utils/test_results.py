@@ -32,6 +32,7 @@ IDENTITY = {
     "exists": True,
 }
 CLIENT = {"docker_client_report": {"identities": [IDENTITY], "failures": []}}
+CONTEXTS = {"contexts": ["web1", "web2"], "contexts_right": True}
 
 
 def planned(playbook: str = "site", **given: Any) -> dict[str, Any]:
@@ -425,3 +426,15 @@ def test_who_ends_certificates_that_nobody_knows_depends_on_who_has_the_key(tmp_
     assert ("docker_revoke_by_rotation=true" in said) is not elsewhere
     assert ("when another CA follows the one that has issued them (docs/pki.md)" in said) is elsewhere
     assert said.endswith("issued/x.pem cannot be read.")
+
+
+def test_contexts_are_counted_where_they_were_written_or_found_to_be_right() -> None:
+    def counted(report: dict[str, Any], **answers: Any) -> Any:
+        variables = {"localhost": {"docker_client_report": {**CLIENT["docker_client_report"], **report}, **answers}}
+        return results.collected(planned(), variables)["clients"]["localhost"]["contexts"]
+
+    assert counted({}) is None
+    assert counted(CONTEXTS) == 2
+    assert counted({**CONTEXTS, "contexts_right": False}) is None
+    assert counted(CONTEXTS, docker_client_contexts={"results": [{"contexts": [{"name": "web1"}]}]}) == 1
+    assert counted({}, docker_client_contexts={"results": []}) is None, "of a client host without users"
