@@ -184,10 +184,11 @@ def main() -> None:
             "remove_accounts": {"type": "list", "elements": "str", "default": []},
             "remove_identities": {"type": "list", "elements": "str", "default": []},
         },
-        required_one_of=[("contexts",)],
         supports_check_mode=True,
     )
     given = module.params
+    if given["contexts"] is None:
+        module.fail_json(msg="contexts is missing. Give an empty list for a set that shall have none.")
     root = plan.folder(given["config_dir"])
     leaving = (given["remove_identities"], given["remove_accounts"])
     if given["remove_identities"] and IMPORT_ERROR:

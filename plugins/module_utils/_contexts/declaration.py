@@ -28,19 +28,23 @@ class Declaration:
 
     def warnings(self, root: pathlib.Path, environment: t.Mapping[str, str]) -> list[str]:
         """Why clients of this user may not use the contexts."""
-        return surroundings.warnings(root, (context.host for context in self.wanted.contexts), environment)
+        return surroundings.warnings(root, [context.host for context in self.wanted.contexts], environment)
 
 
 def of_options(given: t.Mapping[str, t.Any], check: bool) -> Declaration:
-    pairs = [options.from_options(context, check) for context in given["contexts"]]
+    contexts, missing = [], set()
+    for one in given["contexts"]:
+        context, of_context = options.from_options(one, check)
+        contexts.append(context)
+        missing.update(of_context)
     wanted = plan.Wanted(
-        contexts=tuple(context for context, _ in pairs),
+        contexts=tuple(contexts),
         current=given["current"] or "",
         set_name=given["context_set"],
         purge=given["purge"],
         env_files=given["env_files"],
     )
-    return Declaration(wanted, tuple(sorted({path for _, missing in pairs for path in missing})))
+    return Declaration(wanted, tuple(sorted(missing)))
 
 
 def is_met(given: t.Mapping[str, t.Any], environment: t.Mapping[str, str]) -> bool:

@@ -89,8 +89,7 @@ class EnvFiles:
         found = {}
         for file in (ENV, PROPERTIES, TERRAFORM):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                content, _ = files.read_regular(self.folder(name) / file)
-                found[file] = content.decode("utf-8", "replace")
+                found[file] = files.read_regular(self.folder(name) / file)[0].decode("utf-8", "replace")
         return found
 
     def mark(self, name: str) -> Mark | None:

@@ -194,3 +194,7 @@ def test_whatever_stands_in_the_place_of_contexts_keeps_nobody_from_the_identiti
     refused = run_module("docker_contexts", contexts=contexts)
     assert f"{config}" in refused["msg"]
     assert "it is no regular file" in refused["msg"]
+
+
+def test_a_set_has_to_be_given_also_where_it_is_empty(run_module: Run) -> None:
+    assert run_module("docker_contexts", purge=True)["msg"].startswith("contexts is missing. Give an empty list")
