@@ -238,8 +238,11 @@ def _identity_info(options: Answer, state: Answer) -> Answer:
                 "repairs": [],
             }
         )
-    right = state.get("contexts") == _declared(options) and not any(one["reasons"] for one in found)
-    return {"home": "/home/u", "user": "u", "identities": found, "contexts_right": right}
+    answer = {"home": "/home/u", "user": "u", "identities": found}
+    if "contexts" in options:
+        due = any(one["reasons"] or one["ca_outdated"] for one in found)
+        answer["contexts_right"] = not due and state.get("contexts") == _declared(options)
+    return answer
 
 
 def _contexts(options: Answer, state: Answer) -> Answer:
