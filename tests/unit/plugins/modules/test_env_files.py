@@ -161,3 +161,14 @@ def test_what_an_env_file_cannot_say_is_refused(
     failed = run_module("docker_contexts", contexts=[{**over_tls("web1"), **changes}], env_files=True)
     assert failed["failed"] and sentence in failed["msg"], failed
     assert env(tmp_path) == []
+
+
+def test_files_of_a_pair_for_a_further_group_are_those_of_its_identity(
+    tmp_path: Path, run_module: Run, over_tls: Callable[..., dict[str, Any]]
+) -> None:
+    """The last folder has the name of the group, which an identity may have, too."""
+    contexts = [over_tls("web1", identity="build1/ops"), over_tls("web2", identity="ops")]
+    run_module("docker_contexts", contexts=contexts, env_files=True)
+    assert env(tmp_path) == ["web1", "web2"]
+    run_module("docker_contexts", contexts=[], remove_identities=["ops"])
+    assert env(tmp_path) == ["web1"]
