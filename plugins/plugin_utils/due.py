@@ -38,13 +38,17 @@ def due(plan: Plan, variables: t.Mapping[str, Values], ca: Values) -> dict[str, 
     # An engine that fails ends what makes others like it. It does not keep an account that was revoked on them.
     stays = (failed or waits) and plan["playbook"] != "revoke_client"
     with_accounts = [name for name in plan["engines"] if _has_accounts(plan, name, variables[name])]
+    ended = record.ended(plan, ca)
     new_keys = handover.has_new_keys(plan, variables, ca.get("revoked") or ())
     return {
         "ca": _ca_is_due(plan, ca),
         "holders": [] if plan["check_mode"] else record.unrecorded(plan, ca),
-        "ended": record.ended(plan, ca),
+        "ended": ended,
         "clients": [name for name in plan["clients"] if _client_is_due(plan, name, variables[name], ca)],
-        "contexts": [name for name in plan["clients"] if not _has_contexts(plan, name, variables[name], ca)],
+        # What an identity that has ended leaves is removed by its name, which may be in the files of another one.
+        "contexts": [
+            name for name in plan["clients"] if name in ended or not _has_contexts(plan, name, variables[name], ca)
+        ],
         "incomplete": [name for name in plan["engines"] if _is_incomplete(plan, variables[name])],
         "engines": [] if waits else changed,
         "batches": len(batches),
@@ -139,15 +143,13 @@ def _client_is_due(plan: Plan, name: str, variables: Values, ca: Values) -> bool
 def _has_contexts(plan: Plan, name: str, variables: Values, ca: Values) -> bool:
     """Whether a client host has the contexts that it was asked for with its identities, and nothing has changed since.
 
-    The settings of ssh need what engines have answered meanwhile. What an identity that has ended leaves is removed by
-    its name, which may be in the files of another one.
+    The settings of ssh need what engines have answered meanwhile.
     """
     report, client = _mapping(variables.get("docker_client_report")), plan["clients"][name]
     return (
         plan["playbook"] == "site"
         and "ssh" not in client["transports"]
         and not _client_is_due(plan, name, variables, ca)
-        and name not in record.ended(plan, ca)
         and report.get("contexts_right") is True
         and report.get("purge") is (bool(client["purge"]) and not record.unknown(plan, ca)["engines"])
     )

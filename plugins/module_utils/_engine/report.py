@@ -80,9 +80,7 @@ def engine(found: inspect.Engine) -> dict[str, t.Any]:
 
 
 def _ssh_server() -> dict[str, t.Any] | None:
-    from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import (
-        sshd,  # loaded where there are accounts alone
-    )
+    from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd  # loaded for accounts alone
 
     try:
         port, host_keys = sshd.Sshd().port_and_host_keys(sshd.connection())
