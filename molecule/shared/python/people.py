@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 
 @dataclasses.dataclass(frozen=True)
 class Person:
@@ -78,9 +76,3 @@ Converge = Callable[..., Done]
 
 
 Sign = Callable[[str, str], pathlib.Path]
-
-
-def only_on(name: str, *hosts: str) -> None:
-    """What does not depend on the release is tried on some hosts, and by `make test-all` on each."""
-    if name not in hosts and not os.environ.get("TEST_EVERY_HOST"):
-        pytest.skip(f"tried on {' and '.join(hosts)}")

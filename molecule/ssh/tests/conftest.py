@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 from typing import Any
@@ -15,6 +16,14 @@ from testinfra.host import Host
 @pytest.fixture
 def name(host: Host) -> str:
     return str(host.backend.hostname)
+
+
+@pytest.fixture(autouse=True)
+def tried_here(request: pytest.FixtureRequest, name: str) -> None:
+    """Where a test has the mark `only_on`: on those hosts, and by `make test-all` on each."""
+    mark = request.node.get_closest_marker("only_on")
+    if mark and name not in mark.args and not os.environ.get("TEST_EVERY_HOST"):
+        pytest.skip(f"tried on {' and '.join(mark.args)}")
 
 
 @pytest.fixture(scope="session")

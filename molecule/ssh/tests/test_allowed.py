@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from people import Person, only_on
+from people import Person
 from testinfra.host import Host
+
+pytestmark = pytest.mark.only_on("d11", "dt")
 
 Docker = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -154,11 +156,12 @@ def test_docker_py_works(lab: Any, name: str, program: bool) -> None:
     assert done.stdout == "hello\n", done.stderr
 
 
-@pytest.mark.parametrize(("client", "command"), [("d12", "docker-compose"), ("d13", "docker compose")])
+@pytest.mark.parametrize(
+    ("client", "command"),
+    [pytest.param("d12", "docker-compose", marks=pytest.mark.only_on("dt")), ("d13", "docker compose")],
+)
 def test_compose_brings_a_project_up_and_down(lab: Any, name: str, client: str, command: str) -> None:
     """Version 1 on Debian 12, which works for half a minute, and version 2 on Debian 13."""
-    if client == "d12":
-        only_on(name, "d11", "dt")
     version = "version: '3'\n" if client == "d12" else ""
     done = on_client(
         lab,

@@ -90,6 +90,7 @@ def test_verification_from_outside_passes(lab: Any, host: Host, engines: list[st
         assert all(answer["refused"].values())
 
 
+@pytest.mark.only_on("d12")
 def test_verification_finds_an_account_that_can_do_more(lab: Any, host: Host, engines: list[str]) -> None:
     """An ordinary user who is in the group docker."""
     engine = engines[0]

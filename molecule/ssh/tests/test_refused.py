@@ -15,6 +15,8 @@ import pytest
 from people import Person, Sign
 from testinfra.host import Host
 
+pytestmark = pytest.mark.only_on("d11", "dt")
+
 DIAL = "docker system dial-stdio"
 COMMANDS = {
     "a command": "id",

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
-from people import Person, only_on
+from people import Person
 from testinfra.host import Host
+
+pytestmark = pytest.mark.only_on("d11", "dt")
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"
 OTHERS = "for user in root ops nobody; do sshd -T -C user=$user,host=x,addr=192.0.2.1,laddr=192.0.2.2,lport=22; done"
@@ -177,11 +179,11 @@ def with_dave(lab: Any) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.only_on("d12")
 def test_pam_rules_that_keep_accounts_out_are_named_before_anything_is_changed(
     host: Host, converge: Any, pam: Any, lab: Any, name: str
 ) -> None:
     """B26."""
-    only_on(name, "d12")
     with host.sudo():
         host.check_output("printf '+:root ops:ALL\\n-:ALL:ALL\\n' >/etc/security/test-access.conf")
         pam("account required pam_access.so accessfile=/etc/security/test-access.conf")
@@ -192,11 +194,11 @@ def test_pam_rules_that_keep_accounts_out_are_named_before_anything_is_changed(
         assert host.check_output(f"{EVERYTHING}; getent passwd") == before
 
 
+@pytest.mark.only_on("d13")
 def test_what_only_a_login_shows_takes_back_what_was_given(
     host: Host, converge: Any, pam: Any, lab: Any, alice: Person, name: str
 ) -> None:
     """B26."""
-    only_on(name, "d13")
     pam("account required pam_succeed_if.so user notin docker-x:docker-dave")
     with host.sudo():
         before = host.check_output(f"{EVERYTHING}; getent passwd")
@@ -235,9 +237,9 @@ def test_an_sshd_for_each_connection_needs_no_reload(host: Host, converge: Any, 
     assert converge().failed == 0
 
 
+@pytest.mark.only_on("dt")
 def test_modes_do_not_depend_on_root_s_umask(host: Host, converge: Any, alice: Person, name: str) -> None:
     """B07: neither in a first run nor in one that finds folders which are closed to the accounts."""
-    only_on(name, "dt")
     folders = "/etc/ssh/docker-ssh /etc/ssh/docker-ssh/keys /usr/local/lib/bulkhead /var/lib/docker-ssh"
     with host.sudo():
         host.check_output("echo 'Defaults umask=0077, umask_override' >/etc/sudoers.d/zz-umask")

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from people import Converge, Done, Person, only_on
+from people import Converge, Done, Person
 from testinfra.host import Host
+
+pytestmark = pytest.mark.only_on("d11", "dt")
 
 
 def public_key(lab: Any, name: str) -> str:
@@ -73,7 +75,6 @@ def test_access_ends_within_the_run(host: Host, lab: Any, users: Any, alice: Per
 def test_one_account_is_taken_whatever_is_known_of_the_others(
     host: Host, lab: Any, users: Any, converge: Converge, alice: Person, name: str
 ) -> None:
-    only_on(name, "d11", "dt")
     users(
         {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]},
         {"name": "docker-dave", "public_keys": [public_key(lab, "bob")]},
@@ -136,7 +137,6 @@ def test_sshd_itself_ends_access_at_the_given_moment(host: Host, lab: Any, users
 
 
 def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any, name: str) -> None:
-    only_on(name, "d11", "dt")
     entry: dict[str, Any] = {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]}
     users({**entry, "comment": "as it shall be"})
     entry["comment"] = "as it shall be"

@@ -87,6 +87,7 @@ def test_what_has_ended_is_taken_by_an_ordinary_run_that_does_not_fail(fleet: Fl
     assert again.asked["jenkins@build1"] == []
 
 
+@pytest.mark.slow
 def test_a_removal_that_fails_is_named_and_done_by_the_next_run(fleet: Fleet) -> None:
     fleet.variables["build1"]["docker_client_identities"] = identities(str(GONE))
     run = fleet.play("site", {"jenkins@build1": "clinging"})

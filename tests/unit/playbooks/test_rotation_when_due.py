@@ -141,6 +141,7 @@ def test_a_run_that_does_not_know_everybody_keeps_the_ca(fleet: Fleet, hosts: di
     assert_renewed_and_not_rotated(fleet, run, before, f"the CA's record has {stranger}")
 
 
+@pytest.mark.slow
 def test_an_engine_that_was_never_set_up_is_not_set_up_by_a_rotation(fleet: Fleet) -> None:
     (fleet.root / "hosts/web1/state.json").write_text("{}", encoding="utf-8")
 
@@ -151,6 +152,7 @@ def test_an_engine_that_was_never_set_up_is_not_set_up_by_a_rotation(fleet: Flee
     assert "ca" not in fleet.holds("web1")
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_keeps_the_ca(fleet: Fleet) -> None:
     before = bundles(fleet)
     next((fleet.root / CA / "issued").glob("client-ops1-*")).write_text("", encoding="ascii")
