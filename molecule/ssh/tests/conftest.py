@@ -13,17 +13,17 @@ from people import Converge, Done, Person, Sign
 from testinfra.host import Host
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests with the mark `only_on` run on those hosts, and in `make test-all` on each."""
+    if not os.environ.get("TEST_EVERY_HOST"):
+        here = config.getoption("hosts").removeprefix("ansible://")
+        marks = {item: item.get_closest_marker("only_on") for item in items}
+        items[:] = [item for item, mark in marks.items() if not mark or here in mark.args]
+
+
 @pytest.fixture
 def name(host: Host) -> str:
     return str(host.backend.hostname)
-
-
-@pytest.fixture(autouse=True)
-def tried_here(request: pytest.FixtureRequest, name: str) -> None:
-    """Where a test has the mark `only_on`: on those hosts, and by `make test-all` on each."""
-    mark = request.node.get_closest_marker("only_on")
-    if mark and name not in mark.args and not os.environ.get("TEST_EVERY_HOST"):
-        pytest.skip(f"tried on {' and '.join(mark.args)}")
 
 
 @pytest.fixture(scope="session")
