@@ -48,7 +48,7 @@ class Fleet:
     def __init__(self, only: t.Sequence[str] = ()) -> None:
         hosts = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))["lab"]["hosts"]
         self.address = {name: values["ansible_host"] for name, values in hosts.items()}
-        wanted = os.environ.get("LAB_HOSTS", "").split() or only or list(hosts)  # for work on a part of it
+        wanted = os.environ.get("LAB_HOSTS", "").split() or only or list(hosts)  # LAB_HOSTS is for work on a part of it
         self.hosts = {name: testinfra.get_host(f"ansible://{name}?ansible_inventory={INVENTORY}") for name in wanted}
         self.systemd = [name for name in self.hosts if not name.startswith("s")]
         self.ca = (LAB / "pki" / "ca.pem").read_text(encoding="ascii")

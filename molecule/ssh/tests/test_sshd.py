@@ -181,7 +181,7 @@ def with_dave(lab: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.only_on("d12")
 def test_pam_rules_that_keep_accounts_out_are_named_before_anything_is_changed(
-    host: Host, converge: Any, pam: Any, lab: Any, name: str
+    host: Host, converge: Any, pam: Any, lab: Any
 ) -> None:
     """B26."""
     with host.sudo():

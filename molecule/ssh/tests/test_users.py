@@ -136,7 +136,7 @@ def test_sshd_itself_ends_access_at_the_given_moment(host: Host, lab: Any, users
             host.check_output("rm /etc/localtime")
 
 
-def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any, name: str) -> None:
+def test_an_account_that_was_changed_is_mended(host: Host, lab: Any, users: Any) -> None:
     entry: dict[str, Any] = {"name": "docker-alice", "public_keys": [public_key(lab, "alice")]}
     users({**entry, "comment": "as it shall be"})
     entry["comment"] = "as it shall be"

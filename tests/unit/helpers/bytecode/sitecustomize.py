@@ -72,15 +72,21 @@ def keep_templates() -> None:
 
 
 def keep_packed_modules() -> None:
-    """In a folder for these sources and this core, in the place of the one that a run has for itself."""
-    import ansible.constants
-    from ansible.release import __version__
+    """In a folder for these sources and this core, in the place of the one that a run has for itself.
 
-    files = sorted(path for path in (ROOT / "plugins").rglob("*.py"))
-    sources = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
-    digest = hashlib.sha256(repr([__version__, sys.prefix, sources]).encode()).hexdigest()
-    shared = Path(os.environ["TEST_BYTECODE"], f"packed-{digest}")
-    with contextlib.suppress(OSError):  # somebody else's folder
+    On cores that lock it between processes, which 2.18 does not.
+    """
+    try:
+        import ansible.constants
+        from ansible._internal import _locking  # noqa: F401
+        from ansible.release import __version__
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):  # a file that goes, or somebody else's folder
+        files = sorted((ROOT / "plugins").rglob("*.py"))
+        sources = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+        digest = hashlib.sha256(repr([__version__, sys.prefix, sources]).encode()).hexdigest()
+        shared = Path(os.environ["TEST_BYTECODE"], f"packed-{digest}")
         shared.mkdir(exist_ok=True)
         Path(ansible.constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(shared)
 
