@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from people import Person
+from people import OLDEST_AND_NEWEST, Person
 from testinfra.host import Host
 
-pytestmark = pytest.mark.only_on("d11", "dt")
+pytestmark = pytest.mark.only_on(*OLDEST_AND_NEWEST)
 
 Docker = Callable[..., subprocess.CompletedProcess[bytes]]
 

@@ -11,11 +11,12 @@ import time
 from typing import Any
 
 import pytest
+from people import OLDEST_AND_NEWEST
 from testinfra.host import Host
 
 AT_ONCE = 40
 ROUNDS = int(os.environ.get("SSH_LOAD_ROUNDS", "1"))
-ENGINES = ("d11", "d12", "d13", "dt") if os.environ.get("TEST_EVERY_HOST") else ("d11", "dt")
+ENGINES = ("d11", "d12", "d13", "dt") if os.environ.get("TEST_EVERY_HOST") else OLDEST_AND_NEWEST
 # What failed is told by its number and the last line of what it said. The limit is for a command that never ends.
 ROUND = """
 seq {count} | xargs -P {count} -I @ sh -c \

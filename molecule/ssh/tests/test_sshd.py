@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from ansible_collections.bulkhead.docker.plugins.module_utils._installed import sshd_restore
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
-from people import Person
+from people import OLDEST_AND_NEWEST, Person
 from testinfra.host import Host
 
-pytestmark = pytest.mark.only_on("d11", "dt")
+pytestmark = pytest.mark.only_on(*OLDEST_AND_NEWEST)
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"
 OTHERS = "for user in root ops nobody; do sshd -T -C user=$user,host=x,addr=192.0.2.1,laddr=192.0.2.2,lport=22; done"

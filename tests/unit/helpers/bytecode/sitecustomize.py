@@ -83,8 +83,8 @@ def keep_packed_modules() -> None:
     except ImportError:
         return
     with contextlib.suppress(OSError):  # a file that goes, or somebody else's folder
-        files = sorted((ROOT / "plugins").rglob("*.py"))
-        sources = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+        found = {str(path): path.stat() for path in sorted((ROOT / "plugins").rglob("*.py"))}
+        sources = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in found.items()]
         digest = hashlib.sha256(repr([__version__, sys.prefix, sources]).encode()).hexdigest()
         shared = Path(os.environ["TEST_BYTECODE"], f"packed-{digest}")
         shared.mkdir(exist_ok=True)
