@@ -58,6 +58,11 @@ class Company:
         finally:
             connection.close()
 
+    def assert_refused(self, engine: str, certificate: pathlib.Path, key: pathlib.Path, ca: pathlib.Path) -> None:
+        """The engine ends the connection. A client that writes before it reads the alert sees the end alone."""
+        with pytest.raises((ssl.SSLError, ConnectionError), match=r"alert|reset|closed|EOF"):
+            self.ask(engine, certificate, key, ca)
+
     def state(self) -> dict[str, Any]:
         """What must not move where a run refuses: the files of the control node and of the engines, and dockerd."""
         look = (
