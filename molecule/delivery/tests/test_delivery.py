@@ -294,7 +294,9 @@ def test_an_expired_identity_says_so(lab: t.Any, repository: Build) -> None:
     )
     repository.refuses("cd ~/work && ci/deploy shop expired", "the certificate of the context expired expired on")
     code, said = repository.run("docker --context expired version")
-    assert code != 0 and "certificate" in said, said
+    # A client that writes before it reads the engine's alert sees no more than the end of the connection.
+    assert code != 0 and re.search("certificate|connection reset by peer|broken pipe", said), said
+    repository.does("docker --context web1 version")
     repository.does("docker context rm expired; rm -r expired")
 
 
