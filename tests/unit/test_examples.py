@@ -96,23 +96,46 @@ def test_a_host_key_is_not_taken_at_first_sight(tmp_path: Path, deploy: Deploy) 
     assert "ssh of this user would take any host key for the context web1-ssh" in deploy("web1-ssh")
 
 
+def fake_docker(folder: Path, cases: str) -> str:
+    """A PATH with a docker CLI that answers some commands by itself."""
+    fake = folder / "bin/docker"
+    fake.parent.mkdir()
+    script = f'#!/bin/sh\ncase "$*" in\n{cases}\n*) exec {shutil.which("docker")} "$@" ;;\nesac\n'
+    fake.write_text(script, encoding="utf-8")
+    fake.chmod(0o755)
+    return f"{fake.parent}:{os.environ['PATH']}"
+
+
 def test_compose_is_not_believed_that_waited_too_long(tmp_path: Path, deploy: Deploy) -> None:
     """It ends with 0, and a container that is still starting."""
     context(tmp_path, 90)
-    fake = tmp_path / "bin/docker"
-    fake.parent.mkdir()
-    fake.write_text(
-        f"""#!/bin/sh
-        case "$*" in
-          *version*) echo 26.1.5 ;;
-          *" up "*) ;;
-          *" ps "*) echo 4f2d; echo 77aa ;;
-          *.State.Health*) printf '/shop-db-1 healthy\\n/shop-web-1 starting\\n' ;;
-          *) exec {shutil.which("docker")} "$@" ;;
-        esac
-        """,
-        encoding="utf-8",
-    )
-    fake.chmod(0o755)
-    said = deploy("web1", PATH=f"{fake.parent}:{os.environ['PATH']}", DEPLOY_WAIT="7")
+    cases = """
+        *version*) echo 26.1.5 ;;
+        *" up "*) ;;
+        *" ps "*) echo 4f2d; echo 77aa ;;
+        *.State.Health*) printf '/shop-db-1 healthy\\n/shop-web-1 starting\\n' ;;
+    """
+    said = deploy("web1", PATH=fake_docker(tmp_path, cases), DEPLOY_WAIT="7")
     assert said.endswith("deploy: shop-web-1 on web1 had not become healthy after 7 seconds.\n"), said
+
+
+@pytest.mark.parametrize(
+    ("after", "says"),
+    [
+        ("remote error: tls: bad certificate", "refuses the identity of the context web1: it was revoked"),
+        ("write: connection reset by peer", "ends each connection of the context web1: it refuses the identity, or"),
+        ("dial tcp: connection refused", "does not answer: dial tcp: connection refused"),
+    ],
+)
+def test_a_connection_that_ends_without_a_reason_is_tried_again(
+    tmp_path: Path, deploy: Deploy, after: str, says: str
+) -> None:
+    """A client of TLS 1.3 that writes before it reads the alert does not see it."""
+    context(tmp_path, 90)
+    first = tmp_path / "first"
+    cases = f"""*version*)
+        if mkdir {first} 2>/dev/null; then echo "write: broken pipe" >&2; else echo "{after}" >&2; fi
+        exit 1 ;;
+    """
+    said = deploy("web1", PATH=fake_docker(tmp_path, cases))
+    assert f"{HOST} {says}" in said, said
