@@ -21,6 +21,7 @@ class Lab:
     """One scenario's lab; its control node has a home of its own, so that nobody's contexts are touched."""
 
     name: str
+    niceness: int = 0  # of ansible-playbook
 
     @property
     def folder(self) -> pathlib.Path:
@@ -70,8 +71,12 @@ class Lab:
 
     def playbook(self, *arguments: str, timeout: float = 600, **more: str) -> subprocess.CompletedProcess[str]:
         """ansible-playbook with the scenario's own settings, which Molecule has put into the environment."""
+        return self.run(*self.playbook_command(*arguments), timeout=timeout, **more)
+
+    def playbook_command(self, *arguments: str) -> list[str]:
         program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
-        return self.run(program, "-i", str(self.folder / "inventory.yml"), *arguments, timeout=timeout, **more)
+        command = [program, "-i", str(self.folder / "inventory.yml"), *arguments]
+        return ["nice", "-n", str(self.niceness), *command]
 
     @staticmethod
     def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -12,7 +12,10 @@ import typing as t
 import docker
 from background import Background
 
-PAUSE = 0.2
+# Seconds from one question to the next. The CLI is a process of its own each time, and a client that takes much of the
+# machine makes the restart that it measures longer. Whoever got no answer asks again soon, to see when there is one.
+PAUSE = {"cli": 0.5, "library": 0.2}
+PAUSE_WITHOUT_ANSWER = 0.1
 # What a client says whose certificate, or whose idea of the engine's, is refused. A restart looks otherwise.
 REFUSAL = re.compile(r"certificate|x509|verif|alert|handshake fail|unknown authority|private key", re.IGNORECASE)
 
@@ -105,6 +108,7 @@ class Watch(Background):
             elif since:
                 self.gaps.append(Gap(name, engine, since, time.monotonic(), frozenset(says)))
                 since, says = 0.0, set()
-            self._end.wait(max(0.0, PAUSE - (time.monotonic() - begin)))
+            pause = PAUSE_WITHOUT_ANSWER if problem else PAUSE[name]
+            self._end.wait(max(0.0, pause - (time.monotonic() - begin)))
         if since:
             self.gaps.append(Gap(name, engine, since, time.monotonic(), frozenset(says)))
