@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -75,9 +74,10 @@ def succeeds(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def says(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    """Core 2.18 prints a message between quotes, and those in it twice."""
     said = done.stdout + done.stderr
     assert done.returncode != 0, said[-6000:]
-    assert sentence in " ".join(said.split()), said[-6000:]
+    assert sentence in " ".join(said.replace("''", "'").split()), said[-6000:]
 
 
 def below(lab: t.Any, name: str, folder: str) -> str:
@@ -310,8 +310,6 @@ def test_the_ca_is_replaced_while_clients_work_and_the_run_is_killed_in_every_ph
     """On all engines but one, which is left behind."""
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they would replace our CA by the system's
         monkeypatch.delenv(variable, raising=False)
-    # A real control node takes no processor from an engine that is being restarted.
-    lab = dataclasses.replace(lab, niceness=10)
     enters, change = "rotate_ca | Enter the phase", "daemon | Change the engine as one transaction"
     reached = [name for name in lab.engines if name != LEFT_BEHIND]
     phases = []
