@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from people import OLDEST_AND_NEWEST, Converge, Done, Person
+from people import Converge, Done, Person
 from testinfra.host import Host
 
-pytestmark = pytest.mark.only_on(*OLDEST_AND_NEWEST)
+pytestmark = pytest.mark.only_on("d11")  # what the oldest Python does; test_sshd.py has the newest
 
 
 def public_key(lab: Any, name: str) -> str:

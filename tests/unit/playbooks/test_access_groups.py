@@ -117,6 +117,7 @@ def asked_to_change(asked: dict[str, list[str]], host: str) -> list[str]:
     return [line.split()[0].rpartition(".")[2] for line in asked[host] if '"_ansible_check_mode": false' in line]
 
 
+@pytest.mark.slow
 def test_one_group_is_rotated_and_nobody_else_is_asked(moved_once: tuple[Fleet, Run, Run], tmp_path: Path) -> None:
     fleet = moved_once[0].copy(tmp_path / "fleet")
     fleet.variables = moved_once[0].variables

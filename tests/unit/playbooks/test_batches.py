@@ -12,7 +12,10 @@ from helpers.fake_fleet import Fleet, Run
 from helpers.slow import slow
 
 
-@pytest.mark.parametrize("in_place", [(), ("web1",)], ids=["all are due", "the first is not due"])
+@pytest.mark.parametrize(
+    "in_place",
+    [pytest.param((), marks=pytest.mark.slow, id="all are due"), pytest.param(("web1",), id="the first is not due")],
+)
 def test_every_engine_of_a_batch_gets_its_certificate(
     secured_once: Fleet, tmp_path: Path, in_place: tuple[str, ...]
 ) -> None:
@@ -46,7 +49,7 @@ def test_a_ca_that_cannot_sign_ends_no_run_without_its_report(secured: Fleet, tm
         assert not [asked for asked in run.asked[engine] if '"server_certificate": "<CERTIFICATE' in asked]
 
 
-@pytest.mark.parametrize("playbook", ["site", slow("renew"), "rotate_ca"])
+@pytest.mark.parametrize("playbook", ["site", slow("renew"), slow("rotate_ca")])
 def test_check_mode_of_a_fleet_that_is_right_finds_nothing(secured: Fleet, playbook: str) -> None:
     before = secured.files()
 

@@ -81,6 +81,7 @@ def test_a_revocation_goes_to_gateways_and_changes_no_dockerd(behind: Fleet) -> 
     assert "jenkins" not in [one["name"] for one in gateway["identities"]]
 
 
+@pytest.mark.slow
 def test_a_revocation_reaches_a_gateway_that_the_inventory_does_not_have(behind: Fleet) -> None:
     inventory = _inventory(behind, enabled=False)
     content = yaml.safe_load(inventory.read_text(encoding="utf-8"))
