@@ -88,6 +88,24 @@ class Lab:
         return [record for record in map(json.loads, lines) if record["playbook"] == playbook]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests with the mark `slow` run in `make test-all` alone, and there those with `only_on` on each host.
+
+    No file and no host may be left without a test: pytest fails where it has none.
+    """
+    if not os.environ.get("TEST_ALL"):
+        left_out = [item for item in items if not _wanted(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _wanted(item: Any) -> bool:
+    if item.get_closest_marker("slow"):
+        return False
+    mark = item.get_closest_marker("only_on")
+    return not mark or item.callspec.params["_testinfra_host"].backend.hostname in mark.args
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     return Lab(os.environ["MOLECULE_SCENARIO_NAME"])

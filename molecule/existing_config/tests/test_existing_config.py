@@ -187,6 +187,7 @@ def test_one_engine_without_docker_ends_the_run_for_all(lab: Any, tmp_path: path
     assert "dockerd is not installed on this host" in said
 
 
+@pytest.mark.slow
 def test_a_missing_library_is_named_or_installed(lab: Any, tmp_path: pathlib.Path) -> None:
     """Taken away together with the way to install it: a sentence; with the package lists back: installed."""
     breaks = "apt-get remove -qq --yes python3-cryptography && mv /etc/apt /etc/away"

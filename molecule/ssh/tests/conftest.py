@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
 from typing import Any
@@ -11,22 +10,6 @@ from typing import Any
 import pytest
 from people import Converge, Done, Person, Sign
 from testinfra.host import Host
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests with the mark `only_on` run on those hosts, and in `make test-all` on each.
-
-    No host may be left without a test: pytest fails where it has none.
-    """
-    if not os.environ.get("TEST_EVERY_HOST"):
-        elsewhere = [item for item in items if not _belongs_here(item)]
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in elsewhere]
-
-
-def _belongs_here(item: Any) -> bool:
-    mark = item.get_closest_marker("only_on")
-    return not mark or item.callspec.params["_testinfra_host"].backend.hostname in mark.args
 
 
 @pytest.fixture

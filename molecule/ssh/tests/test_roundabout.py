@@ -137,6 +137,7 @@ def test_an_engine_behind_a_bastion_host_is_reached(lab: Any, site: str, bastion
         client.check_output("mv ~/.ssh/before ~/.ssh/config; mv ~/before ~/.bulkhead/ssh/bulkhead.config")
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_its_own_control_node(lab: Any) -> None:
     """B08: whoever runs Ansible there has come over SSH, but Ansible has no connection that could be made anew."""
     box = on(lab, "d13")

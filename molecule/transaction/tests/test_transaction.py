@@ -16,6 +16,7 @@ import pytest
 import yaml
 from authority import Authority
 from fleet import Fleet, environment, sudo
+from helpers.slow import slow
 
 SPEC = pathlib.Path(__file__).parents[3] / "plugins" / "modules" / "docker_daemon_config.py"
 BY_ANSIBLE = {"changed", "diff", "invocation", "msg", "failed", "warnings", "exception", "deprecations"}
@@ -127,11 +128,11 @@ def refused(fleet: Fleet, says: str, **how: t.Any) -> None:
     ("options", "says"),
     [
         ({"listen": ["192.0.2.1"]}, "this host does not have the listen address 192.0.2.1"),
-        ({"listen": ["fe80::1"]}, "this host does not have the listen address fe80::1"),
+        slow({"listen": ["fe80::1"]}, "this host does not have the listen address fe80::1"),
         ({"port": 22}, "port 22 on 0.0.0.0 is taken by another process"),
         ({"daemon_options": {"tlsverify": False}}, "daemon option 'tlsverify' is not accepted"),
-        ({"daemon_options": {"hosts": ["tcp://0.0.0.0:2375"]}}, "daemon option 'hosts' is not accepted"),
-        ({"private_key_path": "/root/no-such-key"}, "/root/no-such-key cannot be read on the engine"),
+        slow({"daemon_options": {"hosts": ["tcp://0.0.0.0:2375"]}}, "daemon option 'hosts' is not accepted"),
+        slow({"private_key_path": "/root/no-such-key"}, "/root/no-such-key cannot be read on the engine"),
         ({"private_key_path": "/root/new-key.pem"}, "does not match its private key"),
     ],
 )
@@ -144,8 +145,8 @@ def test_what_cannot_work_is_refused(fleet: Fleet, options: dict[str, t.Any], sa
     ("how", "says"),
     [
         ({"by": Authority("foreign")}, "not issued by the CA of the trust bundle"),
-        ({"usage": "CLIENT_AUTH"}, "extended key usage is not exactly serverAuth"),
-        ({"days": -1}, "it expired on"),
+        slow({"usage": "CLIENT_AUTH"}, "extended key usage is not exactly serverAuth"),
+        slow({"days": -1}, "it expired on"),
     ],
 )
 def test_a_certificate_that_clients_would_not_accept_is_refused(fleet: Fleet, how: dict[str, t.Any], says: str) -> None:

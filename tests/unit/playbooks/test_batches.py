@@ -67,7 +67,8 @@ def key_removed(run: Run, engine: str) -> bool:
     return any('"path": "/var/lib/bulkhead/pending"' in asked for asked in run.asked[engine])
 
 
-@pytest.mark.parametrize("full", ["web1", slow("web2")])
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["web1", "web2"])
 def test_an_engine_that_cannot_make_a_key_keeps_no_other_from_its_turn(tmp_path: Path, full: str) -> None:
     fleet = Fleet.make(tmp_path / "fleet")
     other = "web2" if full == "web1" else "web1"

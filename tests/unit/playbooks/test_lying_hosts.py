@@ -341,6 +341,7 @@ def rotated(start: tuple[Fleet, Run], tmp_path_factory: pytest.TempPathFactory) 
     return fleet, fleet.play("rotate_ca", liars={"web1": "broken"}, docker_rotate_exclude=["web1"])
 
 
+@pytest.mark.slow
 def test_a_rotation_without_the_liar_is_complete(start: tuple[Fleet, Run], rotated: tuple[Fleet, Run]) -> None:
     fleet, run = rotated
 
