@@ -78,5 +78,5 @@ test: setup ## Everything that CI runs, with the scenarios in the lab
 	@tools/check
 
 .PHONY: test-all
-test-all: setup ## The same, the slow scenarios, and again on every ansible-core that is supported
+test-all: setup ## The same on every host, what is slow, and again on every ansible-core that is supported
 	@tools/check all slow matrix

@@ -73,7 +73,7 @@ class Lab:
         return self.run(*self.playbook_command(*arguments), timeout=timeout, **more)
 
     def playbook_command(self, *arguments: str) -> list[str]:
-        """With niceness: tests measure what engines do, from which a real control node takes no processor."""
+        """With niceness, for tests measure engines, and a real control node takes no processor time from them."""
         program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
         return ["nice", "-n", "10", program, "-i", str(self.folder / "inventory.yml"), *arguments]
 
@@ -91,7 +91,7 @@ class Lab:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests with the mark `slow` run in `make test-all` alone, and there those with `only_on` on each host.
 
-    No file and no host may be left without a test: pytest fails where it has none.
+    `only_on` is for tests with the fixture `host`. A run of pytest that is left without a test fails.
     """
     if not os.environ.get("TEST_ALL"):
         left_out = [item for item in items if not _wanted(item)]

@@ -15,7 +15,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit
 from people import Person
 from testinfra.host import Host
 
-pytestmark = pytest.mark.only_on("dt")  # the newest sshd; test_users.py has the oldest
+pytestmark = pytest.mark.only_on("dt")  # the newest sshd
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-docker-ssh.conf"
 OTHERS = "for user in root ops nobody; do sshd -T -C user=$user,host=x,addr=192.0.2.1,laddr=192.0.2.2,lport=22; done"

@@ -11,7 +11,7 @@ import pytest
 from people import Converge, Done, Person
 from testinfra.host import Host
 
-pytestmark = pytest.mark.only_on("d11")  # what the oldest Python does; test_sshd.py has the newest
+pytestmark = pytest.mark.only_on("d11")  # the oldest Python
 
 
 def public_key(lab: Any, name: str) -> str:
