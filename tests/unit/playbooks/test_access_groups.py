@@ -214,6 +214,7 @@ def test_a_revocation_replaces_the_cas_of_the_identity_s_groups(fleet: Fleet) ->
     assert pairs(fleet, "ops1", "build1") == {"ops1": "ops", "build1": "staging", "build1/ops": "ops"}
 
 
+@pytest.mark.slow
 def test_who_leaves_a_group_loses_the_pair_and_the_account_and_the_report_says_what_is_left(
     moved_once: tuple[Fleet, Run, Run],
 ) -> None:
@@ -226,6 +227,7 @@ def test_who_leaves_a_group_loses_the_pair_and_the_account_and_the_report_says_w
     assert "bulkhead.docker.rotate_ca -e docker_rotate_groups=staging ends that now." in said
 
 
+@pytest.mark.slow
 def test_a_group_leaves_an_engine_by_an_ordinary_run(moved_once: tuple[Fleet, Run, Run]) -> None:
     fleet, checked, run = moved_once
     assert "to be changed: web1, web2" in checked.report["summary"]
@@ -234,6 +236,7 @@ def test_a_group_leaves_an_engine_by_an_ordinary_run(moved_once: tuple[Fleet, Ru
     assert "changed: web1, web2" in run.report["summary"]
 
 
+@pytest.mark.slow
 def test_a_new_group_is_made_in_check_mode_in_words_alone(
     grouped_once: Fleet, moved_once: tuple[Fleet, Run, Run]
 ) -> None:

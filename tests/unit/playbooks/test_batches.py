@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from helpers.fake_fleet import Fleet, Run
-from helpers.slow import slow
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,8 @@ def test_a_ca_that_cannot_sign_ends_no_run_without_its_report(secured: Fleet, tm
         assert not [asked for asked in run.asked[engine] if '"server_certificate": "<CERTIFICATE' in asked]
 
 
-@pytest.mark.parametrize("playbook", ["site", slow("renew"), slow("rotate_ca")])
+@pytest.mark.slow
+@pytest.mark.parametrize("playbook", ["site", "renew", "rotate_ca"])
 def test_check_mode_of_a_fleet_that_is_right_finds_nothing(secured: Fleet, playbook: str) -> None:
     before = secured.files()
 

@@ -67,6 +67,7 @@ def test_an_engine_gets_its_gateway_once(behind: Fleet) -> None:
     assert [options["_ansible_check_mode"] for options in _options(again, "web1", "docker_daemon_config")] == [True]
 
 
+@pytest.mark.slow
 def test_a_revocation_goes_to_gateways_and_changes_no_dockerd(behind: Fleet) -> None:
     run = _play(behind, "revoke_client", docker_revoke_name="jenkins")
 

@@ -86,6 +86,7 @@ def made(module_play: tuple[Path, Play]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_rotation_passes_its_phases_and_another_type_of_key(made: Path, tmp_path: Path, play: Play) -> None:
     def host(name: str, *phases: str, **options: str) -> dict[str, Any]:
         going = {"phases": list(phases)} if phases else {}
