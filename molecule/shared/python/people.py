@@ -9,9 +9,6 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-# The releases on which `make test` tries what depends little on the release.
-OLDEST_AND_NEWEST = ("d11", "dt")
-
 
 @dataclasses.dataclass(frozen=True)
 class Person:
