@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from printed import said
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -77,10 +78,7 @@ class Lab:
         program = str(pathlib.Path(sys.executable).parent / "ansible-playbook")
         return ["nice", "-n", "10", program, "-i", str(self.folder / "inventory.yml"), *arguments]
 
-    @staticmethod
-    def said(done: subprocess.CompletedProcess[str]) -> str:
-        """All that a command printed, on one line: Ansible's releases differ in order, lines and quotes."""
-        return " ".join((done.stdout + done.stderr).replace("''", "'").split())
+    said = staticmethod(said)
 
     def executions(self, playbook: str) -> list[dict[str, Any]]:
         """What the callback `executions` wrote down, one entry for each run of that playbook."""

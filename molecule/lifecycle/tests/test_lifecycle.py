@@ -16,6 +16,7 @@ import pytest
 import testinfra
 from accepted import accepted
 from line import Line
+from printed import said
 from watch import Watch
 
 PID = "docker inspect --format '{{.State.Pid}}' keep"
@@ -74,10 +75,9 @@ def succeeds(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def says(done: subprocess.CompletedProcess[str], sentence: str) -> None:
-    """Core 2.18 prints a message between quotes, and those in it twice."""
-    said = done.stdout + done.stderr
-    assert done.returncode != 0, said[-6000:]
-    assert sentence in " ".join(said.replace("''", "'").split()), said[-6000:]
+    printed = (done.stdout + done.stderr)[-6000:]
+    assert done.returncode != 0, printed
+    assert sentence in said(done), printed
 
 
 def below(lab: t.Any, name: str, folder: str) -> str:

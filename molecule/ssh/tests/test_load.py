@@ -11,11 +11,12 @@ import time
 from typing import Any
 
 import pytest
+from helpers.slow import slow
 from testinfra.host import Host
 
 AT_ONCE = 40
 ROUNDS = int(os.environ.get("SSH_LOAD_ROUNDS", "1"))
-ENGINES = ("d11", "d12", "d13", "dt") if os.environ.get("TEST_ALL") else ("dt",)
+ENGINES = [slow("d11"), slow("d12"), slow("d13"), "dt"]
 # What failed is told by its number and the last line of what it said. The limit is for a command that never ends.
 ROUND = """
 seq {count} | xargs -P {count} -I @ sh -c \

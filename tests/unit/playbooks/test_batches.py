@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from helpers.fake_fleet import Fleet, Run
+from helpers.slow import slow
 
 
-@pytest.mark.parametrize(
-    "in_place",
-    [pytest.param((), marks=pytest.mark.slow, id="all are due"), pytest.param(("web1",), id="the first is not due")],
-)
+@pytest.mark.parametrize("in_place", [slow(()), ("web1",)], ids=["all are due", "the first is not due"])
 def test_every_engine_of_a_batch_gets_its_certificate(
     secured_once: Fleet, tmp_path: Path, in_place: tuple[str, ...]
 ) -> None:
