@@ -14,12 +14,6 @@ from helpers.fake_host import KEY
 SCOPES = {"admin": "admin", "ci": "operate", "ops1": "admin", "build1": "admin", "jenkins": "admin"}
 
 
-@pytest.fixture(scope="module")
-def behind(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """web1 has a gateway, which knows another identity than those of client hosts."""
-    return secured.copy(tmp_path_factory.mktemp("behind") / "fleet")
-
-
 def _inventory(fleet: Fleet, enabled: bool = True) -> Path:
     fleet.prepare()
     content = fleet.content()
@@ -46,8 +40,20 @@ def _options(run: Run, host: str, module: str) -> list[dict[str, Any]]:
     return [json.loads(options) for name, options in lines if name.rpartition(".")[2] == module]
 
 
-def test_an_engine_gets_its_gateway_once(behind: Fleet) -> None:
-    run = _play(behind, "site")
+@pytest.fixture(scope="module")
+def first_with_gateway(secured: Fleet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fleet, Run]:
+    """web1 gets a gateway, which knows another identity than those of client hosts."""
+    fleet = secured.copy(tmp_path_factory.mktemp("behind") / "fleet")
+    return fleet, _play(fleet, "site")
+
+
+@pytest.fixture(scope="module")
+def behind(first_with_gateway: tuple[Fleet, Run]) -> Fleet:
+    return first_with_gateway[0]
+
+
+def test_an_engine_gets_its_gateway_once(first_with_gateway: tuple[Fleet, Run]) -> None:
+    behind, run = first_with_gateway
 
     change = _options(run, "web1", "docker_daemon_config")[-1]
     assert {one["name"]: one["scope"] for one in change["gateway"]["identities"]} == {
