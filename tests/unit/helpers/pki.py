@@ -29,7 +29,7 @@ def _general_name(text: str) -> x509.GeneralName:
 class Authority:
     """A CA as the collection makes them; without ``strict`` it lacks the key usage that strict clients require.
 
-    ``above`` signs an issuing CA.
+    ``above`` signs an issuing CA, which does not end a second later because it was made a second later.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Authority:
     ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = _name(name)
+        self.made = above.made if above else datetime.datetime.now(datetime.timezone.utc)
         extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(True, path_length), True)]
         if strict:
             names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
@@ -47,9 +48,8 @@ class Authority:
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(self, subject: x509.Name, public: t.Any, extensions: t.Any, days: int = 9) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        end = now + datetime.timedelta(days=days, hours=1)
-        begin = min(end - datetime.timedelta(days=30), now - datetime.timedelta(days=1))
+        end = self.made + datetime.timedelta(days=days, hours=1)
+        begin = min(end - datetime.timedelta(days=30), self.made - datetime.timedelta(days=1))
         builder = x509.CertificateBuilder(self.name, subject, public, x509.random_serial_number())
         builder = builder.not_valid_before(begin).not_valid_after(end)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
