@@ -130,7 +130,9 @@ options:
     type: int
     default: 500
   try_login:
-    description: Whether a login to the accounts is tried after a change.
+    description: >-
+      Whether a login to the accounts is tried after a change, to each that is new or repaired, or else to one. Without C(ssh) on the engine
+      none is tried, with a warning; where Ansible is not connected over SSH either, a change of sshd is refused.
     type: bool
     default: true
   confirm_timeout:
@@ -199,7 +201,7 @@ host_keys:
   type: list
   elements: str
 logins:
-  description: Accounts to which a login was tried on the engine itself, and succeeded.
+  description: Accounts to which a login was tried on the engine itself, and succeeded. Empty where the engine has no C(ssh).
   returned: success
   type: list
   elements: str

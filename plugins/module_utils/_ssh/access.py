@@ -97,6 +97,7 @@ def run(
         result.changed |= _sockets.differs()
         result.port, result.host_keys = sshd.port_and_host_keys(via)
         result.diff = _plan.diffs(plan, accounts, users, service.socket_path, granted, True, kept)
+        trying = _apply.to_try(plan, users, over_ssh, result) if desired.try_login and plan.changes else []
         if check_mode:
             return result
         _sockets.check(users)
@@ -105,8 +106,7 @@ def run(
         _apply.give(plan, service)
         if plan.sshd:
             _commit.begin(sshd, plan.sshd, via)
-        if desired.try_login and plan.changes:
-            result.logins = _apply.try_logins(sshd, plan, accounts, users, via, service, result)
+        result.logins = _apply.try_logins(sshd, plan, accounts, trying, via, service)
         if plan.sshd:
             _keep(desired.confirm_seconds, over_ssh, via, result)
     return result

@@ -80,6 +80,24 @@ def _ending_sessions(accounts: t.Sequence[_accounts.Account]) -> t.Iterator[None
     _plan.CUT.unlink(missing_ok=True)
 
 
+def to_try(plan: _plan.Plan, users: t.Sequence[_users.User], over_ssh: bool, result: _plan.Result) -> list[_users.User]:
+    """The users whose login has to succeed after the change: those of new or repaired accounts, else one of all."""
+    found = [*plan.coming, *plan.repairs] or list(users)[:1]
+    if not found or _login.available():
+        return found
+    if plan.sshd and not over_ssh:
+        raise _plan.AccessError(
+            "ssh is not installed on this host (Debian: openssh-client), and Ansible is not connected over SSH, so "
+            "that nothing would show whether anybody can log in with sshd's new configuration; install it first, or "
+            "set docker_ssh_try_login to false."
+        )
+    result.warnings.append(
+        "ssh is not installed on this host, so that no login to the accounts is tried there; install OpenSSH's client "
+        "(Debian: openssh-client) before the change, or try the accounts from a client host."
+    )
+    return []
+
+
 def try_logins(
     sshd: _sshd.Sshd,
     plan: _plan.Plan,
@@ -87,17 +105,10 @@ def try_logins(
     users: t.Sequence[_users.User],
     via: _sshd.Connection | None,
     service: _service.Systemd,
-    result: _plan.Result,
 ) -> list[str]:
-    """Log in to every new account, or to one where none is new."""
-    if not _login.available():
-        result.warnings.append(
-            "ssh is not installed on this host, so that no login to the accounts could be tried there; install "
-            "OpenSSH's client, or try it from a client host."
-        )
-        return []
+    """Log in to each of these users' accounts."""
     tried = []
-    for user in [*plan.coming, *plan.repairs] or list(users)[:1]:
+    for user in users:
         door = _login.door(sshd.settings(_sshd.CONFIG, user.name, _sshd.Peer()), via)
         problem = _login.failure(user.name, _ssh_files.KEYS, user.restrictions(str(_accounts.GATE)), door)
         if problem:

@@ -6,7 +6,8 @@
 
 A timer on the host is armed before the first file changes; it puts the previous configuration back, whatever becomes of
 the connection or of this process, and a unit does it after a reboot. A change is kept when a connection through the new
-configuration confirms it, or, where Ansible is not connected through sshd, once a login has succeeded.
+configuration confirms it, or, where Ansible is not connected through sshd, once a login has succeeded, unless the
+operator wants none to be tried.
 """
 
 from __future__ import annotations

@@ -49,11 +49,12 @@ def first_with_gateway(secured: Fleet, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def behind(first_with_gateway: tuple[Fleet, Run]) -> Fleet:
+    """The fleet in which web1 has its gateway."""
     return first_with_gateway[0]
 
 
 def test_an_engine_gets_its_gateway_once(first_with_gateway: tuple[Fleet, Run]) -> None:
-    behind, run = first_with_gateway
+    fleet, run = first_with_gateway
 
     change = _options(run, "web1", "docker_daemon_config")[-1]
     assert {one["name"]: one["scope"] for one in change["gateway"]["identities"]} == {
@@ -69,7 +70,7 @@ def test_an_engine_gets_its_gateway_once(first_with_gateway: tuple[Fleet, Run]) 
     assert change["gateway"]["revocation_lists"].startswith("-----BEGIN X509 CRL")
     assert "gateway" not in _options(run, "web2", "docker_daemon_config")[-1]
 
-    again = _play(behind, "site")
+    again = _play(fleet, "site")
     assert [options["_ansible_check_mode"] for options in _options(again, "web1", "docker_daemon_config")] == [True]
 
 

@@ -14,6 +14,7 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
+from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sockets as _sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
@@ -152,6 +153,43 @@ def test_no_login_is_tried_where_nobody_wants_it_or_nothing_changed(engine: Engi
     give(try_login=False)
     give()
     assert engine.logins == []
+
+
+def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_login, "available", lambda: False)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_host_without_ssh_is_told_before_the_change_that_no_login_is_tried(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    without_ssh(monkeypatch)
+    result = _access.run(desired(), check_mode, over_ssh=True)
+    assert "so that no login to the accounts is tried there" in " ".join(result.warnings)
+    assert (result.changed, result.logins, engine.logins) == (True, [], [])
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_sshd_is_not_changed_where_nothing_would_show_that_somebody_gets_in(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    before = engine.files()
+    without_ssh(monkeypatch)
+    with pytest.raises(_plan.AccessError, match=r"not connected over SSH.* set docker_ssh_try_login to false"):
+        _access.run(desired(), check_mode, over_ssh=False)
+    assert engine.files() == before
+    assert _access.run(desired(try_login=False), over_ssh=False).changed
+    # What changes no configuration of sshd needs no proof of it, and where nobody is left, nobody is missed.
+    more = _access.run(desired(user("docker-alice"), user("docker-bob", OTHER)), over_ssh=False)
+    assert "no login to the accounts is tried" in " ".join(more.warnings)
+
+
+def test_no_warning_comes_where_there_is_nobody_to_try(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    give()
+    without_ssh(monkeypatch)
+    gone = give(user("docker-alice", state="absent"))
+    assert gone.changed
+    assert "no login" not in " ".join(gone.warnings)
 
 
 def test_who_leaves_loses_key_and_account_before_anybody_gets_something(engine: Engine) -> None:
