@@ -132,7 +132,7 @@ options:
   try_login:
     description: >-
       Whether a login to the accounts is tried after a change, to each that is new or repaired, or else to one. Without C(ssh) on the engine
-      none is tried, with a warning; where Ansible is not connected over SSH either, a change of sshd is refused.
+      none is tried, and a warning says so, in check mode, too.
     type: bool
     default: true
   confirm_timeout:
@@ -201,7 +201,7 @@ host_keys:
   type: list
   elements: str
 logins:
-  description: Accounts to which a login was tried on the engine itself, and succeeded. Empty where the engine has no C(ssh).
+  description: Accounts to which a login was tried on the engine itself, and succeeded.
   returned: success
   type: list
   elements: str

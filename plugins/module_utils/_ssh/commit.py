@@ -6,8 +6,7 @@
 
 A timer on the host is armed before the first file changes; it puts the previous configuration back, whatever becomes of
 the connection or of this process, and a unit does it after a reboot. A change is kept when a connection through the new
-configuration confirms it, or, where Ansible is not connected through sshd, once a login has succeeded, unless the
-operator wants none to be tried.
+configuration confirms it, or, where Ansible is not connected through sshd, unless a login fails.
 """
 
 from __future__ import annotations
