@@ -165,6 +165,7 @@ class Engine:
         self.logins: list[str] = []
         self.sessions: set[str] = set()  # accounts that are logged in
         self.begins_with_login = False  # whether somebody logs in where a login is tried
+        self.has_ssh = True  # with which a login is tried
         self.steps = 0
         self.killed_at: int | None = None
         self.refused_reloads = 0
@@ -341,7 +342,7 @@ def build(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         return engine.login_problem.get(account, "")
 
     monkeypatch.setattr(_login, "failure", log_in)
-    monkeypatch.setattr(_login, "available", lambda: True)
+    monkeypatch.setattr(_login, "available", lambda: engine.has_ssh)
     monkeypatch.setattr(_files.os, "fsync", lambda descriptor: None)  # no disk is lost in these tests
     for name in ("stage", "swap"):
         original = getattr(_files.Target, name)

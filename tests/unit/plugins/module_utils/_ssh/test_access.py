@@ -14,7 +14,6 @@ from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import access
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import accounts as _accounts
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import commit as _commit
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import files as _ssh_files
-from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import login as _login
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import plan as _plan
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sockets as _sockets
 from ansible_collections.bulkhead.docker.plugins.module_utils._ssh import sshd as _sshd
@@ -155,19 +154,13 @@ def test_no_login_is_tried_where_nobody_wants_it_or_nothing_changed(engine: Engi
     assert engine.logins == []
 
 
-def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_login, "available", lambda: False)
-
-
 UNPROVEN = "and nothing else proves sshd's new configuration"
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
 @pytest.mark.parametrize("over_ssh", [True, False])
-def test_a_host_without_ssh_says_that_no_login_is_tried(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, check_mode: bool, over_ssh: bool
-) -> None:
-    without_ssh(monkeypatch)
+def test_a_host_without_ssh_says_that_no_login_is_tried(engine: Engine, check_mode: bool, over_ssh: bool) -> None:
+    engine.has_ssh = False
     result = _access.run(desired(), check_mode, over_ssh)
     (warning,) = result.warnings
     assert "ssh is not installed on this host, so that no login to the accounts is tried there" in warning
@@ -176,20 +169,18 @@ def test_a_host_without_ssh_says_that_no_login_is_tried(
     assert _access.run(desired(try_login=False), True, over_ssh).warnings == []
 
 
-def test_a_host_without_ssh_still_loses_an_account_with_a_change_of_sshd(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_without_ssh_still_loses_an_account_with_a_change_of_sshd(engine: Engine) -> None:
     give(user("docker-alice"), user("docker-bob", OTHER))
-    without_ssh(monkeypatch)
+    engine.has_ssh = False
     result = _access.run(desired(user("docker-alice"), max_sessions=7), over_ssh=False)
     assert UNPROVEN in " ".join(result.warnings)
     assert result.removed == ["docker-bob"]
     assert "docker-bob" not in engine.users
 
 
-def test_no_warning_comes_where_there_is_nobody_to_try(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_warning_comes_where_there_is_nobody_to_try(engine: Engine) -> None:
     give()
-    without_ssh(monkeypatch)
+    engine.has_ssh = False
     gone = _access.run(desired(user("docker-alice", state="absent"), max_sessions=7), over_ssh=False)
     assert gone.changed
     assert "no login" not in " ".join(gone.warnings)
